@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole files: read with a bound, and replaced by rename so that readers see the old or the new one. */
+#ifndef SLUICE_BASE_FILE_H
+#define SLUICE_BASE_FILE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The file's bytes, NUL-terminated past `len`; free(). -EFBIG over `max`, -EISDIR, else -errno. */
+int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
+/* Writes PATH.tmp, syncs nothing (a run directory), renames it over PATH. 0 or -errno; nothing is left behind. */
+int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
+
+#endif
