@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket (api.socket): a stream of JSON lines, one request and its answer per line, so that `socat` or
+ * three lines of any language can speak it. Only root may connect (SO_PEERCRED).
+ *
+ *   {"method": "status"}                  -> {"ok": true, "result": {...}}
+ *   {"method": "endpoints"}               -> {"ok": true, "result": [...]}
+ *   {"method": "policies"}                -> {"ok": true, "result": [...]}   with the diagnostics of refused ones
+ *   {"method": "observe", "last": N, "follow": true|false}
+ *                                         -> one flow-log object per line (agent/flowlog.h), then, without follow,
+ *                                            {"ok": true, "result": {"lost": N}}
+ *   {"method": "reload"}                  -> re-reads config-independent inputs: endpoints file and policy directory
+ * Errors: {"ok": false, "error": "text"}.
+ */
+#ifndef SLUICE_AGENT_API_H
+#define SLUICE_AGENT_API_H
+
+#define API_DEFAULT_SOCKET "/run/sluice/sluice.sock"
+#define API_DEFAULT_RUN_DIR "/run/sluice"
+#define API_DEFAULT_PIN_PATH "/sys/fs/bpf/sluice"
+#define API_DEFAULT_CONFIG "/etc/sluice/sluice.yaml"
+#define API_MAX_REQUEST 65536
+
+#define API_METHOD_STATUS "status"
+#define API_METHOD_ENDPOINTS "endpoints"
+#define API_METHOD_POLICIES "policies"
+#define API_METHOD_OBSERVE "observe"
+#define API_METHOD_RELOAD "reload"
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The contract between the kernel programs and user space: every map's key and value, and every number both sides
+ * must agree on. Fixed widths, explicit padding, byte order said where it is not the host's.
+ *
+ * Theory of operation
+ * -------------------
+ * A packet's interface leads to an endpoint (ifindexes -> endpoints). The endpoint's `state` is one 64-bit word: mode,
+ * flags, policy id and epoch. Publishing a policy means: fill `dests` and `rules` under a policy id nobody uses yet,
+ * carry leases over, then store the new word. Readers see the old policy or the new one, never a mixture
+ * (hazard 8). A zeroed word is a quarantine: what nobody filled in drops everything.
+ *
+ * A destination's verdict comes from two places: `dests` (longest prefix of the policy) and `leases` (what DNS answers
+ * opened). Either leads to a rule set, and `rules` gives the set's verdict for a protocol and port. decide.h joins them.
+ *
+ * Elements of hash maps are recycled while other CPUs read them, so the values a verdict hangs on repeat their key and
+ * are compared after reading.
+ */
+#ifndef SLUICE_BPF_ABI_H
+#define SLUICE_BPF_ABI_H
+
+#include <linux/types.h>
+
+#include "base/addr_type.h"
+
+#define SLUICE_ABI_VERSION 1
+
+/* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to>. */
+#define SLUICE_MAP_SETTINGS "settings"   /* array[1], mmapable: struct sluice_settings */
+#define SLUICE_MAP_IFINDEXES "ifindexes" /* hash: __u32 ifindex -> struct sluice_if */
+#define SLUICE_MAP_ENDPOINTS "endpoints" /* array, mmapable: struct sluice_endpoint, index = endpoint id */
+#define SLUICE_MAP_RUNTIME "runtime"	 /* array, mmapable: struct sluice_runtime, index = endpoint id */
+#define SLUICE_MAP_LABELS "labels"	 /* array: struct sluice_label, index = endpoint id; user space only */
+#define SLUICE_MAP_DESTS "dests"	 /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
+#define SLUICE_MAP_RULES "rules"	 /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
+#define SLUICE_MAP_LEASES "leases"	 /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_NAMES "names"	 /* hash: __u64 name id -> struct sluice_name; user space only */
+#define SLUICE_MAP_CLUSTER "cluster"	 /* hash: struct sluice_addr -> struct sluice_cluster */
+#define SLUICE_MAP_FLOWS "flows"	 /* hash: struct sluice_flow_key -> struct sluice_flow */
+#define SLUICE_MAP_FRAGS "frags"	 /* LRU hash: struct sluice_frag_key -> struct sluice_frag */
+#define SLUICE_MAP_EVENTS "events"	 /* ring buffer of struct sluice_event */
+#define SLUICE_MAP_TOTALS "totals"	 /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
+#define SLUICE_MAP_DNS_SOCKETS "dns_sockets" /* sockmap, SLUICE_SOCK_* */
+#define SLUICE_MAP_DNS_LOG "dns_log"	 /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
+#define SLUICE_MAP_DNS_STATS "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
+
+/* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
+#define SLUICE_MAX_ENDPOINTS 1024
+#define SLUICE_MAX_DESTS 262144
+#define SLUICE_MAX_RULES 262144
+#define SLUICE_MAX_LEASES 131072
+#define SLUICE_MAX_NAMES 131072
+#define SLUICE_MAX_CLUSTER 131072
+#define SLUICE_MAX_FLOWS 262144
+#define SLUICE_MAX_FRAGS 8192
+#define SLUICE_EVENTS_BYTES (1u << 20)
+#define SLUICE_DNS_LOG_RECORDS 4096
+
+/*
+ * skb marks. FWMARK sends a datagram assigned to the proxy's socket to local delivery (an `ip rule` on value and
+ * mask); SOCK_MARK is SO_MARK of the proxy's TCP listeners, inherited by what they accept, and tells the proxy's own
+ * connections from any other socket a look-up may find (hazard 19). Both bits are free of AWS, kube-proxy, Cilium and
+ * Calico.
+ */
+#define SLUICE_FWMARK 0x1000
+#define SLUICE_SOCK_MARK 0x2000
+#define SLUICE_RULE_PREF 5
+#define SLUICE_ROUTE_TABLE 2053
+
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
+
+enum sluice_setting_flags {
+	SLUICE_SETTING_AUDIT = 1 << 0,	      /* enforcement: audit, for every endpoint; user space folds it into state */
+	SLUICE_SETTING_LOG_ALLOWED = 1 << 1,  /* emit an event for every new allowed flow too */
+};
+
+struct sluice_settings {
+	__u32 abi;		 /* SLUICE_ABI_VERSION */
+	__u32 flags;		 /* enum sluice_setting_flags */
+	__u64 next_policy;	 /* next unused policy id; user space only, never goes back (hazard 7) */
+	__u64 proxy_generation;	 /* raised after the proxy's settings file was replaced; the proxy re-reads it then */
+	__u32 flow_quota;	 /* live flows per endpoint */
+	__u32 tombstone_quota;	 /* remembered denials per endpoint */
+	__u32 dns_rate;		 /* queries per second and endpoint handed to the proxy; 0 = no limit */
+	__u32 dns_burst;
+	__u32 event_rate;	 /* events per second and endpoint; 0 = no limit */
+	__u32 event_burst;
+	__u32 next_generation;	 /* next endpoint generation; user space only */
+	__u32 pad;
+	__u64 agent_heartbeat;	 /* CLOCK_MONOTONIC ns, written by the agent's sweep; tells readers it is alive */
+	__u64 name_key[2];	 /* SipHash-2-4 key of name ids, random when the map is made; user space only */
+	__u64 reserved[2];
+};
+_Static_assert(sizeof(struct sluice_settings) == 96, "abi");
+
+/* ---- endpoints --------------------------------------------------------------------------------------------------- */
+
+struct sluice_if {
+	__u32 endpoint;
+	__u32 generation;
+};
+_Static_assert(sizeof(struct sluice_if) == 8, "abi");
+
+enum sluice_mode {
+	SLUICE_MODE_QUARANTINE = 0, /* identity unknown: all egress drops, host probes are answered */
+	SLUICE_MODE_ENFORCE = 1,
+	SLUICE_MODE_AUDIT = 2, /* same verdict path; what would drop passes and is reported */
+	SLUICE_MODE_OPEN = 3,  /* selected by nothing: passes, after the L2 and source checks */
+};
+
+/*
+ * The state word: bits 0-1 mode, bit 2 NAMES, bits 8-23 epoch, bits 24-63 policy id. A flow remembers the upper 56
+ * bits; equality with the endpoint's means it was judged under exactly this policy and inventory.
+ */
+#define SLUICE_STATE_MODE(s) ((enum sluice_mode)((s) & 3))
+#define SLUICE_STATE_NAMES (1ull << 2) /* the policy has name rules: port 53 goes to the proxy */
+#define SLUICE_STATE_EPOCH(s) ((__u16)((s) >> 8))
+#define SLUICE_STATE_POLICY(s) ((__u64)(s) >> 24)
+#define SLUICE_STATE_JUDGED(s) ((__u64)(s) & ~0xffull)
+#define SLUICE_STATE(mode, flags, epoch, policy) \
+	((__u64)(mode) | (__u64)(flags) | (__u64)(__u16)(epoch) << 8 | (__u64)(policy) << 24)
+
+#define SLUICE_ENDPOINT_ADDRS 6
+
+struct sluice_endpoint {
+	__u64 state;	  /* the one word a policy change stores; see above */
+	__u32 generation; /* 0: the slot is free. Never reused, so a recycled ifindex or id inherits nothing */
+	__u32 ifindex;	  /* host side of the veth; 0 for a cgroup endpoint */
+	__u64 cgroup;	  /* cgroup id; 0 for a veth */
+	__u32 naddrs;
+	__u32 flags;
+	struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS];
+};
+_Static_assert(sizeof(struct sluice_endpoint) == 128, "abi");
+
+/* What people call the endpoint: for `bpfctl` and the flow log while no agent runs. NUL-terminated UTF-8. */
+struct sluice_label {
+	__u32 generation;
+	__u32 pad;
+	char interface[16];
+	char namespace_name[64];
+	char name[256];
+	char policy[128]; /* "namespace/name, ..." of the policies that select it, cut with "..." when longer */
+};
+
+/* ---- verdicts ---------------------------------------------------------------------------------------------------- */
+
+/* Values are Hubble's drop codes where Hubble has one (its flow log's event_type.sub_type), else from 230 up. */
+enum sluice_reason {
+	SLUICE_REASON_NONE = 0,
+	SLUICE_REASON_SOURCE = 132,	   /* source address is not the endpoint's */
+	SLUICE_REASON_POLICY_DEFAULT = 133, /* no rule allows it */
+	SLUICE_REASON_MALFORMED = 134,	   /* a header is cut short or contradicts itself */
+	SLUICE_REASON_PROTOCOL = 137,	   /* an L4 protocol that is not enforced */
+	SLUICE_REASON_ETHERTYPE = 139,	   /* neither IPv4, IPv6 nor ARP */
+	SLUICE_REASON_FLOWS_FULL = 155,	   /* the endpoint's flow quota, or the table, is full */
+	SLUICE_REASON_EXTENSION = 156,	   /* IPv6 extension header chain unknown or too long */
+	SLUICE_REASON_FRAGMENT = 175,	   /* a fragment without an admitted first one, or of a datagram to port 53 */
+	SLUICE_REASON_POLICY_DENY = 181,   /* an explicit deny */
+	SLUICE_REASON_VLAN = 182,	   /* VLAN-tagged */
+	SLUICE_REASON_QUARANTINE = 203,	   /* the endpoint's identity or policy is not known */
+	SLUICE_REASON_NEVER_LEAVES = 230,  /* loopback, multicast, broadcast, unspecified, v4-mapped on the wire */
+	SLUICE_REASON_L2 = 231,		   /* destination MAC is not this host's (group address, or another station) */
+	SLUICE_REASON_NEIGHBOUR = 232,	   /* ARP or neighbour discovery that speaks for someone else */
+	SLUICE_REASON_ICMP_ERROR = 233,	   /* an ICMP error from the pod */
+	SLUICE_REASON_DNS_SOCKET = 234,	   /* the proxy's socket is missing or could not be assigned */
+	SLUICE_REASON_DNS_RATE = 235,	   /* over the endpoint's query rate */
+	SLUICE_REASON_TCP_STATE = 236,	   /* TCP packet without SYN that belongs to no flow */
+	SLUICE_REASON_IP_OPTION = 237,	   /* source route or another option that steers the packet */
+	SLUICE_REASON_CUT = 238,	   /* a live flow that the policy in force no longer allows */
+};
+
+/* SLUICE_MAP_TOTALS: drops by reason code, then the rest. */
+enum sluice_total {
+	SLUICE_TOTAL_DROPS = 0, /* + reason, 0..255 */
+	SLUICE_TOTAL_FORWARDED = 256,
+	SLUICE_TOTAL_FORWARDED_BYTES,
+	SLUICE_TOTAL_DNS_ASSIGNED,
+	SLUICE_TOTAL_AUDIT,		/* would-be drops that passed under audit */
+	SLUICE_TOTAL_EVENTS_LOST,	/* ring buffer full */
+	SLUICE_TOTAL_EVENTS_SUPPRESSED, /* over the endpoint's event rate */
+	SLUICE_TOTAL_FLOWS_FULL,	/* flow or tombstone could not be written */
+	SLUICE_TOTAL_FLOWS_OPENED,
+	SLUICE_TOTAL_FLOWS_CUT,
+	SLUICE_TOTAL_INBOUND_NOTED, /* flows opened from outside */
+	SLUICE_TOTAL_MAX = 288,
+};
+
+enum sluice_verdict {
+	SLUICE_DENY = 0,
+	SLUICE_ALLOW = 1,
+};
+
+/* ---- policy ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Trie keys match from their first bit, so the policy id (and the set) come first and are always matched whole. They
+ * are split into 32-bit words to keep the key free of padding; they are compared as bytes, so their order is the
+ * writer's business, and every writer is the same host.
+ */
+struct sluice_dest_key {
+	__u32 prefixlen; /* SLUICE_DEST_FIXED_BITS + bits of addr */
+	__u32 policy_hi;
+	__u32 policy_lo;
+	__u32 addr[4]; /* bytes of struct sluice_addr, network order */
+};
+#define SLUICE_DEST_FIXED_BITS 64
+_Static_assert(sizeof(struct sluice_dest_key) == 28, "abi");
+
+struct sluice_dest {
+	__u32 set;	   /* rule set for an address outside the cluster; 0 = no rule */
+	__u32 cluster_set; /* rule set when the address is a pod's, a node's or a Service's; 0 = no rule */
+};
+_Static_assert(sizeof(struct sluice_dest) == 8, "abi");
+
+/* Rule set ids are per policy, from 1. Those that leases may point to carry this bit (hazard 23). */
+#define SLUICE_SET_NAME 0x80000000u
+
+struct sluice_rule_key {
+	__u32 prefixlen; /* SLUICE_RULE_FIXED_BITS + bits of port */
+	__u32 policy_hi;
+	__u32 policy_lo;
+	__u32 set;
+	__u8 proto; /* IPPROTO_TCP, UDP, SCTP, ICMP, ICMPV6 */
+	__u8 zero;
+	__be16 port; /* destination port; for ICMP the type in the upper byte, lower byte zero */
+};
+#define SLUICE_RULE_FIXED_BITS 112
+_Static_assert(sizeof(struct sluice_rule_key) == 20, "abi");
+
+/* Flattened: for a port, the set's one answer. Higher precedence wins between sets; at equal precedence deny wins. */
+struct sluice_rule {
+	__u32 precedence;
+	__u32 rule; /* index into the policy image's rule table, from 1; 0 = none */
+	__u8 verdict; /* enum sluice_verdict */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct sluice_rule) == 12, "abi");
+
+/* Precedence of the namespace tier; Admin and Baseline tiers lie above and below. */
+#define SLUICE_PRECEDENCE_DENY 0x50000001u
+#define SLUICE_PRECEDENCE_ALLOW 0x50000000u
+
+/* ---- leases ------------------------------------------------------------------------------------------------------ */
+
+struct sluice_lease_key {
+	__u64 policy;
+	struct sluice_addr addr;
+};
+_Static_assert(sizeof(struct sluice_lease_key) == 24, "abi");
+
+#define SLUICE_LEASE_SLOTS 8
+
+/*
+ * One (rule set, name) that opened the address. A free slot has set 0. Expired slots open nothing new, but stay while
+ * live flows were opened through them, so that a policy change can tell whether the name is still allowed.
+ */
+struct sluice_lease_slot {
+	__u64 expires; /* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
+	__u64 name;    /* id in SLUICE_MAP_NAMES; 0 = none */
+	__u32 set;     /* carries SLUICE_SET_NAME */
+	__u32 endpoint; /* id of the endpoint that asked last */
+};
+
+struct sluice_lease {
+	struct sluice_lease_key key;
+	struct sluice_lease_slot slots[SLUICE_LEASE_SLOTS];
+};
+_Static_assert(sizeof(struct sluice_lease) == 24 + 8 * 24, "abi");
+
+struct sluice_name {
+	__u64 id; /* SipHash-2-4 of the text under settings.name_key (base/siphash.h); never 0 */
+	__u8 len;
+	char text[255]; /* lower case, no final dot, NUL-padded; not terminated at full length */
+};
+_Static_assert(sizeof(struct sluice_name) == 264, "abi");
+
+enum sluice_cluster_kind {
+	SLUICE_CLUSTER_NODE = 1,
+	SLUICE_CLUSTER_POD = 2,
+	SLUICE_CLUSTER_SERVICE = 3,
+};
+
+/* An address of the cluster: name rules never open it, and `cluster_set` judges it. */
+struct sluice_cluster {
+	__u32 kind; /* enum sluice_cluster_kind */
+	__u32 local; /* kind NODE: 1 when it is this node's own */
+};
+
+/* ---- flows ------------------------------------------------------------------------------------------------------- */
+
+struct sluice_flow_key {
+	__u32 endpoint;
+	__u32 generation;
+	struct sluice_addr local;
+	struct sluice_addr remote;
+	__be16 lport; /* ICMP echo: the identifier */
+	__be16 rport; /* ICMP: 0 */
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct sluice_flow_key) == 48, "abi");
+
+enum sluice_flow_origin {
+	SLUICE_ORIGIN_POD = 1,	    /* opened by the pod and admitted by policy */
+	SLUICE_ORIGIN_OUTSIDE = 2,  /* opened towards the pod; its replies are not egress */
+	SLUICE_ORIGIN_HOST = 3,	    /* opened by this node: passes even in quarantine */
+	SLUICE_ORIGIN_TOMBSTONE = 4, /* denied or cut: inbound packets cannot turn it (hazard 2) */
+};
+
+enum sluice_flow_flags {
+	SLUICE_FLOW_LEASE = 1 << 0, /* admitted through a lease; `name` says which */
+	SLUICE_FLOW_SEEN_REPLY = 1 << 1,
+	SLUICE_FLOW_FIN_LOCAL = 1 << 2,
+	SLUICE_FLOW_FIN_REMOTE = 1 << 3,
+	SLUICE_FLOW_RST = 1 << 4,
+	SLUICE_FLOW_AUDIT = 1 << 5, /* would have been denied; passes under audit */
+};
+
+struct sluice_flow {
+	struct sluice_flow_key key;
+	__u64 judged;	 /* SLUICE_STATE_JUDGED of the state it was judged under */
+	__u64 opened;	 /* coarse CLOCK_MONOTONIC ns */
+	__u64 last_seen; /* coarse CLOCK_MONOTONIC ns, either direction */
+	__u64 name;	 /* lease's name id; 0 = none */
+	__u64 tx_packets;
+	__u64 tx_bytes; /* skb->len, so GSO counts whole */
+	__u64 rx_packets;
+	__u64 rx_bytes;
+	__u32 rule;
+	__u8 origin; /* enum sluice_flow_origin */
+	__u8 flags;  /* enum sluice_flow_flags */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct sluice_flow) == 48 + 64 + 8, "abi");
+
+struct sluice_runtime {
+	__u32 flows;	  /* entries in `flows` with origin POD, OUTSIDE or HOST; atomic */
+	__u32 tombstones; /* entries with origin TOMBSTONE; atomic */
+	__u64 inbound_hold; /* until this coarse time no flow is noted from outside: a denial found no room for its tombstone */
+	__u64 dns_bucket;   /* token bucket: theoretical arrival time, coarse ns */
+	__u64 event_bucket;
+	__u64 events_suppressed;
+	__u64 dns_assigned;
+	__u64 dropped_bytes;
+	__u64 audited;
+	__u64 closed_tx_packets; /* of flows the agent has collected; the live ones are in `flows` */
+	__u64 closed_tx_bytes;
+	__u64 closed_rx_packets;
+	__u64 closed_rx_bytes;
+	__u64 drops[256]; /* by enum sluice_reason; atomic */
+};
+
+struct sluice_frag_key {
+	__u32 endpoint;
+	__u32 generation;
+	struct sluice_addr local;
+	struct sluice_addr remote;
+	__u32 id; /* as on the wire */
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct sluice_frag_key) == 48, "abi");
+
+struct sluice_frag {
+	struct sluice_frag_key key;
+	__u64 judged; /* of the first fragment's verdict; later ones pass only under the same */
+};
+
+/* ---- events ------------------------------------------------------------------------------------------------------ */
+
+enum sluice_event_verdict {
+	SLUICE_EVENT_DROPPED = 1,
+	SLUICE_EVENT_FORWARDED = 2,
+	SLUICE_EVENT_AUDIT = 3,
+};
+
+struct sluice_event {
+	__u64 time; /* CLOCK_MONOTONIC ns */
+	__u64 state; /* the endpoint's state word when judged */
+	__u64 name;  /* lease's name id; 0 = none */
+	struct sluice_addr local;
+	struct sluice_addr remote;
+	__u32 endpoint;
+	__u32 generation;
+	__u32 ifindex;
+	__u32 length; /* skb->len */
+	__u32 rule;
+	__be16 lport;
+	__be16 rport; /* ICMP: type in the upper byte, code in the lower */
+	__u16 ethertype; /* host order */
+	__u8 proto;
+	__u8 tcp_flags;
+	__u8 verdict; /* enum sluice_event_verdict */
+	__u8 reason;  /* enum sluice_reason */
+	__u8 ip_known; /* 1: the addresses are valid */
+	__u8 pad[5];
+};
+_Static_assert(sizeof(struct sluice_event) == 96, "abi");
+
+/* ---- DNS --------------------------------------------------------------------------------------------------------- */
+
+enum sluice_sock {
+	SLUICE_SOCK_UDP4 = 0,
+	SLUICE_SOCK_UDP6 = 1,
+	SLUICE_SOCK_TCP4 = 2,
+	SLUICE_SOCK_TCP6 = 3,
+	SLUICE_SOCK_MAX = 4,
+};
+
+enum sluice_dns_verdict {
+	SLUICE_DNS_ALLOWED = 1,
+	SLUICE_DNS_DENIED = 2,
+	SLUICE_DNS_ERROR = 3, /* SERVFAIL, FORMERR, NOTIMP: nobody's policy */
+	SLUICE_DNS_AUDIT = 4, /* would have been denied; forwarded under audit */
+	SLUICE_DNS_FILTERED = 5, /* ask-only name, or a query type that is not asked: answered empty */
+};
+
+/*
+ * The proxy's log is a ring in shared memory: records are overwritten in order, and `seq` says which one a slot holds.
+ * The writer stores seq = 0, fills the record, then stores seq = its number (from 1) with release semantics, then
+ * head.next. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
+ */
+struct sluice_dns_record {
+	__u64 seq;
+	__u64 time;  /* CLOCK_MONOTONIC ns */
+	__u64 state; /* the endpoint's state word when judged */
+	struct sluice_addr local;    /* the asker */
+	struct sluice_addr server;   /* the address it asked */
+	struct sluice_addr upstream; /* the trusted resolver; all zero when nothing was sent */
+	__u32 endpoint;
+	__u32 generation;
+	__u32 latency_us;
+	__u32 ttl; /* lease TTL given, seconds; 0 = none */
+	__be16 lport;
+	__u16 qtype; /* host order */
+	__u8 proto;  /* IPPROTO_UDP or IPPROTO_TCP */
+	__u8 verdict; /* enum sluice_dns_verdict */
+	__u8 rcode;
+	__u8 naddrs;
+	__u8 name_len;
+	__u8 pad[7];
+	struct sluice_addr addrs[8]; /* the first eight the answer gave */
+	char name[256];		     /* lower case, no final dot; bytes outside [!-~] as \DDD, cut at 255 */
+	__u64 reserved[3];
+};
+
+struct sluice_dns_log_head {
+	__u64 next; /* number of the next record to be written; 1 at first */
+	__u64 suppressed; /* records left out by the per-endpoint rate */
+	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 2];
+};
+_Static_assert(sizeof(struct sluice_dns_record) == sizeof(struct sluice_dns_log_head), "abi");
+_Static_assert(sizeof(struct sluice_dns_record) == 512, "abi");
+
+enum sluice_dns_stat {
+	SLUICE_DNS_STAT_QUERIES_UDP = 0,
+	SLUICE_DNS_STAT_QUERIES_TCP,
+	SLUICE_DNS_STAT_ALLOWED,
+	SLUICE_DNS_STAT_DENIED,
+	SLUICE_DNS_STAT_FILTERED,
+	SLUICE_DNS_STAT_AUDIT,
+	SLUICE_DNS_STAT_FORMERR,
+	SLUICE_DNS_STAT_NOTIMP,
+	SLUICE_DNS_STAT_SERVFAIL,
+	SLUICE_DNS_STAT_UPSTREAM_SENT,
+	SLUICE_DNS_STAT_UPSTREAM_ANSWERS,
+	SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS,
+	SLUICE_DNS_STAT_UPSTREAM_WRONG, /* answers that matched no question in flight */
+	SLUICE_DNS_STAT_ADDRS_STRIPPED,
+	SLUICE_DNS_STAT_RECORDS_IGNORED, /* answer records outside the owner chain */
+	SLUICE_DNS_STAT_LEASES_WRITTEN,
+	SLUICE_DNS_STAT_LEASES_FAILED,
+	SLUICE_DNS_STAT_LEASE_SLOTS_FULL,
+	SLUICE_DNS_STAT_INFLIGHT_FULL,
+	SLUICE_DNS_STAT_TCP_CONNECTIONS,
+	SLUICE_DNS_STAT_TCP_REFUSED,
+	SLUICE_DNS_STAT_NO_ENDPOINT, /* asker unknown: dropped */
+	SLUICE_DNS_STAT_NO_POLICY,   /* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_MAX = 64,
+};
+
+struct sluice_dns_stats {
+	__u64 pid;	 /* of the proxy that writes; 0 = none yet */
+	__u64 heartbeat; /* CLOCK_MONOTONIC ns */
+	__u64 started;	 /* CLOCK_MONOTONIC ns */
+	__u64 counts[SLUICE_DNS_STAT_MAX];
+};
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Which addresses never leave a pod, and which no DNS name may open (hazard 12). Shared by the kernel's verdict, the
+ * proxy's answer filter and `explain`, so that they cannot disagree.
+ */
+#ifndef SLUICE_BPF_ADDR_CLASS_H
+#define SLUICE_BPF_ADDR_CLASS_H
+
+#include <linux/types.h>
+#ifndef __bpf__
+#include <stdbool.h>
+#endif
+
+#include "base/addr_type.h"
+
+#ifdef __bpf__
+#ifndef SLUICE_HAVE_BOOL
+#define SLUICE_HAVE_BOOL
+typedef _Bool bool;
+#define true 1
+#define false 0
+#endif
+#define SLUICE_INLINE __attribute__((always_inline)) inline
+#else
+#define SLUICE_INLINE inline
+#endif
+
+static SLUICE_INLINE bool addr_equal(const struct sluice_addr *a, const struct sluice_addr *b)
+{
+	return a->d[0] == b->d[0] && a->d[1] == b->d[1];
+}
+
+/* ::ffff:0:0/96, RFC 4291 section 2.5.5.2: how an IPv4 address is carried here. */
+static SLUICE_INLINE bool addr_is_v4(const struct sluice_addr *a)
+{
+	return a->d[0] == 0 && a->b[8] == 0 && a->b[9] == 0 && a->b[10] == 0xff && a->b[11] == 0xff;
+}
+
+/* `v4` is four bytes in network order: 0/8, 127/8 (RFC 1122 section 3.2.1.3), 224/4, 240/4 with the broadcast address. */
+static SLUICE_INLINE bool addr_v4_never_leaves(const __u8 *v4)
+{
+	return v4[0] == 0 || v4[0] == 127 || v4[0] >= 224;
+}
+
+/* Never a unicast destination beyond the node. A v4-mapped address in an IPv6 header is refused by the parser. */
+static SLUICE_INLINE bool addr_never_leaves(const struct sluice_addr *a)
+{
+	if (addr_is_v4(a))
+		return addr_v4_never_leaves(a->b + 12);
+	if (a->b[0] == 0xff)
+		return true;
+	return a->d[0] == 0 && a->w[2] == 0; /* ::/96 holds ::, ::1 and the deprecated v4-compatible form */
+}
+
+static SLUICE_INLINE bool addr_v4_no_name_opens(const __u8 *v4)
+{
+	return addr_v4_never_leaves(v4) || (v4[0] == 169 && v4[1] == 254);
+}
+
+/*
+ * The static classes of hazard 12, seen through the forms that carry an IPv4 address inside an IPv6 one: NAT64
+ * (RFC 6052 64:ff9b::/96, RFC 8215 64:ff9b:1::/48), 6to4 (RFC 3056) and Teredo (RFC 4380). The local-use NAT64 prefix
+ * and Teredo can embed an IPv4 address at places we cannot know, so they are refused whole. Node, Service and API
+ * server addresses are not static: the `cluster` map holds them.
+ */
+static SLUICE_INLINE bool addr_no_name_opens(const struct sluice_addr *a)
+{
+	const __u8 *b = a->b;
+
+	if (addr_never_leaves(a))
+		return true;
+	if (addr_is_v4(a))
+		return addr_v4_no_name_opens(b + 12);
+	if (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) /* fe80::/10 */
+		return true;
+	if (b[0] == 0xfd && b[1] == 0x00 && b[2] == 0x0e && b[3] == 0xc2) /* fd00:ec2::/32: IMDS, Pod Identity, DNS */
+		return true;
+	if (b[0] == 0x00 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b) {
+		if (b[4] == 0x00 && b[5] == 0x01)
+			return true;
+		if (a->w[1] == 0 && a->w[2] == 0)
+			return addr_v4_no_name_opens(b + 12);
+	}
+	if (b[0] == 0x20 && b[1] == 0x02)
+		return addr_v4_no_name_opens(b + 2);
+	return b[0] == 0x20 && b[1] == 0x01 && b[2] == 0x00 && b[3] == 0x00; /* 2001::/32 */
+}
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The verdict: may this endpoint's policy send to that address, protocol and port? Pure, and the same code in the
+ * kernel programs, in `bpfctl policy explain` and in the tests; only the four look-ups below differ.
+ *
+ * The includer defines, before including this file, `struct sluice_tables` and
+ *
+ *   bool tables_find_dest(const struct sluice_tables *, __u64 policy, const struct sluice_addr *, struct sluice_dest *ret);
+ *   bool tables_find_rule(const struct sluice_tables *, __u64 policy, __u32 set, __u8 proto, __be16 port,
+ *                         struct sluice_rule *ret);
+ *   const struct sluice_lease *tables_find_lease(const struct sluice_tables *, __u64 policy, const struct sluice_addr *);
+ *   bool tables_in_cluster(const struct sluice_tables *, const struct sluice_addr *);
+ *
+ * each answering with longest-prefix match where the table is a trie, and SLUICE_INLINE.
+ */
+#ifndef SLUICE_BPF_DECIDE_H
+#define SLUICE_BPF_DECIDE_H
+
+#include "bpf/abi.h"
+#include "bpf/addr_class.h"
+
+struct sluice_query {
+	__u64 policy;
+	__u64 now; /* CLOCK_MONOTONIC ns, coarse is enough */
+	struct sluice_addr remote;
+	__be16 port; /* ICMP: type in the upper byte */
+	__u8 proto;
+	__u8 live; /* 1: the flow lives already and was admitted; an expired lease still speaks for it (two clocks) */
+};
+
+struct sluice_decision {
+	__u64 name; /* the lease's name when a lease decided; else 0 */
+	__u32 precedence;
+	__u32 rule;   /* 0: no rule */
+	__u8 verdict; /* enum sluice_verdict */
+	__u8 reason;  /* enum sluice_reason; NONE when allowed */
+	__u8 lease;   /* 1: a lease decided */
+	__u8 pad;
+};
+
+static SLUICE_INLINE bool decision_beats(const struct sluice_rule *a, const struct sluice_decision *b)
+{
+	if (a->precedence != b->precedence)
+		return a->precedence > b->precedence;
+	return a->verdict == SLUICE_DENY && b->verdict == SLUICE_ALLOW;
+}
+
+static SLUICE_INLINE void decision_take(struct sluice_decision *d, const struct sluice_rule *r)
+{
+	d->precedence = r->precedence;
+	d->rule = r->rule;
+	d->verdict = r->verdict;
+	d->reason = r->verdict == SLUICE_ALLOW ? SLUICE_REASON_NONE : SLUICE_REASON_POLICY_DENY;
+}
+
+/* The address rules alone: CIDRs, entities and in-cluster peers. No rule at all leaves POLICY_DEFAULT. */
+static SLUICE_INLINE void decide_by_address(const struct sluice_tables *t, const struct sluice_query *q, bool in_cluster,
+					    struct sluice_decision *d)
+{
+	struct sluice_dest dest;
+	struct sluice_rule rule;
+	__u32 set;
+
+	if (!tables_find_dest(t, q->policy, &q->remote, &dest))
+		return;
+	set = in_cluster ? dest.cluster_set : dest.set;
+	if (set && tables_find_rule(t, q->policy, set, q->proto, q->port, &rule))
+		decision_take(d, &rule);
+}
+
+/*
+ * What DNS answers opened. Leases only ever add an allow, and only name sets of this policy count (hazard 23). The key
+ * is compared last: had the element been recycled while we read it, nothing read from it may speak.
+ */
+static SLUICE_INLINE void decide_by_lease(const struct sluice_tables *t, const struct sluice_query *q,
+					  struct sluice_decision *d)
+{
+	const struct sluice_lease *lease = tables_find_lease(t, q->policy, &q->remote);
+	struct sluice_decision best = *d;
+	struct sluice_rule rule;
+
+	if (!lease)
+		return;
+	for (int i = 0; i < SLUICE_LEASE_SLOTS; i++) {
+		__u32 set = lease->slots[i].set;
+		__u64 name = lease->slots[i].name;
+
+		if (!(set & SLUICE_SET_NAME) || (!q->live && lease->slots[i].expires <= q->now))
+			continue;
+		if (!tables_find_rule(t, q->policy, set, q->proto, q->port, &rule) || rule.verdict != SLUICE_ALLOW)
+			continue;
+		if (!decision_beats(&rule, &best))
+			continue;
+		decision_take(&best, &rule);
+		best.name = name;
+		best.lease = 1;
+	}
+	if (lease->key.policy == q->policy && addr_equal(&lease->key.addr, &q->remote))
+		*d = best;
+}
+
+static SLUICE_INLINE struct sluice_decision decide(const struct sluice_tables *t, const struct sluice_query *q)
+{
+	struct sluice_decision d = { .verdict = SLUICE_DENY, .reason = SLUICE_REASON_POLICY_DEFAULT };
+	bool in_cluster;
+
+	if (addr_never_leaves(&q->remote)) {
+		d.reason = SLUICE_REASON_NEVER_LEAVES;
+		return d;
+	}
+	in_cluster = tables_in_cluster(t, &q->remote);
+	decide_by_address(t, q, in_cluster, &d);
+	if (!in_cluster && !addr_no_name_opens(&q->remote))
+		decide_by_lease(t, q, &d);
+	return d;
+}
+
+/*
+ * Port 53 of an endpoint with name rules goes to the proxy unless its policy denies the address outright (hazard 1):
+ * DENY with reason POLICY_DENY or NEVER_LEAVES, else ALLOW.
+ */
+static SLUICE_INLINE struct sluice_decision decide_dns(const struct sluice_tables *t, const struct sluice_query *q)
+{
+	struct sluice_decision d = { .verdict = SLUICE_DENY, .reason = SLUICE_REASON_POLICY_DEFAULT };
+
+	if (addr_never_leaves(&q->remote)) {
+		d.reason = SLUICE_REASON_NEVER_LEAVES;
+		return d;
+	}
+	decide_by_address(t, q, tables_in_cluster(t, &q->remote), &d);
+	if (d.reason != SLUICE_REASON_POLICY_DENY) {
+		d.verdict = SLUICE_ALLOW;
+		d.reason = SLUICE_REASON_NONE;
+	}
+	return d;
+}
+
+#endif
