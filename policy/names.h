@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Name patterns of both dialects, checked and brought to one form. */
+#ifndef SLUICE_POLICY_NAMES_H
+#define SLUICE_POLICY_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define NAME_MAX_TEXT  253 /* of a canonical name: RFC 1035's 255 bytes on the wire, less two */
+#define NAME_MAX_LABEL 63
+
+enum name_dialect {
+	NAME_CILIUM_NAME,    /* matchName: no wildcards */
+	NAME_CILIUM_PATTERN, /* matchPattern */
+	NAME_AWS,	     /* domainNames */
+};
+
+/*
+ * A pattern is `deep` plus labels: with `deep`, one or more labels of any kind stand before them; a label is a literal,
+ * or holds `*` for zero or more characters. `*` alone as a label is any label. `all` is every name, the root included.
+ */
+struct name_pattern {
+	bool all;
+	bool deep;
+	char text[256]; /* the labels, lower case, joined by dots, no final dot */
+};
+
+enum name_check {
+	NAME_OK = 0,
+	NAME_NEVER = 1, /* can match no name: warn and leave it out */
+};
+
+/*
+ * enum name_check, or -EINVAL where the dialect refuses the text. `ret_why` is set except with NAME_OK, where it is
+ * NULL, or a remark worth a warning.
+ */
+int name_pattern_parse(enum name_dialect dialect, const char *text, struct name_pattern *ret, const char **ret_why);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * Per file: the policies in force, and those the present text holds but which were refused. A new text is read aside
+ * and swapped in whole, so that running out of memory leaves the old state.
+ *
+ *   accepted policy                    in force
+ *   refused, an older text accepted    the older one stays in force (last good), the refusal is kept beside it:
+ *                                      select.c denies what the refused text selects beyond the last good one
+ *   refused, no older text             the refusal alone
+ *   text is no YAML                    everything stays as it was; with nothing in force, a refusal of the whole file
+ */
+#include "policy/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "policy/array.h"
+#include "policy/manifest.h"
+
+bool store_same_identity(const struct policy *a, const struct policy *b)
+{
+	return strcmp(a->kind_name, b->kind_name) == 0 && strcmp(a->title, b->title) == 0;
+}
+
+static void file_freep(struct store_file **file)
+{
+	struct store_file *f = *file;
+
+	if (!f)
+		return;
+	for (size_t i = 0; i < f->nin_force; i++)
+		policy_unrefp(&f->in_force[i].policy);
+	for (size_t i = 0; i < f->nrefused; i++)
+		policy_unrefp(&f->refused[i]);
+	free(f->in_force);
+	free(f->refused);
+	free(f->name);
+	free(f);
+	*file = NULL;
+}
+
+static struct store_file *file_new(const char *name)
+{
+	CLEANUP(file_freep) struct store_file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->name = strdup(name);
+	return f->name ? TAKE_PTR(f) : NULL;
+}
+
+static int add_in_force(struct store_file *f, struct policy *p, bool last_good)
+{
+	struct store_policy *slot = array_push(&f->in_force, &f->nin_force, sizeof(*slot));
+
+	if (!slot)
+		return -ENOMEM;
+	slot->policy = policy_ref(p);
+	slot->last_good = last_good;
+	return 0;
+}
+
+static int add_refused(struct store_file *f, struct policy *p)
+{
+	struct policy **slot = array_push(&f->refused, &f->nrefused, sizeof(*slot));
+
+	if (!slot)
+		return -ENOMEM;
+	*slot = policy_ref(p);
+	return 0;
+}
+
+static bool has_refused(const struct store_file *f, const struct policy *p)
+{
+	for (size_t i = 0; i < f->nrefused; i++)
+		if (store_same_identity(f->refused[i], p))
+			return true;
+	return false;
+}
+
+/* Once per identity: an object of several specs comes as several policies. */
+static int keep_last_good(struct store_file *f, const struct store_file *old, const struct policy *refused)
+{
+	for (size_t i = 0; old && i < old->nin_force; i++) {
+		int r = store_same_identity(old->in_force[i].policy, refused)
+				? add_in_force(f, old->in_force[i].policy, true)
+				: 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* An object of which one definition was accepted needs no older text of the same name. */
+static bool accepted(const struct manifest *m, const struct policy *p)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (!m->policies[i]->refused && store_same_identity(m->policies[i], p))
+			return true;
+	return false;
+}
+
+static int file_build(struct store *s, const struct store_file *old, const struct manifest *m, struct store_file *f)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		struct policy *p = m->policies[i];
+		int r = 0;
+
+		p->serial = ++s->next_serial;
+		if (!p->refused) {
+			r = add_in_force(f, p, false);
+		} else {
+			if (!has_refused(f, p) && !accepted(m, p))
+				r = keep_last_good(f, old, p);
+			if (r >= 0)
+				r = add_refused(f, p);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A refusal that stands for a text nobody could read. `closes`: nothing of the file is in force to go on with. */
+static struct policy *unreadable(struct store *s, const char *file, const struct diags *diags, bool closes)
+{
+	const struct diag *last = diags->count ? &diags->items[diags->count - 1] : NULL;
+	CLEANUP(policy_unrefp) struct policy *p = policy_new();
+
+	if (!p)
+		return NULL;
+	p->serial = ++s->next_serial;
+	p->kind = POLICY_OTHER;
+	p->kind_name = strdup("file");
+	p->title = strdup(file);
+	p->file = strdup(file);
+	p->line = last && last->line ? last->line : 1;
+	p->column = last && last->column ? last->column : 1;
+	p->refused = true;
+	p->selects_nothing = !closes;
+	p->refusal = strdup(last ? last->message : "not YAML");
+	if (!p->kind_name || !p->title || !p->file || !p->refusal)
+		return NULL;
+	return TAKE_PTR(p);
+}
+
+static int file_stay(struct store *s, const struct store_file *old, const struct diags *diags, struct store_file *f)
+{
+	CLEANUP(policy_unrefp) struct policy *p = unreadable(s, f->name, diags, !old || old->nin_force == 0);
+	int r = 0;
+
+	for (size_t i = 0; old && i < old->nin_force && r >= 0; i++)
+		r = add_in_force(f, old->in_force[i].policy, true);
+	for (size_t i = 0; old && i < old->nrefused && r >= 0; i++)
+		if (strcmp(old->refused[i]->kind_name, "file") != 0)
+			r = add_refused(f, old->refused[i]);
+	if (r < 0)
+		return r;
+	return p ? add_refused(f, p) : -ENOMEM;
+}
+
+static struct store_file **find_file(const struct store *s, const char *name)
+{
+	for (size_t i = 0; i < s->nfiles; i++)
+		if (strcmp(s->files[i]->name, name) == 0)
+			return &s->files[i];
+	return NULL;
+}
+
+int store_update(struct store *s, const char *file, const char *text, size_t len, struct diags *diags)
+{
+	CLEANUP(file_freep) struct store_file *f = file_new(file);
+	CLEANUP(manifest_clear) struct manifest m = {};
+	struct store_file **slot = find_file(s, file);
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	r = manifest_read(file, text, len, diags, &m);
+	if (r == -ENOMEM)
+		return r;
+	r = r < 0 ? file_stay(s, slot ? *slot : NULL, diags, f) : file_build(s, slot ? *slot : NULL, &m, f);
+	if (r < 0)
+		return r;
+	if (!slot)
+		slot = array_push(&s->files, &s->nfiles, sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	file_freep(slot);
+	*slot = TAKE_PTR(f);
+	return (*slot)->nrefused > 0;
+}
+
+int store_remove(struct store *s, const char *file)
+{
+	struct store_file **slot = find_file(s, file);
+
+	if (!slot)
+		return -ENOENT;
+	file_freep(slot);
+	/* array_push() wants an array that only grew; a hole is closed by moving the last into it, and the count may
+	 * fall: capacity is then larger than it will assume, never smaller. */
+	*slot = s->files[--s->nfiles];
+	return 0;
+}
+
+int store_new(struct store **ret)
+{
+	struct store *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	*ret = s;
+	return 0;
+}
+
+void store_freep(struct store **s)
+{
+	if (!*s)
+		return;
+	for (size_t i = 0; i < (*s)->nfiles; i++)
+		file_freep(&(*s)->files[i]);
+	free((*s)->files);
+	free(*s);
+	*s = NULL;
+}
+
+size_t store_policy_count(const struct store *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->nfiles; i++)
+		n += s->files[i]->nin_force;
+	return n;
+}
+
+size_t store_refused_count(const struct store *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->nfiles; i++)
+		n += s->files[i]->nrefused;
+	return n;
+}
+
+size_t store_entry_count(const struct store *s)
+{
+	return store_policy_count(s) + store_refused_count(s);
+}
+
+static void fill_entry(const struct policy *p, bool last_good, struct store_entry *ret)
+{
+	*ret = (struct store_entry){
+		.policy = p->title,
+		.kind = p->kind_name,
+		.file = p->file,
+		.line = p->line,
+		.refused = p->refused,
+		.last_good = last_good,
+	};
+}
+
+void store_entry_at(const struct store *s, size_t i, struct store_entry *ret)
+{
+	for (size_t n = 0; n < s->nfiles; n++) {
+		const struct store_file *f = s->files[n];
+
+		if (i < f->nin_force) {
+			fill_entry(f->in_force[i].policy, f->in_force[i].last_good, ret);
+			return;
+		}
+		i -= f->nin_force;
+		if (i < f->nrefused) {
+			fill_entry(f->refused[i], false, ret);
+			return;
+		}
+		i -= f->nrefused;
+	}
+	*ret = (struct store_entry){};
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy_test.h"
+
+/* CNP_HEAD is five lines: `spec` members start in line 6. */
+static const struct {
+	const char *rest, *where, *part;
+} refused[] = {
+	{ "", "f:5:3: error", "at least one of egress" },
+	{ "  egress: []\n", "f:6:11: error", "egress: [{}]" },
+	{ "  egress:\n", "f:6:10: error", "egress: [{}]" },
+	{ "  egressDeny: []\n", "f:6:15: error", "egressDeny is empty" },
+	{ "  egress: [{toGroups: []}]\n", "f:6:13: error",
+	  "member toGroups is not supported; expected one of: toFQDNs" },
+	{ "  nodeSelector: {}\n  egress: [{}]\n", "f:6:3: error", "nodeSelector" },
+	{ "  enableDefaultDeny: {egress: false}\n  egress: [{}]\n", "f:6:3: error", "enableDefaultDeny" },
+	{ "  egress: [{toCIDR: [1.1.1.1]}]\n", "f:6:22: error", "expected a prefix" },
+	{ "  egress: [{toCIDR: [\"::ffff:1.1.1.1/128\"]}]\n", "f:6:22: error", "IPv4" },
+	{ "  egress: [{toCIDR: }]\n", "f:6:", "expected a list, got nothing" },
+	{ "  egress: [{toCIDRSet: [{cidr: 10.0.0.0/8, except: [11.0.0.0/16]}]}]\n", "f:6:53: error",
+	  "inside 10.0.0.0/8" },
+	{ "  egress: [{toCIDRSet: [{cidrGroupRef: x}]}]\n", "f:6:26: error", "cidrGroupRef" },
+	{ "  egress: [{toFQDNs: [{}]}]\n", "f:6:23: error", "exactly one" },
+	{ "  egress: [{toFQDNs: [{matchName: a.b, matchPattern: c.d}]}]\n", "f:6:23: error", "exactly one" },
+	{ "  egress: [{toFQDNs: [{matchName: \"*.b\"}]}]\n", "f:6:35: error", "matchPattern" },
+	{ "  egress: [{toFQDNs: [{matchName: a.b}], toCIDR: [1.0.0.0/8]}]\n", "f:6:50: error",
+	  "toCIDR beside toFQDNs" },
+	{ "  egressDeny: [{toFQDNs: [{matchName: a.b}]}]\n", "f:6:26: error", "only be allowed" },
+	{ "  egress: [{toEntities: [host]}]\n", "f:6:26: error", "host is not supported" },
+	{ "  egressDeny: [{toEntities: [health]}]\n", "f:6:30: error", "cannot be denied" },
+	{ "  egress: [{toPorts: [{ports: [{port: 53}]}]}]\n", "f:6:39: error",
+	  "a string (quote it), got the number 53" },
+	{ "  egress: [{toPorts: [{ports: [{port: \"053\"}]}]}]\n", "f:6:39: error", "leading zeros" },
+	{ "  egress: [{toPorts: [{ports: [{port: \"80\", endPort: 79}]}]}]\n", "f:6:54: error", "at least port 80" },
+	{ "  egress: [{toPorts: [{ports: [{port: dns}]}]}]\n", "f:6:39: error", "got dns" },
+	{ "  egress: [{toPorts: [{ports: [{port: \"1\", protocol: GRE}]}]}]\n", "f:6:54: error",
+	  "GRE is not supported" },
+	{ "  egress: [{toPorts: [{ports: [{port: \"5353\"}], rules: {dns: [{matchPattern: \"*\"}]}}]}]\n",
+	  "f:6:39: error", "expected port \"53\"" },
+	{ "  egress: [{toPorts: [{rules: {dns: [{matchPattern: \"*\"}]}}]}]\n", "f:6:37: error", "beside it" },
+	{ "  egress: [{toPorts: [{ports: [{port: \"80\"}], rules: {http: [{}]}}]}]\n", "f:6:55: error", "member http" },
+	{ "  egress: [{toEndpoints: [{matchExpressions: []}]}]\n", "f:6:28: error", "matchExpressions" },
+	{ "  egress: [{toEndpoints: [{matchLabels: {reserved:host: \"\"}}]}]\n", "f:6:42: error", "reserved:host" },
+	{ "  egress: [{}]\nother: 1\n", "f:7:1: error", "member other" },
+};
+
+static void refusals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		CLEANUP(store_freep) struct store *s = NULL;
+		struct diags d = {};
+		char text[1024];
+
+		snprintf(text, sizeof(text), CNP_HEAD "%s", refused[i].rest);
+		assert_int_equal(store_new(&s), 0);
+		if (test_update(s, "f", text, &d) != 1 || !has_diag(&d, refused[i].where, refused[i].part))
+			fail_msg("%s", refused[i].rest);
+		diags_clear(&d);
+	}
+}
+
+static const struct {
+	const char *rest, *where, *part;
+} warned[] = {
+	{ "  egress: [{toCIDR: []}]\n", "f:6:21: warning", "selects no destination" },
+	{ "  egress: [{toCIDR: [10.1.2.3/8]}]\n", "f:6:22: warning", "10.0.0.0/8" },
+	{ "  egress: [{toPorts: [{ports: []}]}]\n", "f:6:31: warning", "every port" },
+	{ "  egress: [{toEntities: [health]}]\n", "f:6:26: warning", "allows nothing" },
+	{ "  egress: [{toFQDNs: [{matchName: 1.2.3.4}]}]\n", "f:6:35: warning", "address" },
+	{ "  egress: [{toFQDNs: [{matchName: a.b}, {matchName: A.b.}]}]\n", "f:6:53: warning", "twice" },
+	{ "  ingress: [{whatever: {}}]\n", "f:6:12: notice", "ingress is not enforced" },
+};
+
+static void warnings(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(warned); i++) {
+		CLEANUP(store_freep) struct store *s = NULL;
+		struct diags d = {};
+		char text[1024];
+
+		snprintf(text, sizeof(text), CNP_HEAD "%s", warned[i].rest);
+		assert_int_equal(store_new(&s), 0);
+		if (test_update(s, "f", text, &d) != 0 || !has_diag(&d, warned[i].where, warned[i].part))
+			fail_msg("%s", warned[i].rest);
+		diags_clear(&d);
+	}
+}
+
+static void all_errors(void **state)
+{
+	CLEANUP(store_freep) struct store *s = NULL;
+	struct diags d = {};
+
+	(void)state;
+	assert_int_equal(store_new(&s), 0);
+	assert_int_equal(test_update(s, "f", CNP_HEAD "  egress: [{x: 1, y: 2}]\n---\n" CNP_HEAD "  z: 1\n", &d), 1);
+	assert_int_equal(d.errors, 4);
+	assert_true(has_diag(&d, "f:13:3: error", "member z"));
+	diags_clear(&d);
+}
+
+static void selects(void **state)
+{
+	struct compiled c = test_compile(
+		"apiVersion: v1\nkind: List\nitems:\n"
+		"- apiVersion: v1\n  kind: ConfigMap\n  data: {}\n"
+		"- apiVersion: cilium.io/v2\n  kind: CiliumClusterwideNetworkPolicy\n  metadata: {name: c}\n  specs:\n"
+		"  - endpointSelector: {matchLabels: {k8s:app: web, \"k8s:io.kubernetes.pod.namespace\": ns}}\n"
+		"    egress: [{toCIDR: [10.0.0.0/8]}]\n"
+		"  - endpointSelector: {matchLabels: {app: other}}\n    egress: [{toCIDR: [11.0.0.0/8]}]\n",
+		NULL);
+
+	(void)state;
+	assert_int_equal(test_tcp(c.img, "10.0.0.1", 1), 'A');
+	assert_int_equal(test_tcp(c.img, "11.0.0.1", 1), '-');
+	compiled_clear(&c);
+	c = test_compile(CNP_HEAD "  egress: [{toPorts: [{ports: [{port: \"53\"}]}, {}]}]\n", NULL);
+	assert_int_equal(test_tcp(c.img, "11.0.0.1", 80), 'A');
+	compiled_clear(&c);
+	c = test_compile(CNP_HEAD "  ingress: [{}]\n", NULL);
+	assert_int_equal(c.result, 1);
+	compiled_clear(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(refusals), cmocka_unit_test(warnings),
+					    cmocka_unit_test(all_errors), cmocka_unit_test(selects) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
