@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CLEANUP(f) __attribute__((cleanup(f)))
+#define CLEANUP(f)    __attribute__((cleanup(f)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 static inline void freep(void *p)
@@ -35,21 +35,21 @@ static inline void fclosep(FILE **f)
 	*f = NULL;
 }
 
-#define _cleanup_free_ CLEANUP(freep)
-#define _cleanup_close_ CLEANUP(closep)
+#define _cleanup_free_	 CLEANUP(freep)
+#define _cleanup_close_	 CLEANUP(closep)
 #define _cleanup_fclose_ CLEANUP(fclosep)
 
-#define TAKE_PTR(p)                      \
-	({                               \
-		__typeof__(p) taken_ = (p); \
-		(p) = NULL;              \
-		taken_;                  \
+#define TAKE_PTR(p)                                                                                                    \
+	({                                                                                                             \
+		__typeof__(p) taken_ = (p);                                                                            \
+		(p) = NULL;                                                                                            \
+		taken_;                                                                                                \
 	})
-#define TAKE_FD(fd)             \
-	({                      \
-		int taken_ = (fd); \
-		(fd) = -1;      \
-		taken_;         \
+#define TAKE_FD(fd)                                                                                                    \
+	({                                                                                                             \
+		int taken_ = (fd);                                                                                     \
+		(fd) = -1;                                                                                             \
+		taken_;                                                                                                \
 	})
 
 #endif

@@ -34,7 +34,7 @@ int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_l
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *buf = NULL;
 	struct stat st;
-	size_t cap, len;
+	size_t cap, len = 0;
 	int r;
 
 	if (fd < 0)

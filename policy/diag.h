@@ -29,7 +29,7 @@ struct diags {
 
 /* Never fails: when memory runs out the item is dropped, but `errors` still counts it. */
 __attribute__((format(printf, 6, 7))) void diag_add(struct diags *d, enum diag_level level, const char *file,
-						     uint32_t line, uint32_t column, const char *format, ...);
+						    uint32_t line, uint32_t column, const char *format, ...);
 void diags_clear(struct diags *d);
 const char *diag_level_name(enum diag_level level);
 /* "FILE:LINE:COL: error: MESSAGE" into buf, cut when too long; returns buf. */

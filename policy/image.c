@@ -419,15 +419,20 @@ struct walk {
 	bool below;
 };
 
-static void add_set(struct image_match *m, uint32_t set)
+static void add_set(struct image_match *m, const struct fmt_term *t)
 {
-	for (uint32_t i = 0; i < m->nsets; i++)
-		if (m->sets[i] == set)
-			return;
-	if (m->nsets == IMAGE_MATCH_SETS)
+	uint32_t i = 0;
+
+	while (i < m->nsets && m->sets[i] != t->set)
+		i++;
+	if (i == IMAGE_MATCH_SETS) {
 		m->overflow = true;
-	else
-		m->sets[m->nsets++] = set;
+		return;
+	}
+	if (i == m->nsets || t->rule < m->set_rules[i])
+		m->set_rules[i] = t->rule;
+	m->sets[i] = t->set;
+	m->nsets += i == m->nsets;
 }
 
 static bool better_rule(const struct fmt_term *t, bool opening, uint32_t than)
@@ -444,7 +449,7 @@ static void take_terms(const struct image *img, const struct fmt_span *span, str
 
 		m->askable = true;
 		if (t->set)
-			add_set(m, t->set);
+			add_set(m, t);
 		/* A rule that opens something says more than one that lets the name be asked. */
 		if (t->rule && better_rule(t, *opening, m->rule)) {
 			m->rule = t->rule;

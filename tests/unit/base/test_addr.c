@@ -25,7 +25,8 @@ static void parses_and_formats(void **state)
 
 static void refuses_what_is_no_address(void **state)
 {
-	static const char *const texts[] = { "", "1", "1.2.3", "01.2.3.4", "1.2.3.256", "1.2.3.4 ", "fe80::1%eth0", ":::" };
+	static const char *const texts[] = { "",	  "1",	      "1.2.3",	      "01.2.3.4",
+					     "1.2.3.256", "1.2.3.4 ", "fe80::1%eth0", ":::" };
 	struct sluice_addr addr = { .b = { 7 } };
 
 	(void)state;
@@ -62,8 +63,8 @@ static void masks_prefixes(void **state)
 
 static void refuses_what_is_no_prefix(void **state)
 {
-	static const char *const texts[] = { "10.0.0.0",   "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/-1",
-					     "10.0.0.0/8x", "::/129",	"/8",	       "10.0.0.0/8/8" };
+	static const char *const texts[] = { "10.0.0.0",    "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/-1",
+					     "10.0.0.0/8x", "::/129",	 "/8",		"10.0.0.0/8/8" };
 	struct sluice_prefix prefix;
 
 	(void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy_test.h"
+#include "tests/unit/policy/policy_test.h"
 
 /* ANP_HEAD is five lines. `result`: 1 refused, 0 accepted. */
 static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy_test.h"
+#include "tests/unit/policy/policy_test.h"
 
 /* CNP_HEAD is five lines: `spec` members start in line 6. */
 static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy_test.h"
+#include "tests/unit/policy/policy_test.h"
 #include "policy/names.h"
 
 static struct compiled with_name(const char *head, const char *member, const char *pattern)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy_test.h"
+#include "tests/unit/policy/policy_test.h"
 
 static const char good[] = CNP_HEAD "  egress: [{toCIDR: [10.0.0.0/8]}]\n";
 static const char bad[] = CNP_HEAD "  egress: [{toGroups: []}]\n";

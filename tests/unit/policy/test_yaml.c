@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy_test.h"
+#include "tests/unit/policy/policy_test.h"
 #include "policy/yaml.h"
 
 static int read_text(const char *text, struct diags *d, struct ydocs **docs)

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/endpoints_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "bpf/addr_class.h"
+#include "policy/array.h"
+#include "policy/yaml.h"
+
+static void endpoint_clear(struct static_endpoint *e)
+{
+	free(e->namespace_name);
+	free(e->name);
+	for (size_t i = 0; i < e->nlabels; i++) {
+		free((char *)e->labels[i].key);
+		free((char *)e->labels[i].value);
+	}
+	free(e->labels);
+}
+
+void static_endpoints_clear(struct static_endpoints *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		endpoint_clear(&list->items[i]);
+	free(list->items);
+	*list = (struct static_endpoints){};
+}
+
+void static_endpoints_freep(struct static_endpoints **list)
+{
+	if (*list)
+		static_endpoints_clear(*list);
+	free(*list);
+	*list = NULL;
+}
+
+struct subject static_endpoint_subject(const struct static_endpoint *e)
+{
+	return (struct subject){
+		.namespace_name = e->namespace_name,
+		.name = e->name,
+		.labels = e->labels,
+		.nlabels = e->nlabels,
+		.addrs = e->addrs,
+		.naddrs = e->naddrs,
+	};
+}
+
+/* The label of the kernel's table holds `max` bytes with the NUL; a name that is cut there would show as another's. */
+static void read_short(struct yctx *c, const struct ynode *node, const char *what, size_t max, char **ret)
+{
+	const char *text;
+
+	if (!yread_text(c, node, what, &text))
+		return;
+	if (!text[0] || strlen(text) >= max)
+		yctx_error(c, node, "%s must have from 1 to %zu characters", what, max - 1);
+	else if (strchr(text, '/'))
+		yctx_error(c, node, "%s must not contain a '/'", what);
+	else
+		yread_string(c, node, what, ret);
+}
+
+static void read_name(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_short(c, node, "name", sizeof(((struct sluice_label *)0)->name), &((struct static_endpoint *)out)->name);
+}
+
+static void read_namespace(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_short(c, node, "namespace", sizeof(((struct sluice_label *)0)->namespace_name),
+		   &((struct static_endpoint *)out)->namespace_name);
+}
+
+static void read_labels(struct yctx *c, const struct ynode *node, void *out)
+{
+	struct static_endpoint *e = out;
+
+	if (!yread_mapping(c, node, "labels"))
+		return;
+	for (size_t i = 0; i < node->count; i++) {
+		char *key = NULL, *value = NULL;
+		struct label *label;
+
+		if (!yread_string(c, ynode_value(node, i), "a label's value", &value))
+			continue;
+		key = strdup(ynode_key(node, i)->text);
+		label = key ? array_push(&e->labels, &e->nlabels, sizeof(*label)) : NULL;
+		if (!label) {
+			free(key);
+			free(value);
+			c->oom = true;
+			return;
+		}
+		*label = (struct label){ key, value };
+	}
+}
+
+static void read_interface(struct yctx *c, const struct ynode *node, void *out)
+{
+	struct static_endpoint *e = out;
+	const char *text;
+
+	if (!yread_text(c, node, "interface", &text))
+		return;
+	if (!text[0] || strlen(text) >= sizeof(e->interface) || strchr(text, '/'))
+		yctx_error(c, node, "'%s' is no interface name", text);
+	else
+		strcpy(e->interface, text);
+}
+
+static void read_addresses(struct yctx *c, const struct ynode *node, void *out)
+{
+	struct static_endpoint *e = out;
+
+	if (!yread_sequence(c, node, "addresses"))
+		return;
+	if (node->count > SLUICE_ENDPOINT_ADDRS) {
+		yctx_error(c, node, "%zu addresses; an endpoint has at most %d", node->count, SLUICE_ENDPOINT_ADDRS);
+		return;
+	}
+	for (size_t i = 0; i < node->count; i++) {
+		const char *text;
+
+		if (!yread_text(c, node->items[i], "an address", &text))
+			continue;
+		if (addr_parse(text, &e->addrs[e->naddrs]) < 0 || addr_never_leaves(&e->addrs[e->naddrs]))
+			yctx_error(c, node->items[i], "'%s' is no address an endpoint can have", text);
+		else
+			e->naddrs++;
+	}
+}
+
+static void read_cgroup(struct yctx *c, const struct ynode *node, void *out)
+{
+	const char *text;
+
+	(void)out;
+	yread_text(c, node, "cgroup", &text);
+}
+
+static const struct yfield endpoint_fields[] = {
+	{ "name", read_name },		 { "namespace", read_namespace }, { "labels", read_labels },
+	{ "interface", read_interface }, { "addresses", read_addresses }, { "cgroup", read_cgroup },
+};
+
+static void check_placed(struct yctx *c, const struct ynode *node, const struct static_endpoint *e)
+{
+	static const char *const wanted[] = { "namespace", "interface", "addresses" };
+
+	if (ynode_get(node, "cgroup")) {
+		yctx_error(c, ynode_get(node, "cgroup"),
+			   "cgroup endpoints are not enforced by this version; expected 'interface'");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		if (!ynode_get(node, wanted[i])) {
+			yctx_error(c, node, "the endpoint has no '%s'", wanted[i]);
+			return;
+		}
+	}
+	if (e->naddrs == 0)
+		yctx_error(c, node, "the endpoint has no address; everything it sends would have a foreign source");
+}
+
+static void read_endpoint(struct yctx *c, const struct ynode *node, bool placed, struct static_endpoints *list)
+{
+	size_t errors = c->errors;
+	struct static_endpoint *e;
+
+	if (!yread_mapping(c, node, "an endpoint"))
+		return;
+	e = array_push(&list->items, &list->count, sizeof(*e));
+	if (!e) {
+		c->oom = true;
+		return;
+	}
+	e->line = node->line;
+	e->column = node->column;
+	if (!yread_fields(c, node, "the endpoint", endpoint_fields, ARRAY_SIZE(endpoint_fields), e) ||
+	    errors != c->errors)
+		return;
+	if (!e->name)
+		yctx_error(c, node, "the endpoint has no 'name'");
+	else if (placed)
+		check_placed(c, node, e);
+	if (!e->namespace_name && !placed) {
+		e->namespace_name = strdup("default");
+		c->oom |= !e->namespace_name;
+	}
+}
+
+/* Two endpoints on one interface, of one name or with one address would each get part of the other's traffic. */
+static void check_pair(struct yctx *c, const struct ynode *at, const struct static_endpoint *a,
+		       const struct static_endpoint *b)
+{
+	if (strcmp(a->interface, b->interface) == 0)
+		yctx_error(c, at, "interface %s is already that of the endpoint in line %u", a->interface, b->line);
+	if (strcmp(a->name, b->name) == 0 && strcmp(a->namespace_name, b->namespace_name) == 0)
+		yctx_error(c, at, "%s/%s is already the endpoint in line %u", a->namespace_name, a->name, b->line);
+	for (size_t i = 0; i < a->naddrs; i++) {
+		for (size_t k = 0; k < b->naddrs; k++) {
+			char text[ADDR_TEXT_MAX];
+
+			if (addr_compare(&a->addrs[i], &b->addrs[k]) == 0)
+				yctx_error(c, at, "address %s is already that of the endpoint in line %u",
+					   addr_format(&a->addrs[i], text), b->line);
+		}
+	}
+}
+
+void static_endpoints_add(struct yctx *c, const struct ynode *node, bool placed, struct static_endpoints *list)
+{
+	size_t errors = c->errors, first = list->count;
+
+	if (ynode_is_null(node) || !yread_sequence(c, node, "endpoints"))
+		return;
+	for (size_t i = 0; i < node->count; i++)
+		read_endpoint(c, node->items[i], placed, list);
+	if (!placed || c->errors != errors || c->oom)
+		return;
+	for (size_t i = first; i < list->count; i++)
+		for (size_t k = 0; k < i; k++)
+			check_pair(c, node->items[i - first], &list->items[i], &list->items[k]);
+}
+
+static void read_list(struct yctx *c, const struct ynode *node, void *out)
+{
+	static_endpoints_add(c, node, true, out);
+}
+
+int static_endpoints_read(const char *file, const char *text, size_t len, struct diags *diags,
+			  struct static_endpoints **ret)
+{
+	static const struct yfield fields[] = { { "endpoints", read_list } };
+	CLEANUP(static_endpoints_freep) struct static_endpoints *list = calloc(1, sizeof(*list));
+	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
+	struct yctx c = { .file = file, .diags = diags };
+	int r;
+
+	if (!list)
+		return -ENOMEM;
+	r = yaml_read(file, text, len, diags, &docs);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < docs->count; i++) {
+		if (!ynode_is_null(docs->roots[i]))
+			yread_fields(&c, docs->roots[i], "the endpoints file", fields, ARRAY_SIZE(fields), list);
+		if (i > 0)
+			yctx_error(&c, docs->roots[i], "a second document; the endpoints file is one");
+	}
+	if (c.oom)
+		return -ENOMEM;
+	if (c.errors)
+		return -EINVAL;
+	*ret = TAKE_PTR(list);
+	return 0;
+}

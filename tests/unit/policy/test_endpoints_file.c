@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "policy/endpoints_file.h"
+#include "base/addr.h"
+#include "base/cleanup.h"
+
+#define GOOD "{name: a, namespace: q, interface: eni1, addresses: [10.0.0.1]}"
+
+static void test_reads(void **state)
+{
+	const char *text = "endpoints:\n"
+			   "- {name: a, namespace: q, labels: {x: w, tier: \"1\"}, interface: eni1, addresses: "
+			   "[10.0.0.1, \"fd00::1\"]}\n"
+			   "- name: b\n  namespace: q\n  interface: eni2\n  addresses: [10.0.0.2]\n";
+	CLEANUP(static_endpoints_freep) struct static_endpoints *list = NULL;
+	struct diags diags = {};
+	char buf[ADDR_TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(static_endpoints_read("e.yaml", text, strlen(text), &diags, &list), 0);
+	assert_int_equal(list->count, 2);
+	assert_string_equal(list->items[0].name, "a");
+	assert_int_equal(list->items[0].nlabels, 2);
+	assert_string_equal(list->items[0].labels[1].value, "1");
+	assert_string_equal(addr_format(&list->items[0].addrs[1], buf), "fd00::1");
+	assert_string_equal(list->items[1].interface, "eni2");
+	assert_int_equal(list->items[1].line, 3);
+	diags_clear(&diags);
+}
+
+static void test_empty(void **state)
+{
+	static const char *const texts[] = { "", "endpoints:\n", "endpoints: []\n" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		CLEANUP(static_endpoints_freep) struct static_endpoints *list = NULL;
+		struct diags diags = {};
+
+		assert_int_equal(static_endpoints_read("e", texts[i], strlen(texts[i]), &diags, &list), 0);
+		assert_int_equal(list->count, 0);
+	}
+}
+
+static void test_mistakes(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *where;
+		const char *words;
+	} bad[] = {
+		{ "endpoint: []\n", "1:1", "endpoint" },
+		{ "endpoints:\n- " GOOD
+		  "\n- {name: b, namespace: q, colour: blue, interface: eni2, addresses: [10.0.0.2]}\n",
+		  "3:27", "colour" },
+		{ "endpoints:\n- {namespace: q, interface: e, addresses: [10.0.0.2]}\n", "2:3", "name" },
+		{ "endpoints:\n- {name: b, namespace: q, interface: e, addresses: []}\n", "2:3", "no address" },
+		{ "endpoints:\n- {name: b, namespace: q, interface: e, addresses: [10.0.0.300]}\n", "2:53",
+		  "10.0.0.300" },
+		{ "endpoints:\n- {name: b, namespace: q, interface: e, addresses: [127.0.0.1]}\n", "2:53",
+		  "127.0.0.1" },
+		{ "endpoints:\n- {name: b, namespace: q, interface: a-name-too-long-for-it, addresses: [10.0.0.2]}\n",
+		  "2:38", "interface name" },
+		{ "endpoints:\n- {name: a/b, namespace: q, interface: e, addresses: [10.0.0.2]}\n", "2:10", "'/'" },
+		{ "endpoints:\n- {name: b, namespace: q, cgroup: /sys/fs/cgroup/b}\n", "2:35", "cgroup" },
+		{ "endpoints:\n- " GOOD "\n- {name: b, namespace: q, interface: eni1, addresses: [10.0.0.2]}\n", "3:3",
+		  "line 2" },
+		{ "endpoints:\n- " GOOD "\n- {name: a, namespace: q, interface: eni2, addresses: [10.0.0.2]}\n", "3:3",
+		  "q/a" },
+		{ "endpoints:\n- " GOOD "\n- {name: b, namespace: q, interface: eni2, addresses: [10.0.0.1]}\n", "3:3",
+		  "10.0.0.1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct static_endpoints *list = NULL;
+		struct diags diags = {};
+		char line[1024], expected[64];
+
+		assert_int_equal(static_endpoints_read("e", bad[i].text, strlen(bad[i].text), &diags, &list), -EINVAL);
+		assert_null(list);
+		assert_true(diags.count > 0);
+		diag_format(&diags.items[0], line, sizeof(line));
+		snprintf(expected, sizeof(expected), "e:%s: ", bad[i].where);
+		if (strncmp(line, expected, strlen(expected)) != 0 || !strstr(line, bad[i].words))
+			fail_msg("case %zu: '%s' is not '%s…%s…'", i, line, expected, bad[i].words);
+		diags_clear(&diags);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reads),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_mistakes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
