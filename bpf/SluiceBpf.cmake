@@ -16,7 +16,7 @@ function(sluice_bpf_object name)
   add_custom_command(
     OUTPUT ${object}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/bpf/skel
-    COMMAND ${SLUICE_BPF_CLANG} -target bpf -mcpu=v3 -g -O2 -std=gnu17 -Wall -Wextra -Werror
+    COMMAND ${SLUICE_BPF_CLANG} -target bpf -mcpu=v3 -g -O2 -mllvm -no-stack-slot-sharing -std=gnu17 -Wall -Wextra -Werror
             -I${CMAKE_SOURCE_DIR} -isystem /usr/include/${SLUICE_BPF_TRIPLE}
             -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
     DEPENDS ${source}

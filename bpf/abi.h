@@ -26,34 +26,34 @@
 #define SLUICE_ABI_VERSION 1
 
 /* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to>. */
-#define SLUICE_MAP_SETTINGS "settings"   /* array[1], mmapable: struct sluice_settings */
-#define SLUICE_MAP_IFINDEXES "ifindexes" /* hash: __u32 ifindex -> struct sluice_if */
-#define SLUICE_MAP_ENDPOINTS "endpoints" /* array, mmapable: struct sluice_endpoint, index = endpoint id */
-#define SLUICE_MAP_RUNTIME "runtime"	 /* array, mmapable: struct sluice_runtime, index = endpoint id */
-#define SLUICE_MAP_LABELS "labels"	 /* array: struct sluice_label, index = endpoint id; user space only */
-#define SLUICE_MAP_DESTS "dests"	 /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
-#define SLUICE_MAP_RULES "rules"	 /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
-#define SLUICE_MAP_LEASES "leases"	 /* hash: struct sluice_lease_key -> struct sluice_lease */
-#define SLUICE_MAP_NAMES "names"	 /* hash: __u64 name id -> struct sluice_name; user space only */
-#define SLUICE_MAP_CLUSTER "cluster"	 /* hash: struct sluice_addr -> struct sluice_cluster */
-#define SLUICE_MAP_FLOWS "flows"	 /* hash: struct sluice_flow_key -> struct sluice_flow */
-#define SLUICE_MAP_FRAGS "frags"	 /* LRU hash: struct sluice_frag_key -> struct sluice_frag */
-#define SLUICE_MAP_EVENTS "events"	 /* ring buffer of struct sluice_event */
-#define SLUICE_MAP_TOTALS "totals"	 /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
+#define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
+#define SLUICE_MAP_IFINDEXES   "ifindexes"   /* hash: __u32 ifindex -> struct sluice_if */
+#define SLUICE_MAP_ENDPOINTS   "endpoints"   /* array, mmapable: struct sluice_endpoint, index = endpoint id */
+#define SLUICE_MAP_RUNTIME     "runtime"     /* array, mmapable: struct sluice_runtime, index = endpoint id */
+#define SLUICE_MAP_LABELS      "labels"	     /* array: struct sluice_label, index = endpoint id; user space only */
+#define SLUICE_MAP_DESTS       "dests"	     /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
+#define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
+#define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_NAMES       "names"	     /* hash: __u64 name id -> struct sluice_name; user space only */
+#define SLUICE_MAP_CLUSTER     "cluster"     /* hash: struct sluice_addr -> struct sluice_cluster */
+#define SLUICE_MAP_FLOWS       "flows"	     /* hash: struct sluice_flow_key -> struct sluice_flow */
+#define SLUICE_MAP_FRAGS       "frags"	     /* LRU hash: struct sluice_frag_key -> struct sluice_frag */
+#define SLUICE_MAP_EVENTS      "events"	     /* ring buffer of struct sluice_event */
+#define SLUICE_MAP_TOTALS      "totals"	     /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
 #define SLUICE_MAP_DNS_SOCKETS "dns_sockets" /* sockmap, SLUICE_SOCK_* */
-#define SLUICE_MAP_DNS_LOG "dns_log"	 /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
-#define SLUICE_MAP_DNS_STATS "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
+#define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
+#define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
-#define SLUICE_MAX_ENDPOINTS 1024
-#define SLUICE_MAX_DESTS 262144
-#define SLUICE_MAX_RULES 262144
-#define SLUICE_MAX_LEASES 131072
-#define SLUICE_MAX_NAMES 131072
-#define SLUICE_MAX_CLUSTER 131072
-#define SLUICE_MAX_FLOWS 262144
-#define SLUICE_MAX_FRAGS 8192
-#define SLUICE_EVENTS_BYTES (1u << 20)
+#define SLUICE_MAX_ENDPOINTS   1024
+#define SLUICE_MAX_DESTS       262144
+#define SLUICE_MAX_RULES       262144
+#define SLUICE_MAX_LEASES      131072
+#define SLUICE_MAX_NAMES       131072
+#define SLUICE_MAX_CLUSTER     131072
+#define SLUICE_MAX_FLOWS       262144
+#define SLUICE_MAX_FRAGS       8192
+#define SLUICE_EVENTS_BYTES    (1u << 20)
 #define SLUICE_DNS_LOG_RECORDS 4096
 
 /*
@@ -62,34 +62,39 @@
  * connections from any other socket a look-up may find (hazard 19). Both bits are free of AWS, kube-proxy, Cilium and
  * Calico.
  */
-#define SLUICE_FWMARK 0x1000
-#define SLUICE_SOCK_MARK 0x2000
-#define SLUICE_RULE_PREF 5
+#define SLUICE_FWMARK	   0x1000
+#define SLUICE_SOCK_MARK   0x2000
+#define SLUICE_RULE_PREF   5
 #define SLUICE_ROUTE_TABLE 2053
+
+/* Where the clsact filters sit on kernels before 6.6. Not handle 1: the AWS agent deletes that one. */
+#define SLUICE_TC_HANDLE   0x51ce
+#define SLUICE_TC_PRIORITY 1
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 enum sluice_setting_flags {
-	SLUICE_SETTING_AUDIT = 1 << 0,	      /* enforcement: audit, for every endpoint; user space folds it into state */
-	SLUICE_SETTING_LOG_ALLOWED = 1 << 1,  /* emit an event for every new allowed flow too */
+	SLUICE_SETTING_AUDIT = 1 << 0, /* enforcement: audit, for every endpoint; user space folds it into state */
+	SLUICE_SETTING_LOG_ALLOWED = 1 << 1, /* emit an event for every new allowed flow too */
 };
 
 struct sluice_settings {
-	__u32 abi;		 /* SLUICE_ABI_VERSION */
-	__u32 flags;		 /* enum sluice_setting_flags */
-	__u64 next_policy;	 /* next unused policy id; user space only, never goes back (hazard 7) */
-	__u64 proxy_generation;	 /* raised after the proxy's settings file was replaced; the proxy re-reads it then */
-	__u32 flow_quota;	 /* live flows per endpoint */
-	__u32 tombstone_quota;	 /* remembered denials per endpoint */
-	__u32 dns_rate;		 /* queries per second and endpoint handed to the proxy; 0 = no limit */
+	__u32 abi;		/* SLUICE_ABI_VERSION */
+	__u32 flags;		/* enum sluice_setting_flags */
+	__u64 next_policy;	/* next unused policy id; user space only, never goes back (hazard 7) */
+	__u64 proxy_generation; /* raised after the proxy's settings file was replaced; the proxy re-reads it then */
+	__u32 flow_quota;	/* live flows per endpoint */
+	__u32 tombstone_quota;	/* remembered denials per endpoint */
+	__u32 dns_rate;		/* queries per second and endpoint handed to the proxy; 0 = no limit */
 	__u32 dns_burst;
-	__u32 event_rate;	 /* events per second and endpoint; 0 = no limit */
+	__u32 event_rate; /* events per second and endpoint; 0 = no limit */
 	__u32 event_burst;
-	__u32 next_generation;	 /* next endpoint generation; user space only */
+	__u32 next_generation; /* next endpoint generation; user space only */
 	__u32 pad;
-	__u64 agent_heartbeat;	 /* CLOCK_MONOTONIC ns, written by the agent's sweep; tells readers it is alive */
-	__u64 name_key[2];	 /* SipHash-2-4 key of name ids, random when the map is made; user space only */
-	__u64 reserved[2];
+	__u64 agent_heartbeat; /* CLOCK_MONOTONIC ns, written by the agent's sweep; tells readers it is alive */
+	__u64 name_key[2];     /* SipHash-2-4 key of name ids, random when the map is made; user space only */
+	__u64 dns_log_next;    /* number of the next DNS record for the flow log; user space only */
+	__u64 reserved[1];
 };
 _Static_assert(sizeof(struct sluice_settings) == 96, "abi");
 
@@ -112,12 +117,12 @@ enum sluice_mode {
  * The state word: bits 0-1 mode, bit 2 NAMES, bits 8-23 epoch, bits 24-63 policy id. A flow remembers the upper 56
  * bits; equality with the endpoint's means it was judged under exactly this policy and inventory.
  */
-#define SLUICE_STATE_MODE(s) ((enum sluice_mode)((s) & 3))
-#define SLUICE_STATE_NAMES (1ull << 2) /* the policy has name rules: port 53 goes to the proxy */
-#define SLUICE_STATE_EPOCH(s) ((__u16)((s) >> 8))
+#define SLUICE_STATE_MODE(s)   ((enum sluice_mode)((s)&3))
+#define SLUICE_STATE_NAMES     (1ull << 2) /* the policy has name rules: port 53 goes to the proxy */
+#define SLUICE_STATE_EPOCH(s)  ((__u16)((s) >> 8))
 #define SLUICE_STATE_POLICY(s) ((__u64)(s) >> 24)
 #define SLUICE_STATE_JUDGED(s) ((__u64)(s) & ~0xffull)
-#define SLUICE_STATE(mode, flags, epoch, policy) \
+#define SLUICE_STATE(mode, flags, epoch, policy)                                                                       \
 	((__u64)(mode) | (__u64)(flags) | (__u64)(__u16)(epoch) << 8 | (__u64)(policy) << 24)
 
 #define SLUICE_ENDPOINT_ADDRS 6
@@ -148,26 +153,26 @@ struct sluice_label {
 /* Values are Hubble's drop codes where Hubble has one (its flow log's event_type.sub_type), else from 230 up. */
 enum sluice_reason {
 	SLUICE_REASON_NONE = 0,
-	SLUICE_REASON_SOURCE = 132,	   /* source address is not the endpoint's */
+	SLUICE_REASON_SOURCE = 132,	    /* source address is not the endpoint's */
 	SLUICE_REASON_POLICY_DEFAULT = 133, /* no rule allows it */
-	SLUICE_REASON_MALFORMED = 134,	   /* a header is cut short or contradicts itself */
-	SLUICE_REASON_PROTOCOL = 137,	   /* an L4 protocol that is not enforced */
-	SLUICE_REASON_ETHERTYPE = 139,	   /* neither IPv4, IPv6 nor ARP */
-	SLUICE_REASON_FLOWS_FULL = 155,	   /* the endpoint's flow quota, or the table, is full */
-	SLUICE_REASON_EXTENSION = 156,	   /* IPv6 extension header chain unknown or too long */
-	SLUICE_REASON_FRAGMENT = 175,	   /* a fragment without an admitted first one, or of a datagram to port 53 */
-	SLUICE_REASON_POLICY_DENY = 181,   /* an explicit deny */
-	SLUICE_REASON_VLAN = 182,	   /* VLAN-tagged */
-	SLUICE_REASON_QUARANTINE = 203,	   /* the endpoint's identity or policy is not known */
-	SLUICE_REASON_NEVER_LEAVES = 230,  /* loopback, multicast, broadcast, unspecified, v4-mapped on the wire */
-	SLUICE_REASON_L2 = 231,		   /* destination MAC is not this host's (group address, or another station) */
-	SLUICE_REASON_NEIGHBOUR = 232,	   /* ARP or neighbour discovery that speaks for someone else */
-	SLUICE_REASON_ICMP_ERROR = 233,	   /* an ICMP error from the pod */
-	SLUICE_REASON_DNS_SOCKET = 234,	   /* the proxy's socket is missing or could not be assigned */
-	SLUICE_REASON_DNS_RATE = 235,	   /* over the endpoint's query rate */
-	SLUICE_REASON_TCP_STATE = 236,	   /* TCP packet without SYN that belongs to no flow */
-	SLUICE_REASON_IP_OPTION = 237,	   /* source route or another option that steers the packet */
-	SLUICE_REASON_CUT = 238,	   /* a live flow that the policy in force no longer allows */
+	SLUICE_REASON_MALFORMED = 134,	    /* a header is cut short or contradicts itself */
+	SLUICE_REASON_PROTOCOL = 137,	    /* an L4 protocol that is not enforced */
+	SLUICE_REASON_ETHERTYPE = 139,	    /* neither IPv4, IPv6 nor ARP */
+	SLUICE_REASON_FLOWS_FULL = 155,	    /* the endpoint's flow quota, or the table, is full */
+	SLUICE_REASON_EXTENSION = 156,	    /* IPv6 extension header chain unknown or too long */
+	SLUICE_REASON_FRAGMENT = 175,	    /* a fragment without an admitted first one, or of a datagram to port 53 */
+	SLUICE_REASON_POLICY_DENY = 181,    /* an explicit deny */
+	SLUICE_REASON_VLAN = 182,	    /* VLAN-tagged */
+	SLUICE_REASON_QUARANTINE = 203,	    /* the endpoint's identity or policy is not known */
+	SLUICE_REASON_NEVER_LEAVES = 230,   /* loopback, multicast, broadcast, unspecified, v4-mapped on the wire */
+	SLUICE_REASON_L2 = 231,		    /* destination MAC is not this host's (group address, or another station) */
+	SLUICE_REASON_NEIGHBOUR = 232,	    /* ARP or neighbour discovery that speaks for someone else */
+	SLUICE_REASON_ICMP_ERROR = 233,	    /* an ICMP error from the pod */
+	SLUICE_REASON_DNS_SOCKET = 234,	    /* the proxy's socket is missing or could not be assigned */
+	SLUICE_REASON_DNS_RATE = 235,	    /* over the endpoint's query rate, or a train of queries in one frame */
+	SLUICE_REASON_TCP_STATE = 236,	    /* a set of TCP flags that no sender makes */
+	SLUICE_REASON_IP_OPTION = 237,	    /* source route or another option that steers the packet */
+	SLUICE_REASON_CUT = 238,	    /* a live flow that the policy in force no longer allows */
 };
 
 /* SLUICE_MAP_TOTALS: drops by reason code, then the rest. */
@@ -231,14 +236,14 @@ _Static_assert(sizeof(struct sluice_rule_key) == 20, "abi");
 /* Flattened: for a port, the set's one answer. Higher precedence wins between sets; at equal precedence deny wins. */
 struct sluice_rule {
 	__u32 precedence;
-	__u32 rule; /* index into the policy image's rule table, from 1; 0 = none */
+	__u32 rule;   /* index into the policy image's rule table, from 1; 0 = none */
 	__u8 verdict; /* enum sluice_verdict */
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct sluice_rule) == 12, "abi");
 
 /* Precedence of the namespace tier; Admin and Baseline tiers lie above and below. */
-#define SLUICE_PRECEDENCE_DENY 0x50000001u
+#define SLUICE_PRECEDENCE_DENY	0x50000001u
 #define SLUICE_PRECEDENCE_ALLOW 0x50000000u
 
 /* ---- leases ------------------------------------------------------------------------------------------------------ */
@@ -256,9 +261,9 @@ _Static_assert(sizeof(struct sluice_lease_key) == 24, "abi");
  * live flows were opened through them, so that a policy change can tell whether the name is still allowed.
  */
 struct sluice_lease_slot {
-	__u64 expires; /* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
-	__u64 name;    /* id in SLUICE_MAP_NAMES; 0 = none */
-	__u32 set;     /* carries SLUICE_SET_NAME */
+	__u64 expires;	/* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
+	__u64 name;	/* id in SLUICE_MAP_NAMES; 0 = none */
+	__u32 set;	/* carries SLUICE_SET_NAME */
 	__u32 endpoint; /* id of the endpoint that asked last */
 };
 
@@ -283,7 +288,7 @@ enum sluice_cluster_kind {
 
 /* An address of the cluster: name rules never open it, and `cluster_set` judges it. */
 struct sluice_cluster {
-	__u32 kind; /* enum sluice_cluster_kind */
+	__u32 kind;  /* enum sluice_cluster_kind */
 	__u32 local; /* kind NODE: 1 when it is this node's own */
 };
 
@@ -302,9 +307,9 @@ struct sluice_flow_key {
 _Static_assert(sizeof(struct sluice_flow_key) == 48, "abi");
 
 enum sluice_flow_origin {
-	SLUICE_ORIGIN_POD = 1,	    /* opened by the pod and admitted by policy */
-	SLUICE_ORIGIN_OUTSIDE = 2,  /* opened towards the pod; its replies are not egress */
-	SLUICE_ORIGIN_HOST = 3,	    /* opened by this node: passes even in quarantine */
+	SLUICE_ORIGIN_POD = 1,	     /* opened by the pod and admitted by policy */
+	SLUICE_ORIGIN_OUTSIDE = 2,   /* opened towards the pod; its replies are not egress */
+	SLUICE_ORIGIN_HOST = 3,	     /* opened by this node: passes even in quarantine */
 	SLUICE_ORIGIN_TOMBSTONE = 4, /* denied or cut: inbound packets cannot turn it (hazard 2) */
 };
 
@@ -338,7 +343,7 @@ struct sluice_runtime {
 	__u32 flows;	  /* entries in `flows` with origin POD, OUTSIDE or HOST; atomic */
 	__u32 tombstones; /* entries with origin TOMBSTONE; atomic */
 	__u64 inbound_hold; /* until this coarse time no flow is noted from outside: a denial found no room for its tombstone */
-	__u64 dns_bucket;   /* token bucket: theoretical arrival time, coarse ns */
+	__u64 dns_bucket; /* token bucket: theoretical arrival time, coarse ns */
 	__u64 event_bucket;
 	__u64 events_suppressed;
 	__u64 dns_assigned;
@@ -365,7 +370,9 @@ _Static_assert(sizeof(struct sluice_frag_key) == 48, "abi");
 struct sluice_frag {
 	struct sluice_frag_key key;
 	__u64 judged; /* of the first fragment's verdict; later ones pass only under the same */
+	__u64 seen;   /* coarse CLOCK_MONOTONIC ns; of the first fragment, its others follow within seconds or drop */
 };
+_Static_assert(sizeof(struct sluice_frag) == 48 + 16, "abi");
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
@@ -376,7 +383,7 @@ enum sluice_event_verdict {
 };
 
 struct sluice_event {
-	__u64 time; /* CLOCK_MONOTONIC ns */
+	__u64 time;  /* CLOCK_MONOTONIC ns */
 	__u64 state; /* the endpoint's state word when judged */
 	__u64 name;  /* lease's name id; 0 = none */
 	struct sluice_addr local;
@@ -387,12 +394,12 @@ struct sluice_event {
 	__u32 length; /* skb->len */
 	__u32 rule;
 	__be16 lport;
-	__be16 rport; /* ICMP: type in the upper byte, code in the lower */
+	__be16 rport;	 /* ICMP: type in the upper byte, code in the lower */
 	__u16 ethertype; /* host order */
 	__u8 proto;
 	__u8 tcp_flags;
-	__u8 verdict; /* enum sluice_event_verdict */
-	__u8 reason;  /* enum sluice_reason */
+	__u8 verdict;  /* enum sluice_event_verdict */
+	__u8 reason;   /* enum sluice_reason */
 	__u8 ip_known; /* 1: the addresses are valid */
 	__u8 pad[5];
 };
@@ -411,8 +418,8 @@ enum sluice_sock {
 enum sluice_dns_verdict {
 	SLUICE_DNS_ALLOWED = 1,
 	SLUICE_DNS_DENIED = 2,
-	SLUICE_DNS_ERROR = 3, /* SERVFAIL, FORMERR, NOTIMP: nobody's policy */
-	SLUICE_DNS_AUDIT = 4, /* would have been denied; forwarded under audit */
+	SLUICE_DNS_ERROR = 3,	 /* SERVFAIL, FORMERR, NOTIMP: nobody's policy */
+	SLUICE_DNS_AUDIT = 4,	 /* would have been denied; forwarded under audit */
 	SLUICE_DNS_FILTERED = 5, /* ask-only name, or a query type that is not asked: answered empty */
 };
 
@@ -423,8 +430,8 @@ enum sluice_dns_verdict {
  */
 struct sluice_dns_record {
 	__u64 seq;
-	__u64 time;  /* CLOCK_MONOTONIC ns */
-	__u64 state; /* the endpoint's state word when judged */
+	__u64 time;		     /* CLOCK_MONOTONIC ns */
+	__u64 state;		     /* the endpoint's state word when judged */
 	struct sluice_addr local;    /* the asker */
 	struct sluice_addr server;   /* the address it asked */
 	struct sluice_addr upstream; /* the trusted resolver; all zero when nothing was sent */
@@ -433,8 +440,8 @@ struct sluice_dns_record {
 	__u32 latency_us;
 	__u32 ttl; /* lease TTL given, seconds; 0 = none */
 	__be16 lport;
-	__u16 qtype; /* host order */
-	__u8 proto;  /* IPPROTO_UDP or IPPROTO_TCP */
+	__u16 qtype;  /* host order */
+	__u8 proto;   /* IPPROTO_UDP or IPPROTO_TCP */
 	__u8 verdict; /* enum sluice_dns_verdict */
 	__u8 rcode;
 	__u8 naddrs;
@@ -446,7 +453,7 @@ struct sluice_dns_record {
 };
 
 struct sluice_dns_log_head {
-	__u64 next; /* number of the next record to be written; 1 at first */
+	__u64 next;	  /* number of the next record to be written; 1 at first */
 	__u64 suppressed; /* records left out by the per-endpoint rate */
 	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 2];
 };

@@ -21,8 +21,10 @@ typedef _Bool bool;
 #define false 0
 #endif
 #define SLUICE_INLINE __attribute__((always_inline)) inline
+#define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define SLUICE_INLINE inline
+#define SLUICE_UNROLL
 #endif
 
 static SLUICE_INLINE bool addr_equal(const struct sluice_addr *a, const struct sluice_addr *b)
@@ -42,13 +44,62 @@ static SLUICE_INLINE bool addr_v4_never_leaves(const __u8 *v4)
 	return v4[0] == 0 || v4[0] == 127 || v4[0] >= 224;
 }
 
+static SLUICE_INLINE void addr_set_v4(struct sluice_addr *a, __u8 b0, __u8 b1, __u8 b2, __u8 b3)
+{
+	a->d[0] = 0;
+	a->w[2] = 0;
+	a->b[10] = 0xff;
+	a->b[11] = 0xff;
+	a->b[12] = b0;
+	a->b[13] = b1;
+	a->b[14] = b2;
+	a->b[15] = b3;
+}
+
+/* 64:ff9b::/96 (RFC 6052) and 64:ff9b:1::/48 (RFC 8215). */
+static SLUICE_INLINE bool addr_is_nat64(const struct sluice_addr *a)
+{
+	if (a->b[0] != 0x00 || a->b[1] != 0x64 || a->b[2] != 0xff || a->b[3] != 0x9b)
+		return false;
+	return (a->w[1] == 0 && a->w[2] == 0) || (a->b[4] == 0x00 && a->b[5] == 0x01);
+}
+
+/* 2001::/32, RFC 4380. */
+static SLUICE_INLINE bool addr_is_teredo(const struct sluice_addr *a)
+{
+	return a->b[0] == 0x20 && a->b[1] == 0x01 && a->b[2] == 0x00 && a->b[3] == 0x00;
+}
+
+/*
+ * The IPv4 address that an IPv6 one stands for: NAT64, 6to4 (RFC 3056) and Teredo's client, which is stored inverted.
+ * Under the local-use NAT64 prefix the place is the network's choice; the usual one, the last four bytes, is taken.
+ */
+static SLUICE_INLINE bool addr_embedded_v4(const struct sluice_addr *a, struct sluice_addr *ret)
+{
+	const __u8 *b = a->b;
+
+	if (addr_is_nat64(a))
+		addr_set_v4(ret, b[12], b[13], b[14], b[15]);
+	else if (b[0] == 0x20 && b[1] == 0x02)
+		addr_set_v4(ret, b[2], b[3], b[4], b[5]);
+	else if (addr_is_teredo(a))
+		addr_set_v4(ret, b[12] ^ 0xff, b[13] ^ 0xff, b[14] ^ 0xff, b[15] ^ 0xff);
+	else
+		return false;
+	return true;
+}
+
 /* Never a unicast destination beyond the node. A v4-mapped address in an IPv6 header is refused by the parser. */
 static SLUICE_INLINE bool addr_never_leaves(const struct sluice_addr *a)
 {
+	struct sluice_addr v4;
+
 	if (addr_is_v4(a))
 		return addr_v4_never_leaves(a->b + 12);
 	if (a->b[0] == 0xff)
 		return true;
+	if (addr_embedded_v4(a, &v4))
+		return addr_v4_never_leaves(v4.b + 12);
 	return a->d[0] == 0 && a->w[2] == 0; /* ::/96 holds ::, ::1 and the deprecated v4-compatible form */
 }
 
@@ -58,14 +109,14 @@ static SLUICE_INLINE bool addr_v4_no_name_opens(const __u8 *v4)
 }
 
 /*
- * The static classes of hazard 12, seen through the forms that carry an IPv4 address inside an IPv6 one: NAT64
- * (RFC 6052 64:ff9b::/96, RFC 8215 64:ff9b:1::/48), 6to4 (RFC 3056) and Teredo (RFC 4380). The local-use NAT64 prefix
- * and Teredo can embed an IPv4 address at places we cannot know, so they are refused whole. Node, Service and API
- * server addresses are not static: the `cluster` map holds them.
+ * The static classes of hazard 12, seen through the forms that carry an IPv4 address inside an IPv6 one. The local-use
+ * NAT64 prefix can embed it at places we cannot know, and Teredo carries a server's beside the client's, so these two
+ * are refused whole. Node, Service and API server addresses are not static: the `cluster` map holds them.
  */
 static SLUICE_INLINE bool addr_no_name_opens(const struct sluice_addr *a)
 {
 	const __u8 *b = a->b;
+	struct sluice_addr v4;
 
 	if (addr_never_leaves(a))
 		return true;
@@ -75,15 +126,9 @@ static SLUICE_INLINE bool addr_no_name_opens(const struct sluice_addr *a)
 		return true;
 	if (b[0] == 0xfd && b[1] == 0x00 && b[2] == 0x0e && b[3] == 0xc2) /* fd00:ec2::/32: IMDS, Pod Identity, DNS */
 		return true;
-	if (b[0] == 0x00 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b) {
-		if (b[4] == 0x00 && b[5] == 0x01)
-			return true;
-		if (a->w[1] == 0 && a->w[2] == 0)
-			return addr_v4_no_name_opens(b + 12);
-	}
-	if (b[0] == 0x20 && b[1] == 0x02)
-		return addr_v4_no_name_opens(b + 2);
-	return b[0] == 0x20 && b[1] == 0x01 && b[2] == 0x00 && b[3] == 0x00; /* 2001::/32 */
+	if (addr_is_teredo(a) || (addr_is_nat64(a) && b[5] == 0x01))
+		return true;
+	return addr_embedded_v4(a, &v4) && addr_v4_no_name_opens(v4.b + 12);
 }
 
 #endif
