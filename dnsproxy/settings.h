@@ -12,12 +12,12 @@
 #include "bpf/abi.h"
 
 #define PROXY_SETTINGS_MAGIC 0x3153584f52504c53ull /* "SLPROXS1" little-endian on disk */
-#define PROXY_DIR "proxy"			   /* below the run directory */
-#define PROXY_SETTINGS_FILE "settings"
-#define PROXY_IMAGE_FORMAT "%016llx.img" /* policy id */
+#define PROXY_DIR	     "proxy"		   /* below the run directory */
+#define PROXY_SETTINGS_FILE  "settings"
+#define PROXY_IMAGE_FORMAT   "%016llx.img" /* policy id */
 
 #define PROXY_MAX_RESOLVERS 8
-#define PROXY_MAX_SEARCH 32
+#define PROXY_MAX_SEARCH    32
 
 enum proxy_deny_response {
 	PROXY_DENY_EMPTY = 0, /* NOERROR with SOA; NXDOMAIN under a search domain */
@@ -43,7 +43,7 @@ struct proxy_resolver {
 
 struct proxy_settings {
 	uint64_t magic;
-	uint32_t size; /* sizeof(struct proxy_settings) */
+	uint32_t size;	/* sizeof(struct proxy_settings) */
 	uint32_t flags; /* enum proxy_flags */
 	uint32_t deny_response;
 	uint32_t ask_only;

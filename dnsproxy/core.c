@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * A query is judged when it comes, and answered here or sent to a trusted resolver as a query of our own making. When
+ * the answer comes it is judged again, with the policy then in force (hazard 15): the pod may have another one by then,
+ * and a slow hostile answer must not open anything under it. So `settle` reads the endpoint's state, judges, writes the
+ * leases under that policy, and reads the state again; only if it is still the same does the answer leave. A lease
+ * written for a policy that was replaced meanwhile harms nobody: no endpoint uses it.
+ *
+ * Silence is for askers nobody knows. Everything else gets an answer: the policy's, or SERVFAIL.
+ */
+#include "dnsproxy/core.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "bpf/addr_class.h"
+#include "dnsproxy/answer.h"
+#include "dnsproxy/dnslog.h"
+#include "dnsproxy/flight.h"
+#include "dnsproxy/judge.h"
+#include "dnsproxy/lease.h"
+
+#define INTERFACE_CACHE 1024 /* direct-mapped, a power of two */
+#define SETTLE_TRIES	4
+#define DOWN_AFTER	2 /* failures in a row */
+#define DOWN_TIME	(5 * NSEC_PER_SEC)
+
+struct health {
+	uint64_t down_until;
+	uint32_t failures;
+};
+
+struct core {
+	struct maps maps;
+	struct core_io io;
+	struct proxy_settings settings;
+	struct health health[PROXY_MAX_RESOLVERS];
+	struct {
+		uint32_t ifindex;
+		struct sluice_if link;
+	} interfaces[INTERFACE_CACHE];
+	struct dnslog_bucket *buckets; /* per endpoint */
+	/* One message is worked on at a time. */
+	struct wire_query query;
+	struct answer answer;
+	uint8_t out[WIRE_MAX_MESSAGE];
+	struct flights flights;
+};
+
+/* One question on its way to an answer. */
+struct job {
+	struct core *c;
+	const struct core_asker *asker;
+	const struct wire_query *query;
+	const struct image *img;
+	uint64_t now;
+	uint64_t started;
+	uint64_t state;
+	bool audit;
+	bool would_strip; /* under audit: something that enforcement takes out was left in */
+	struct judgement j;
+	struct sluice_dns_record rec;
+};
+
+int core_new(const struct maps *maps, const struct core_io *io, const struct proxy_settings *settings,
+	     struct core **ret)
+{
+	struct core *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->maps = *maps;
+	c->io = *io;
+	c->settings = *settings;
+	c->flights.nendpoints = maps->nendpoints;
+	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
+	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
+	if (!c->flights.per_endpoint || !c->buckets) {
+		core_freep(&c);
+		return -ENOMEM;
+	}
+	*ret = c;
+	return 0;
+}
+
+void core_freep(struct core **c)
+{
+	if (*c) {
+		free((*c)->flights.per_endpoint);
+		free((*c)->buckets);
+	}
+	free(*c);
+	*c = NULL;
+}
+
+void core_set_settings(struct core *c, const struct proxy_settings *settings)
+{
+	c->settings = *settings;
+	memset(c->health, 0, sizeof(c->health));
+}
+
+uint32_t core_in_flight(const struct core *c)
+{
+	return c->flights.count;
+}
+
+static void count(struct core *c, enum sluice_dns_stat stat)
+{
+	dnslog_count(&c->maps, stat, 1);
+}
+
+/* ---- who asks ---------------------------------------------------------------------------------------------------- */
+
+static bool endpoint_is(const struct core *c, uint32_t endpoint, uint32_t generation, uint32_t ifindex)
+{
+	const struct sluice_endpoint *ep;
+
+	if (endpoint >= c->maps.nendpoints || generation == 0)
+		return false;
+	ep = &c->maps.endpoints[endpoint];
+	return __atomic_load_n(&ep->generation, __ATOMIC_ACQUIRE) == generation &&
+	       __atomic_load_n(&ep->ifindex, __ATOMIC_RELAXED) == ifindex;
+}
+
+static bool asker_lives(const struct core *c, const struct core_asker *a)
+{
+	return endpoint_is(c, a->endpoint, a->generation, a->ifindex);
+}
+
+static uint64_t state_of(const struct core *c, const struct core_asker *a)
+{
+	return __atomic_load_n(&c->maps.endpoints[a->endpoint].state, __ATOMIC_ACQUIRE);
+}
+
+int core_identify(struct core *c, struct core_asker *asker)
+{
+	uint32_t slot = asker->ifindex & (INTERFACE_CACHE - 1);
+	struct sluice_if *link = &c->interfaces[slot].link;
+
+	if (c->interfaces[slot].ifindex != asker->ifindex ||
+	    !endpoint_is(c, link->endpoint, link->generation, asker->ifindex)) {
+		c->interfaces[slot].ifindex = 0;
+		if (asker->ifindex == 0 || c->maps.find_interface(c->maps.context, asker->ifindex, link) < 0 ||
+		    !endpoint_is(c, link->endpoint, link->generation, asker->ifindex))
+			return -ENOENT;
+		c->interfaces[slot].ifindex = asker->ifindex;
+	}
+	asker->endpoint = link->endpoint;
+	asker->generation = link->generation;
+	return 0;
+}
+
+/* ---- answering --------------------------------------------------------------------------------------------------- */
+
+static void count_verdict(struct core *c, enum sluice_dns_verdict verdict, enum wire_rcode rcode)
+{
+	switch (verdict) {
+	case SLUICE_DNS_ALLOWED:
+		count(c, SLUICE_DNS_STAT_ALLOWED);
+		break;
+	case SLUICE_DNS_DENIED:
+		count(c, SLUICE_DNS_STAT_DENIED);
+		break;
+	case SLUICE_DNS_AUDIT:
+		count(c, SLUICE_DNS_STAT_AUDIT);
+		break;
+	case SLUICE_DNS_FILTERED:
+		count(c, SLUICE_DNS_STAT_FILTERED);
+		break;
+	case SLUICE_DNS_ERROR:
+		count(c, rcode == WIRE_RCODE_SERVFAIL ? SLUICE_DNS_STAT_SERVFAIL
+			 : rcode == WIRE_RCODE_NOTIMP ? SLUICE_DNS_STAT_NOTIMP
+						      : SLUICE_DNS_STAT_FORMERR);
+		break;
+	}
+}
+
+static struct wire_out out_for(const struct job *job)
+{
+	struct core *c = job->c;
+
+	return (struct wire_out){ .data = c->out,
+				  .cap = job->asker->tcp ? sizeof(c->out) : wire_udp_limit(job->query) };
+}
+
+/* The log's record, the counters, and the answer itself. */
+static void send_answer(struct job *job, const struct wire_out *out, enum sluice_dns_verdict verdict,
+			enum wire_rcode rcode)
+{
+	struct core *c = job->c;
+	const struct core_asker *a = job->asker;
+	struct sluice_dns_record *rec = &job->rec;
+
+	rec->time = job->now;
+	rec->state = job->state;
+	rec->local = a->addr;
+	rec->server = a->server;
+	rec->endpoint = a->endpoint;
+	rec->generation = a->generation;
+	rec->latency_us = (uint32_t)((job->now - job->started) / 1000);
+	rec->lport = htons(a->port);
+	rec->qtype = job->query->qtype;
+	rec->proto = a->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	rec->verdict = (uint8_t)verdict;
+	rec->rcode = (uint8_t)rcode;
+	dnslog_set_name(rec, &job->query->name);
+	count_verdict(c, verdict, rcode);
+	dnslog_write(&c->maps, &c->buckets[a->endpoint], rec, job->now);
+	c->io.reply(c->io.context, a, out->data, out->len);
+}
+
+static void answer_error(struct job *job, enum wire_rcode rcode, enum wire_ede ede)
+{
+	struct wire_out out = out_for(job);
+
+	wire_begin(&out, job->query, rcode, false);
+	wire_end(&out, job->query, rcode, ede, NULL);
+	send_answer(job, &out, SLUICE_DNS_ERROR, rcode);
+}
+
+/* Says whose decision it was, so that nobody looks for a fault in the network. */
+static void explain(const struct job *job, const char *what, char text[100])
+{
+	size_t npolicies = image_policy_count(job->img);
+	int n = snprintf(text, 100, "%s by policy", what);
+
+	for (size_t i = 0; i < npolicies && n < 99; i++)
+		n += snprintf(text + n, 100 - (size_t)n, "%s%s", i ? ", " : " ", image_policy_at(job->img, i));
+}
+
+static void answer_denied(struct job *job)
+{
+	static const enum wire_rcode rcodes[] = { [JUDGE_NODATA] = WIRE_NOERROR,
+						  [JUDGE_NXDOMAIN] = WIRE_RCODE_NXDOMAIN,
+						  [JUDGE_REFUSED] = WIRE_RCODE_REFUSED };
+	bool denied = job->j.verdict == JUDGE_DENIED;
+	enum wire_rcode rcode = rcodes[job->j.response];
+	struct wire_out out = out_for(job);
+	char text[100];
+
+	explain(job, denied ? "denied" : "not asked", text);
+	wire_begin(&out, job->query, rcode, false);
+	if (job->j.response != JUDGE_REFUSED)
+		wire_put_soa(&out, job->query, job->j.zone);
+	wire_end(&out, job->query, rcode, WIRE_EDE_BLOCKED, text);
+	send_answer(job, &out, denied ? SLUICE_DNS_DENIED : SLUICE_DNS_FILTERED, rcode);
+}
+
+/* ---- judging ----------------------------------------------------------------------------------------------------- */
+
+/* False: it cannot be judged, and the asker gets SERVFAIL. */
+static bool judge(struct job *job)
+{
+	struct core *c = job->c;
+	enum sluice_mode mode;
+
+	job->state = state_of(c, job->asker);
+	mode = SLUICE_STATE_MODE(job->state);
+	/* Without name rules nothing is handed over: what comes all the same was on its way when the policy changed. */
+	if ((mode != SLUICE_MODE_ENFORCE && mode != SLUICE_MODE_AUDIT) || !(job->state & SLUICE_STATE_NAMES))
+		return false;
+	job->audit = mode == SLUICE_MODE_AUDIT;
+	job->img = c->io.policy(c->io.context, SLUICE_STATE_POLICY(job->state));
+	if (!job->img) {
+		count(c, SLUICE_DNS_STAT_NO_POLICY);
+		return false;
+	}
+	judge_name(job->img, &c->settings, &job->query->name, job->query->qtype, &job->j);
+	return job->j.verdict != JUDGE_BROKEN;
+}
+
+static bool goes_upstream(const struct job *job)
+{
+	switch (job->j.verdict) {
+	case JUDGE_ALLOWED:
+	case JUDGE_FILTER:
+	case JUDGE_WHOLE:
+		return true;
+	case JUDGE_EMPTY:
+	case JUDGE_DENIED:
+		return job->audit;
+	case JUDGE_BROKEN:
+		break;
+	}
+	return false;
+}
+
+static enum answer_fate fate_of(const struct job *job, const struct sluice_addr *addr, bool in_cluster_domain)
+{
+	const struct core *c = job->c;
+	bool in_cluster = c->maps.in_cluster(c->maps.context, addr);
+	bool may_open = judge_may_open(&c->settings, addr, in_cluster, in_cluster_domain);
+
+	if (job->j.verdict == JUDGE_ALLOWED && may_open)
+		return ANSWER_OPEN;
+	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))
+		return ANSWER_KEEP;
+	if (job->j.verdict == JUDGE_FILTER && may_open &&
+	    lease_holds(&c->maps, SLUICE_STATE_POLICY(job->state), addr, job->now))
+		return ANSWER_KEEP;
+	return ANSWER_STRIP;
+}
+
+static bool chain_in_cluster_domain(const struct core *c, const struct answer *a)
+{
+	for (uint16_t i = 0; i < a->nnames; i++)
+		if (conf_in_cluster_domain(&c->settings, &a->names[i]))
+			return true;
+	return false;
+}
+
+/* Decides every address of the answer. Returns how many are stripped. */
+static uint32_t decide_fates(struct job *job, struct answer *a)
+{
+	bool in_cluster_domain = chain_in_cluster_domain(job->c, a);
+	uint32_t kept = 0, stripped = 0;
+	struct sluice_addr addr;
+
+	job->rec.naddrs = 0;
+	job->would_strip = false;
+	for (uint16_t i = 0; i < a->nrecords; i++) {
+		struct answer_record *r = &a->records[i];
+		bool is_address = answer_address(a, r, &addr);
+
+		if (!is_address && (r->type == WIRE_A || r->type == WIRE_AAAA)) {
+			r->fate = ANSWER_STRIP; /* of the wrong length */
+			continue;
+		}
+		if (!is_address)
+			continue;
+		r->fate = (uint8_t)fate_of(job, &addr, in_cluster_domain);
+		if (job->audit && r->fate == ANSWER_STRIP) {
+			r->fate = ANSWER_KEEP;
+			job->would_strip = true;
+		}
+		if (kept >= ANSWER_MAX_ADDRS)
+			r->fate = ANSWER_STRIP;
+		if (r->fate == ANSWER_STRIP) {
+			stripped++;
+			continue;
+		}
+		kept++;
+		if (job->rec.naddrs < ARRAY_SIZE(job->rec.addrs))
+			job->rec.addrs[job->rec.naddrs++] = addr;
+	}
+	return stripped;
+}
+
+/* 0 or -errno. Everything the answer opens is in the kernel before it leaves. */
+static int write_leases(struct job *job, const struct answer *a)
+{
+	struct core *c = job->c;
+	const struct proxy_settings *s = &c->settings;
+	struct lease_result res = {};
+	uint64_t length = lease_length(a->ttl, s->min_ttl, s->max_ttl, s->grace);
+	struct lease_request req = { .policy = SLUICE_STATE_POLICY(job->state),
+				     .now = job->now,
+				     .expires = job->now + length,
+				     .endpoint = job->asker->endpoint,
+				     .nsets = job->j.match.nsets,
+				     .sets = job->j.match.sets };
+	int r = 0;
+
+	job->rec.ttl = 0;
+	for (uint16_t i = 0; r == 0 && i < a->nrecords; i++) {
+		struct sluice_addr addr;
+
+		if (a->records[i].fate != ANSWER_OPEN || !answer_address(a, &a->records[i], &addr))
+			continue;
+		if (req.name == 0)
+			r = lease_name(&c->maps, &job->query->name, &req.name);
+		if (r == 0)
+			r = lease_write(&c->maps, &req, &addr, &res);
+		job->rec.ttl = (uint32_t)(length / NSEC_PER_SEC);
+	}
+	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_WRITTEN, res.written);
+	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASE_SLOTS_FULL, res.reused + (r == -ENOSPC));
+	if (r < 0) {
+		count(c, SLUICE_DNS_STAT_LEASES_FAILED);
+		job->rec.ttl = 0;
+	}
+	return r;
+}
+
+static enum sluice_dns_verdict verdict_of(const struct job *job, uint32_t stripped)
+{
+	switch (job->j.verdict) {
+	case JUDGE_ALLOWED:
+	case JUDGE_WHOLE:
+		return job->would_strip ? SLUICE_DNS_AUDIT : SLUICE_DNS_ALLOWED;
+	case JUDGE_FILTER:
+		if (job->would_strip)
+			return SLUICE_DNS_AUDIT;
+		return stripped > 0 && job->rec.naddrs == 0 ? SLUICE_DNS_FILTERED : SLUICE_DNS_ALLOWED;
+	case JUDGE_EMPTY:
+	case JUDGE_DENIED:
+		return SLUICE_DNS_AUDIT;
+	case JUDGE_BROKEN:
+		break;
+	}
+	return SLUICE_DNS_ERROR;
+}
+
+/* Judges the answer under the policy now in force and sends it. Returns false when the asker is gone. */
+static bool settle(struct job *job, struct answer *a)
+{
+	struct core *c = job->c;
+
+	for (int i = 0; i < SETTLE_TRIES; i++) {
+		struct wire_out out = out_for(job);
+		uint32_t stripped;
+		bool whole;
+
+		if (!asker_lives(c, job->asker))
+			return false;
+		if (!judge(job))
+			break;
+		if (!goes_upstream(job)) {
+			answer_denied(job);
+			return true;
+		}
+		stripped = decide_fates(job, a);
+		whole = answer_write(a, job->query, job->j.verdict == JUDGE_FILTER && !job->audit, &out);
+		/* The pod asks again by TCP, and learns then: RFC 2181 section 9. */
+		if (!whole)
+			job->rec.naddrs = 0;
+		if (whole && write_leases(job, a) < 0)
+			break;
+		if (!asker_lives(c, job->asker))
+			return false;
+		if (state_of(c, job->asker) != job->state)
+			continue;
+		dnslog_count(&c->maps, SLUICE_DNS_STAT_ADDRS_STRIPPED, stripped);
+		dnslog_count(&c->maps, SLUICE_DNS_STAT_RECORDS_IGNORED, a->ignored);
+		send_answer(job, &out, verdict_of(job, stripped), a->rcode);
+		return true;
+	}
+	job->rec.naddrs = 0;
+	answer_error(job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
+	return true;
+}
+
+/* ---- upstream ---------------------------------------------------------------------------------------------------- */
+
+static void resolver_failed(struct core *c, const struct flight *f, uint64_t now)
+{
+	struct health *h = &c->health[f->index];
+
+	if (++h->failures >= DOWN_AFTER)
+		h->down_until = now + DOWN_TIME;
+}
+
+/* The resolver that was asked, if it is a trusted one; else the first healthy one not tried yet, or not tried yet. */
+static uint32_t choose_resolver(const struct core *c, const struct flight *f, uint64_t now)
+{
+	const struct proxy_settings *s = &c->settings;
+	int asked = conf_find_resolver(s, &f->asker.server), untried = -1, healthy = -1;
+
+	if (f->tries == 0 && asked >= 0)
+		return (uint32_t)asked;
+	for (int i = 0; i < (int)s->nresolvers; i++) {
+		bool up = c->health[i].down_until <= now, tried = f->tried & (1u << i);
+
+		if (up && !tried)
+			return (uint32_t)i;
+		if (!tried && untried < 0)
+			untried = i;
+		if (up && healthy < 0)
+			healthy = i;
+	}
+	return untried >= 0 ? (uint32_t)untried : healthy >= 0 ? (uint32_t)healthy : 0;
+}
+
+static void give_back(struct core *c, struct flight *f)
+{
+	if (f->sent)
+		c->io.asked(c->io.context, f->transport, f->tcp);
+	flight_unsent(&c->flights, f);
+}
+
+/* One try at one resolver. */
+static int send_try(struct core *c, struct flight *f, uint32_t index, bool tcp, uint64_t now)
+{
+	uint64_t deadline = now + c->settings.query_timeout_ms * NSEC_PER_MSEC;
+	uint16_t id = flight_pick_id(&c->flights, c->io.random(c->io.context));
+	uint8_t msg[WIRE_MIN_UDP];
+	size_t len = wire_write_query(msg, sizeof(msg), &f->query, id);
+	int r;
+
+	f->resolver = c->settings.resolvers[index];
+	f->index = (uint8_t)index;
+	f->tried |= 1u << index;
+	f->tries++;
+	f->tcp = tcp;
+	r = c->io.ask(c->io.context, &f->resolver, index, tcp, msg, len, &f->transport);
+	if (r < 0)
+		return r;
+	flight_sent(&c->flights, f, id, deadline);
+	count(c, SLUICE_DNS_STAT_UPSTREAM_SENT);
+	return 0;
+}
+
+static struct job job_of(struct core *c, const struct flight *f, uint64_t now)
+{
+	return (struct job){ .c = c,
+			     .asker = &f->asker,
+			     .query = &f->query,
+			     .now = now,
+			     .started = f->started,
+			     .state = state_of(c, &f->asker),
+			     .rec = { .upstream = f->resolver.addr } };
+}
+
+/* Asks the next resolver; when there are no tries left, SERVFAIL, never silence. */
+static void try_next(struct core *c, struct flight *f, bool tcp, uint64_t now)
+{
+	struct job job;
+
+	give_back(c, f);
+	while (c->settings.nresolvers > 0 && f->tries < c->settings.query_tries) {
+		if (send_try(c, f, choose_resolver(c, f, now), tcp, now) == 0)
+			return;
+		resolver_failed(c, f, now);
+	}
+	job = job_of(c, f, now);
+	if (asker_lives(c, &f->asker))
+		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NETWORK);
+	flight_free(&c->flights, f);
+}
+
+static void forward(struct job *job)
+{
+	struct core *c = job->c;
+	struct flight *f = flight_new(&c->flights, job->asker, job->query);
+
+	if (!f) {
+		count(c, SLUICE_DNS_STAT_INFLIGHT_FULL);
+		answer_error(job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
+		return;
+	}
+	f->started = job->now;
+	try_next(c, f, false, job->now);
+}
+
+bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *msg, size_t len, uint64_t now)
+{
+	struct flight *f = len >= WIRE_HEADER ? flight_by_id(&c->flights, (uint16_t)(msg[0] << 8 | msg[1])) : NULL;
+	struct answer *a = &c->answer;
+	struct job job;
+	int r;
+
+	/* Our port may be sent anything: id, socket (so the resolver and our port) and question must all be right. */
+	if (!f || f->transport != transport || f->tcp != tcp || !answer_matches(msg, len, &f->query, f->id)) {
+		count(c, SLUICE_DNS_STAT_UPSTREAM_WRONG);
+		return false;
+	}
+	count(c, SLUICE_DNS_STAT_UPSTREAM_ANSWERS);
+	r = answer_read(msg, len, &f->query, a);
+	if (r == 0 && a->truncated && f->asker.tcp && !tcp) {
+		/* The pod is on TCP already; it cannot be told to go there. This is the same try. */
+		uint32_t index = f->index;
+
+		give_back(c, f);
+		if (index < c->settings.nresolvers && send_try(c, f, index, true, now) == 0)
+			return true;
+		try_next(c, f, true, now);
+		return true;
+	}
+	if (r < 0 || (a->rcode != WIRE_NOERROR && a->rcode != WIRE_RCODE_NXDOMAIN)) {
+		resolver_failed(c, f, now);
+		try_next(c, f, tcp, now);
+		return true;
+	}
+	c->health[f->index] = (struct health){};
+	job = job_of(c, f, now);
+	settle(&job, a);
+	give_back(c, f);
+	flight_free(&c->flights, f);
+	return true;
+}
+
+void core_lost(struct core *c, uint32_t transport, bool tcp, uint64_t now)
+{
+	for (uint16_t i = 0; i < c->flights.fresh; i++) {
+		struct flight *f = &c->flights.slots[i];
+
+		if (!f->used || !f->sent || f->transport != transport || f->tcp != tcp)
+			continue;
+		resolver_failed(c, f, now);
+		try_next(c, f, tcp, now);
+	}
+}
+
+uint64_t core_tick(struct core *c, uint64_t now)
+{
+	struct flight *f;
+
+	while ((f = flight_first(&c->flights)) && f->deadline <= now) {
+		count(c, SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS);
+		resolver_failed(c, f, now);
+		try_next(c, f, f->tcp, now);
+	}
+	return f ? f->deadline : UINT64_MAX;
+}
+
+/* ---- queries ----------------------------------------------------------------------------------------------------- */
+
+static int read_query(struct job *job, const uint8_t *msg, size_t len)
+{
+	switch (wire_read_query(msg, len, &job->c->query)) {
+	case WIRE_OK:
+		return 0;
+	case WIRE_SHORT:
+		count(job->c, SLUICE_DNS_STAT_FORMERR);
+		return -EBADMSG;
+	case WIRE_FORMERR:
+		answer_error(job, WIRE_RCODE_FORMERR, WIRE_EDE_NONE);
+		break;
+	case WIRE_NOTIMP:
+		answer_error(job, WIRE_RCODE_NOTIMP, WIRE_EDE_NONE);
+		break;
+	case WIRE_BADVERS:
+		answer_error(job, WIRE_RCODE_BADVERS, WIRE_EDE_NONE);
+		break;
+	}
+	return 1;
+}
+
+int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg, size_t len, uint64_t now)
+{
+	struct core_asker asker = *from;
+	struct job job = { .c = c, .asker = &asker, .query = &c->query, .now = now, .started = now };
+	int r;
+
+	count(c, asker.tcp ? SLUICE_DNS_STAT_QUERIES_TCP : SLUICE_DNS_STAT_QUERIES_UDP);
+	if (asker.tcp ? !asker_lives(c, &asker) : core_identify(c, &asker) < 0) {
+		count(c, SLUICE_DNS_STAT_NO_ENDPOINT);
+		return -ENOENT;
+	}
+	job.state = state_of(c, &asker);
+	r = read_query(&job, msg, len);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (!judge(&job))
+		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
+	else if (goes_upstream(&job))
+		forward(&job);
+	else
+		answer_denied(&job);
+	return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsproxy/flight.h"
+
+#include <string.h>
+
+static uint16_t number(const struct flights *t, const struct flight *f)
+{
+	return (uint16_t)(f - t->slots + 1);
+}
+
+struct flight *flight_new(struct flights *t, const struct core_asker *asker, const struct wire_query *query)
+{
+	uint16_t *share = &t->per_endpoint[asker->endpoint];
+	struct flight *f;
+
+	if (*share >= CORE_FLIGHTS_PER_ENDPOINT || (t->free_list == 0 && t->fresh == CORE_FLIGHTS))
+		return NULL;
+	if (t->free_list) {
+		f = &t->slots[t->free_list - 1];
+		t->free_list = f->next;
+	} else {
+		f = &t->slots[t->fresh++];
+	}
+	f->asker = *asker;
+	f->query = *query;
+	f->used = true;
+	f->sent = f->tcp = false;
+	f->tries = 0;
+	f->tried = 0;
+	f->next = f->previous = 0;
+	++*share;
+	t->count++;
+	return f;
+}
+
+void flight_free(struct flights *t, struct flight *f)
+{
+	flight_unsent(t, f);
+	t->per_endpoint[f->asker.endpoint]--;
+	t->count--;
+	f->used = false;
+	f->next = t->free_list;
+	t->free_list = number(t, f);
+}
+
+uint16_t flight_pick_id(const struct flights *t, uint16_t start)
+{
+	/* 4096 of 65536 at most are taken, so a few steps find one. */
+	while (t->by_id[start])
+		start++;
+	return start;
+}
+
+void flight_sent(struct flights *t, struct flight *f, uint16_t id, uint64_t deadline)
+{
+	uint16_t n = number(t, f), before = t->last;
+
+	f->id = id;
+	t->by_id[f->id] = n;
+	f->deadline = deadline;
+	f->sent = true;
+	/* Nearly always the last: every query waits for the same time. */
+	while (before && t->slots[before - 1].deadline > deadline)
+		before = t->slots[before - 1].previous;
+	f->previous = before;
+	f->next = before ? t->slots[before - 1].next : t->first;
+	if (before)
+		t->slots[before - 1].next = n;
+	else
+		t->first = n;
+	if (f->next)
+		t->slots[f->next - 1].previous = n;
+	else
+		t->last = n;
+}
+
+void flight_unsent(struct flights *t, struct flight *f)
+{
+	if (!f->sent)
+		return;
+	t->by_id[f->id] = 0;
+	f->sent = false;
+	if (f->previous)
+		t->slots[f->previous - 1].next = f->next;
+	else
+		t->first = f->next;
+	if (f->next)
+		t->slots[f->next - 1].previous = f->previous;
+	else
+		t->last = f->previous;
+	f->next = f->previous = 0;
+}
+
+struct flight *flight_by_id(struct flights *t, uint16_t id)
+{
+	return t->by_id[id] ? &t->slots[t->by_id[id] - 1] : NULL;
+}
+
+struct flight *flight_first(struct flights *t)
+{
+	return t->first ? &t->slots[t->first - 1] : NULL;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsproxy/lease.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/siphash.h"
+
+uint64_t lease_length(uint32_t ttl, uint32_t min_ttl, uint32_t max_ttl, uint32_t grace)
+{
+	uint64_t seconds = ttl > max_ttl ? max_ttl : ttl;
+
+	if (seconds < min_ttl)
+		seconds = min_ttl;
+	return (seconds + grace) * NSEC_PER_SEC;
+}
+
+int lease_name(const struct maps *m, const struct wire_name *name, uint64_t *ret_id)
+{
+	struct sluice_name entry = { .len = name->len };
+	int r;
+
+	memcpy(entry.text, name->text, name->len);
+	entry.id = siphash24(name->text, name->len, (const uint64_t *)m->settings->name_key);
+	if (entry.id == 0)
+		entry.id = 1;
+	r = m->put_name(m->context, &entry);
+	if (r < 0)
+		return r;
+	*ret_id = entry.id;
+	return 0;
+}
+
+/*
+ * The slot for (set, name): its own; a free one; the one that ran out first; then one of the same set under another
+ * name, which opens the same and only tells another name. A slot that still opens another set is never taken.
+ */
+static struct sluice_lease_slot *choose_slot(struct sluice_lease *l, const struct lease_request *req, uint32_t set)
+{
+	struct sluice_lease_slot *free_slot = NULL, *expired = NULL, *same_set = NULL;
+
+	for (int i = 0; i < SLUICE_LEASE_SLOTS; i++) {
+		struct sluice_lease_slot *slot = &l->slots[i];
+
+		if (slot->set == set && slot->name == req->name)
+			return slot;
+		if (slot->set == 0)
+			free_slot = free_slot ? free_slot : slot;
+		else if (slot->expires <= req->now)
+			expired = expired && expired->expires <= slot->expires ? expired : slot;
+		else if (slot->set == set)
+			same_set = same_set && same_set->expires <= slot->expires ? same_set : slot;
+	}
+	return free_slot ? free_slot : expired ? expired : same_set;
+}
+
+/* Answers from a resolver's cache move the end by the time passed since; a write per query would gain nothing. */
+static bool unchanged(const struct sluice_lease_slot *slot, const struct lease_request *req)
+{
+	return slot->expires + NSEC_PER_SEC >= req->expires && slot->expires > req->now &&
+	       slot->endpoint == req->endpoint;
+}
+
+/* 1: the slot changed, 0: it says so already, -ENOSPC. */
+static int fill_slot(struct sluice_lease *l, const struct lease_request *req, uint32_t set, struct lease_result *res)
+{
+	struct sluice_lease_slot *slot = choose_slot(l, req, set);
+
+	if (!slot)
+		return -ENOSPC;
+	if (slot->set == set && slot->name == req->name) {
+		if (unchanged(slot, req))
+			return 0;
+	} else if (slot->set != 0) {
+		res->reused++;
+	}
+	/* An earlier answer's promise stands: a shorter one does not take it back. */
+	if (slot->set != set || slot->expires < req->expires)
+		slot->expires = req->expires;
+	slot->set = set;
+	slot->name = req->name;
+	slot->endpoint = req->endpoint;
+	return 1;
+}
+
+int lease_write(const struct maps *m, const struct lease_request *req, const struct sluice_addr *addr,
+		struct lease_result *ret)
+{
+	struct sluice_lease lease = { .key = { .policy = req->policy, .addr = *addr } };
+	struct sluice_lease_key key = lease.key;
+	bool changed = false;
+	int r = m->get_lease(m->context, &key, &lease);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT)
+		memset(lease.slots, 0, sizeof(lease.slots));
+	lease.key = key;
+	for (uint32_t i = 0; i < req->nsets; i++) {
+		/* The kernel takes no other sets from a lease (hazard 23). */
+		if (!(req->sets[i] & SLUICE_SET_NAME))
+			return -EINVAL;
+		r = fill_slot(&lease, req, req->sets[i], ret);
+		if (r < 0)
+			return r;
+		changed = changed || r > 0;
+	}
+	if (!changed)
+		return 0;
+	r = m->put_lease(m->context, &lease);
+	if (r == 0)
+		ret->written++;
+	return r;
+}
+
+bool lease_holds(const struct maps *m, uint64_t policy, const struct sluice_addr *addr, uint64_t now)
+{
+	struct sluice_lease_key key = { .policy = policy, .addr = *addr };
+	struct sluice_lease lease;
+
+	if (m->get_lease(m->context, &key, &lease) < 0)
+		return false;
+	for (int i = 0; i < SLUICE_LEASE_SLOTS; i++)
+		if ((lease.slots[i].set & SLUICE_SET_NAME) && lease.slots[i].expires > now)
+			return true;
+	return false;
+}

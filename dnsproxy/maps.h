@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel's tables as the proxy uses them; kmaps.c is the real thing, tests have arrays. 0 or -errno. */
+#ifndef SLUICE_DNSPROXY_MAPS_H
+#define SLUICE_DNSPROXY_MAPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+struct maps {
+	void *context;
+	int (*find_interface)(void *context, uint32_t ifindex, struct sluice_if *ret);
+	bool (*in_cluster)(void *context, const struct sluice_addr *addr);
+	int (*get_lease)(void *context, const struct sluice_lease_key *key, struct sluice_lease *ret);
+	int (*put_lease)(void *context, const struct sluice_lease *lease);
+	int (*put_name)(void *context, const struct sluice_name *name); /* an entry that is there already is success */
+	/* Mapped, written by others while we read. */
+	const struct sluice_settings *settings;
+	const struct sluice_endpoint *endpoints;
+	uint32_t nendpoints;
+	/* Mapped, ours to write. */
+	struct sluice_dns_stats *stats;
+	struct sluice_dns_log_head *log;
+	uint32_t nrecords;
+};
+
+#endif

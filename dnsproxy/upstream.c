@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsproxy/upstream.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "dnsproxy/loop.h"
+#include "dnsproxy/wire.h"
+
+#define POOL	    16
+#define POOL_USES   64
+#define POOL_AGE    (30 * NSEC_PER_SEC)
+#define STREAMS	    32
+#define RECEIVE_MAX 32 /* datagrams per turn */
+
+struct pooled {
+	struct source source;
+	struct upstream *upstream;
+	uint64_t born;
+	uint32_t transport;
+	uint32_t uses;
+	uint32_t waiting; /* queries whose answer is due here */
+	int fd;		  /* -1: closed */
+};
+
+/* One query, one answer. `have` counts the length prefix too. */
+struct stream {
+	struct source source;
+	struct upstream *upstream;
+	uint32_t transport;
+	int fd; /* -1: free */
+	uint32_t out_len, out_done;
+	uint32_t have;
+	uint8_t out[2 + WIRE_MIN_UDP];
+	uint8_t in[2 + WIRE_MAX_MESSAGE];
+};
+
+struct upstream {
+	struct core *core;
+	int loop;
+	unsigned int nrandom;
+	uint16_t random[128];
+	uint8_t buf[WIRE_MAX_MESSAGE];
+	struct pooled udp[PROXY_MAX_RESOLVERS][POOL];
+	struct stream streams[STREAMS];
+};
+
+uint16_t upstream_random(void *context)
+{
+	struct upstream *u = context;
+
+	if (u->nrandom == 0) {
+		if (getrandom(u->random, sizeof(u->random), 0) != sizeof(u->random))
+			abort(); /* a predictable id is worse than no proxy; does not happen after boot */
+		u->nrandom = ARRAY_SIZE(u->random);
+	}
+	return u->random[--u->nrandom];
+}
+
+/* ---- UDP --------------------------------------------------------------------------------------------------------- */
+
+static void pooled_close(struct pooled *s)
+{
+	closep(&s->fd);
+	s->uses = 0;
+}
+
+static void pooled_ready(struct source *source, uint32_t events, uint64_t now)
+{
+	struct pooled *s = source->owner;
+	struct upstream *u = s->upstream;
+
+	(void)events;
+	for (int i = 0; i < RECEIVE_MAX && s->fd >= 0; i++) {
+		ssize_t n = recv(s->fd, u->buf, sizeof(u->buf), MSG_DONTWAIT | MSG_TRUNC);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n < 0) {
+			/* ICMP said that nobody is there. The port is known to whoever sent that: it goes too. */
+			s->uses = POOL_USES;
+			core_lost(u->core, s->transport, false, now);
+			return;
+		}
+		if ((size_t)n <= sizeof(u->buf))
+			core_answer(u->core, s->transport, false, u->buf, (size_t)n, now);
+	}
+}
+
+static int connect_to(const struct proxy_resolver *to, int type, int *ret_fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = addr_to_sockaddr(&to->addr, to->port, &ss);
+	_cleanup_close_ int fd = socket(ss.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int pooled_open(struct pooled *s, const struct proxy_resolver *to, uint64_t now)
+{
+	int r = connect_to(to, SOCK_DGRAM, &s->fd);
+
+	if (r < 0)
+		return r;
+	r = loop_watch(s->upstream->loop, s->fd, EPOLLIN, &s->source);
+	if (r < 0) {
+		pooled_close(s);
+		return r;
+	}
+	s->uses = 0;
+	s->born = now;
+	return 0;
+}
+
+static bool is_spent(const struct pooled *s, uint64_t now)
+{
+	return s->uses >= POOL_USES || now - s->born > POOL_AGE;
+}
+
+/*
+ * A random socket of the resolver's pool. One that is spent is replaced as soon as nobody waits on it; while somebody
+ * does, another is taken, and if all are so, it serves on: every port still changes with time and use.
+ */
+static struct pooled *pick(struct upstream *u, uint32_t index, uint64_t now)
+{
+	uint16_t start = upstream_random(u);
+	struct pooled *s = NULL;
+
+	for (uint32_t i = 0; i < POOL; i++) {
+		s = &u->udp[index][(start + i) % POOL];
+		if (s->fd < 0 || !is_spent(s, now))
+			return s;
+		if (s->waiting == 0) {
+			pooled_close(s);
+			return s;
+		}
+	}
+	return s;
+}
+
+static int ask_udp(struct upstream *u, const struct proxy_resolver *to, uint32_t index, const uint8_t *msg, size_t len,
+		   uint32_t *ret_transport)
+{
+	uint64_t now = clock_now();
+	struct pooled *s = pick(u, index, now);
+	int r;
+
+	if (s->fd < 0) {
+		r = pooled_open(s, to, now);
+		if (r < 0)
+			return r;
+	}
+	if (send(s->fd, msg, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		/* May be the error of an earlier datagram; it says the same. */
+		r = -errno;
+		s->uses = POOL_USES;
+		return r;
+	}
+	s->uses++;
+	s->waiting++;
+	*ret_transport = s->transport;
+	return 0;
+}
+
+/* ---- TCP --------------------------------------------------------------------------------------------------------- */
+
+static void stream_close(struct stream *s)
+{
+	closep(&s->fd);
+}
+
+/* 1: all sent, 0: later, -errno. */
+static int stream_send(struct stream *s)
+{
+	while (s->out_done < s->out_len) {
+		ssize_t n = send(s->fd, s->out + s->out_done, s->out_len - s->out_done, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (n < 0)
+			return -errno;
+		s->out_done += (uint32_t)n;
+	}
+	return 1;
+}
+
+/* 1: a whole message is there, 0: later, -errno. */
+static int stream_receive(struct stream *s)
+{
+	for (;;) {
+		size_t want = s->have < 2 ? 2 : 2 + ((size_t)s->in[0] << 8 | s->in[1]);
+		ssize_t n;
+
+		if (s->have >= 2 && s->have >= want)
+			return 1;
+		n = recv(s->fd, s->in + s->have, want - s->have, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (n <= 0)
+			return n < 0 ? -errno : -ECONNRESET;
+		s->have += (uint32_t)n;
+	}
+}
+
+static void stream_ready(struct source *source, uint32_t events, uint64_t now)
+{
+	struct stream *s = source->owner;
+	struct upstream *u = s->upstream;
+	int r;
+
+	(void)events;
+	if (s->fd < 0)
+		return;
+	if (s->out_done < s->out_len) {
+		r = stream_send(s);
+		if (r > 0)
+			r = loop_change(u->loop, s->fd, EPOLLIN, &s->source);
+		if (r < 0)
+			core_lost(u->core, s->transport, true, now);
+		return;
+	}
+	r = stream_receive(s);
+	if (r == 0)
+		return;
+	/* Either way the core closes the stream through upstream_asked. */
+	if (r < 0 || !core_answer(u->core, s->transport, true, s->in + 2, s->have - 2, now))
+		core_lost(u->core, s->transport, true, now);
+}
+
+static int ask_tcp(struct upstream *u, const struct proxy_resolver *to, const uint8_t *msg, size_t len,
+		   uint32_t *ret_transport)
+{
+	struct stream *s = NULL;
+	int r;
+
+	for (int i = 0; i < STREAMS && !s; i++)
+		if (u->streams[i].fd < 0)
+			s = &u->streams[i];
+	if (!s || len + 2 > sizeof(s->out))
+		return -EBUSY;
+	r = connect_to(to, SOCK_STREAM, &s->fd);
+	if (r < 0)
+		return r;
+	s->out[0] = (uint8_t)(len >> 8);
+	s->out[1] = (uint8_t)len;
+	memcpy(s->out + 2, msg, len);
+	s->out_len = (uint32_t)len + 2;
+	s->out_done = s->have = 0;
+	r = loop_watch(u->loop, s->fd, EPOLLOUT, &s->source);
+	if (r < 0) {
+		stream_close(s);
+		return r;
+	}
+	*ret_transport = s->transport;
+	return 0;
+}
+
+/* ---- for the core ------------------------------------------------------------------------------------------------ */
+
+int upstream_ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
+		 size_t len, uint32_t *ret_transport)
+{
+	struct upstream *u = context;
+
+	if (tcp)
+		return ask_tcp(u, resolver, msg, len, ret_transport);
+	return ask_udp(u, resolver, index, msg, len, ret_transport);
+}
+
+void upstream_asked(void *context, uint32_t transport, bool tcp)
+{
+	struct upstream *u = context;
+	struct pooled *s;
+
+	if (tcp) {
+		stream_close(&u->streams[transport]);
+		return;
+	}
+	s = &u->udp[transport / POOL][transport % POOL];
+	if (s->waiting > 0)
+		s->waiting--;
+}
+
+void upstream_reset(struct upstream *u, uint64_t now)
+{
+	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
+		pooled_close(&u->udp[i / POOL][i % POOL]);
+	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
+		if (u->udp[i / POOL][i % POOL].waiting > 0)
+			core_lost(u->core, i, false, now);
+}
+
+int upstream_new(int loop, struct upstream **ret)
+{
+	struct upstream *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return -ENOMEM;
+	u->loop = loop;
+	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++) {
+		struct pooled *s = &u->udp[i / POOL][i % POOL];
+
+		*s = (struct pooled){ .source = { pooled_ready, s }, .upstream = u, .transport = i, .fd = -1 };
+	}
+	for (uint32_t i = 0; i < STREAMS; i++) {
+		struct stream *s = &u->streams[i];
+
+		s->source = (struct source){ stream_ready, s };
+		s->upstream = u;
+		s->transport = i;
+		s->fd = -1;
+	}
+	*ret = u;
+	return 0;
+}
+
+void upstream_freep(struct upstream **u)
+{
+	for (uint32_t i = 0; *u && i < PROXY_MAX_RESOLVERS * POOL; i++)
+		pooled_close(&(*u)->udp[i / POOL][i % POOL]);
+	for (uint32_t i = 0; *u && i < STREAMS; i++)
+		stream_close(&(*u)->streams[i]);
+	free(*u);
+	*u = NULL;
+}
+
+void upstream_set_core(struct upstream *u, struct core *core)
+{
+	u->core = core;
+}

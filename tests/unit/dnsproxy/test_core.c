@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/dnsproxy/dns_test.h"
+#include "tests/unit/dnsproxy/fake.h"
+
+#include "base/clock.h"
+
+#define NOW (1000 * NSEC_PER_SEC)
+
+static struct fake f;
+static struct compiled policy, other;
+static char text[4096];
+
+static const char names_policy[] = CNP_HEAD
+	"  egress:\n"
+	"  - toFQDNs: [{matchName: pypi.org}, {matchPattern: '*.example.org'}, {matchName: svc.cluster.local},\n"
+	"              {matchName: deep.ns.svc.cluster.local}]\n"
+	"    toPorts: [{ports: [{port: \"443\"}]}]\n"
+	"  - toCIDR: [169.254.20.0/24]\n"
+	"    toPorts: [{ports: [{port: \"80\"}]}]\n";
+
+static const char other_policy[] = CNP_HEAD "  egress:\n  - toFQDNs: [{matchName: other.org}]\n";
+
+/* Asks for everything, opens one name and one CIDR. */
+static const char ask_policy[] =
+	CNP_HEAD "  egress:\n"
+		 "  - toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
+		 "    toPorts: [{ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: '*'}]}}]\n"
+		 "  - toFQDNs: [{matchName: pypi.org}]\n"
+		 "  - toCIDR: [198.51.100.0/24]\n";
+
+static const char ask_nothing_outside[] =
+	CNP_HEAD "  egress:\n"
+		 "  - toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
+		 "    toPorts: [{ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: '*'}]}}]\n"
+		 "  - toFQDNs: [{matchName: pypi.org}]\n";
+
+static int set_up(void **state)
+{
+	(void)state;
+	policy = test_compile(names_policy, NULL);
+	other = test_compile(other_policy, NULL);
+	fake_new(&f, policy.img);
+	f.images[2] = other.img;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fake_free(&f);
+	compiled_clear(&policy);
+	compiled_clear(&other);
+	return 0;
+}
+
+static void use_policy(const char *manifest)
+{
+	compiled_clear(&policy);
+	policy = test_compile(manifest, NULL);
+	f.images[1] = policy.img;
+}
+
+static void set_state(enum sluice_mode mode, uint64_t id)
+{
+	f.endpoints[3].state = SLUICE_STATE(mode, SLUICE_STATE_NAMES, 1, id);
+}
+
+static struct core_asker asker(bool tcp)
+{
+	return (struct core_asker){ .addr = test_addr("10.0.1.5"),
+				    .server = test_addr("8.8.8.8"),
+				    .ifindex = 103,
+				    .endpoint = tcp ? 3 : 0,
+				    .generation = tcp ? 77 : 0,
+				    .port = 40000,
+				    .tcp = tcp };
+}
+
+static int send_query(const struct msg *m, bool tcp)
+{
+	struct core_asker from = asker(tcp);
+
+	return core_query(f.core, &from, m->data, m->len, NOW);
+}
+
+static void ask_name(const char *name, unsigned int type)
+{
+	struct msg m = query(name, type);
+
+	assert_int_equal(send_query(&m, false), 0);
+}
+
+static const struct fake_packet *reply(void)
+{
+	assert_true(f.nreplies > 0);
+	return &f.replies[(f.nreplies - 1) % 8];
+}
+
+static unsigned int rcode(void)
+{
+	return reply()->data[3] & 15;
+}
+
+static const char *replied(void)
+{
+	return answers(reply()->data, reply()->len, text, sizeof(text));
+}
+
+static const struct sluice_dns_record *last_record(void)
+{
+	return &f.log[1 + (((struct sluice_dns_log_head *)f.log)->next - 2) % 16];
+}
+
+/* The beginning of the answer to what was last asked upstream. */
+static struct msg begin_answer(void)
+{
+	struct msg m = { .len = f.asked.len - 11 }; /* without the OPT record */
+
+	memcpy(m.data, f.asked.data, m.len);
+	m.data[2] |= 0x80;
+	m.data[11] = 0;
+	return m;
+}
+
+static bool give(const struct msg *m)
+{
+	return core_answer(f.core, f.asked_transport, f.asked_tcp, m->data, m->len, NOW + NSEC_PER_MSEC);
+}
+
+/* Asks, and answers with one address of the name's own. */
+static void resolve_to(const char *name, const char *addr)
+{
+	struct msg m;
+
+	ask_name(name, strchr(addr, ':') ? WIRE_AAAA : WIRE_A);
+	m = begin_answer();
+	add_addr(&m, name, 60, addr);
+	assert_true(give(&m));
+}
+
+static void allowed_name_gets_a_lease_and_an_answer(void **state)
+{
+	struct sluice_addr opened = test_addr("192.0.2.1");
+	struct msg m;
+
+	(void)state;
+	ask_name("PyPI.org", WIRE_A);
+	assert_int_equal(f.nasked, 1);
+	assert_int_equal(f.nreplies, 0);
+	assert_memory_equal(f.asked.data + 12, "\004pypi\003org", 10);
+	m = begin_answer();
+	add_name_rr(&m, "pypi.org", WIRE_CNAME, 30, "edge.example.net");
+	add_addr(&m, "edge.example.net", 300, "192.0.2.1");
+	add_addr(&m, "evil.example", 300, "6.6.6.6");
+	assert_true(give(&m));
+	assert_int_equal(f.nreplies, 1);
+	assert_string_equal(replied(), "pypi.org -> edge.example.net 30; edge.example.net 192.0.2.1 300");
+	assert_memory_equal(reply()->data + 12, "\004PyPI\003org", 10);
+	assert_int_equal(get16(reply()->data), 0x1234);
+	assert_int_equal(f.nleases, 1);
+	assert_int_equal(f.leases[0].key.policy, 1);
+	assert_memory_equal(&f.leases[0].key.addr, &opened, 16);
+	assert_true(f.leases[0].slots[0].set & SLUICE_SET_NAME);
+	assert_int_equal(f.leases[0].slots[0].endpoint, 3);
+	assert_int_equal(f.leases[0].slots[0].name, f.names[0].id);
+	assert_memory_equal(f.names[0].text, "pypi.org", 9);
+	/* The least TTL of the chain, and the grace. */
+	assert_int_equal(f.leases[0].slots[0].expires, NOW + NSEC_PER_MSEC + 35 * NSEC_PER_SEC);
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_ALLOWED);
+	assert_int_equal(last_record()->ttl, 35);
+	assert_int_equal(last_record()->naddrs, 1);
+	assert_string_equal(last_record()->name, "pypi.org");
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_RECORDS_IGNORED], 1);
+	assert_int_equal(core_in_flight(f.core), 0);
+	assert_int_equal(f.nreleased, 1);
+}
+
+/* D1: nothing of a denied name leaves, whatever its type and form. */
+static void denied_name_causes_no_upstream_query(void **state)
+{
+	static const unsigned int types[] = { 1, 28, 16, 10, 65, 64, 255, 252, 5, 12 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		ask_name("c2VjcmV0.evil.example", types[i]);
+		assert_int_equal(rcode(), 0);
+		assert_string_equal(replied(), "");
+		assert_int_equal(get16(reply()->data + 8), 1);
+		assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+	}
+	ask_name("example.org", 1); /* the apex is not under its own wildcard */
+	ask_name("a.b.example.org", 1);
+	ask_name("", 2);
+	assert_int_equal(f.nasked, 0);
+	assert_int_equal(f.nleases, 0);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_DENIED], ARRAY_SIZE(types) + 3);
+}
+
+static void denial_names_the_policy(void **state)
+{
+	struct msg m = query("evil.example", WIRE_A);
+
+	(void)state;
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(get16(reply()->data + 10), 0); /* no EDNS, no OPT: RFC 6891 section 7 */
+	add_opt(&m, 1232, 0, NULL, 0);
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(get16(reply()->data + 10), 1);
+	assert_non_null(memmem(reply()->data, reply()->len, "denied by policy ns/p", 21));
+}
+
+/* D3 */
+static void types_that_are_not_asked_are_empty(void **state)
+{
+	static const unsigned int types[] = { 16, 10, 65, 64, 255, 252 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		ask_name("pypi.org", types[i]);
+		assert_int_equal(rcode(), 0);
+		assert_string_equal(replied(), "");
+		assert_int_equal(last_record()->verdict, SLUICE_DNS_FILTERED);
+	}
+	assert_int_equal(f.nasked, 0);
+}
+
+static void search_domains_get_nxdomain(void **state)
+{
+	(void)state;
+	ask_name("pypi.org.ns.svc.cluster.local", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_NXDOMAIN);
+	assert_int_equal(get16(reply()->data + 8), 1);
+	/* An allowed name lies below: NXDOMAIN would deny that too (RFC 8020). */
+	ask_name("ns.svc.cluster.local", WIRE_A);
+	assert_int_equal(rcode(), 0);
+	ask_name("evil.example", WIRE_A);
+	assert_int_equal(rcode(), 0);
+	f.conf.deny_response = PROXY_DENY_REFUSED;
+	core_set_settings(f.core, &f.conf);
+	ask_name("evil.example", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_REFUSED);
+	ask_name("pypi.org.cluster.local", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_NXDOMAIN);
+	f.conf.deny_response = PROXY_DENY_NXDOMAIN;
+	core_set_settings(f.core, &f.conf);
+	ask_name("evil.example", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_NXDOMAIN);
+	ask_name("example.org", WIRE_A);
+	assert_int_equal(rcode(), 0);
+	assert_int_equal(f.nasked, 0);
+}
+
+static void malformed_is_answered_here(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+
+	(void)state;
+	add8(&m, 0);
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(rcode(), WIRE_RCODE_FORMERR);
+	m = query("pypi.org", WIRE_A);
+	m.data[2] = 4 << 3;
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(rcode(), WIRE_RCODE_NOTIMP);
+	m.len = 11;
+	assert_int_equal(send_query(&m, false), -EBADMSG);
+	assert_int_equal(f.nreplies, 2);
+	assert_int_equal(f.nasked, 0);
+}
+
+/* D13 and semantics section 5: one address per class; kept only where an address rule admits it. */
+static void refused_addresses_are_stripped(void **state)
+{
+	static const char *const addrs[] = { "169.254.169.254", "127.0.0.1", "0.0.0.0", "224.0.0.1",
+					     "255.255.255.255" };
+	static const char *const addrs6[] = {
+		"::1",	   "fe80::1", "ff02::1", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::",
+		"2001::1", "::7f00:1"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
+		resolve_to("pypi.org", addrs[i]);
+		assert_string_equal(replied(), "");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(addrs6); i++) {
+		resolve_to("pypi.org", addrs6[i]);
+		assert_string_equal(replied(), "");
+	}
+	assert_int_equal(f.nleases, 0);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_ADDRS_STRIPPED], ARRAY_SIZE(addrs) + ARRAY_SIZE(addrs6));
+	/* ::ffff:10.0.0.1 as AAAA is the IPv4 address in disguise; it never leaves as such. */
+	resolve_to("pypi.org", "169.254.20.10"); /* a CIDR rule admits it: kept, and no lease is needed */
+	assert_string_equal(replied(), "pypi.org 169.254.20.10 60");
+	assert_int_equal(f.nleases, 0);
+	f.cluster[f.ncluster++] = test_addr("10.0.3.3");
+	resolve_to("pypi.org", "10.0.3.3");
+	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "10.0.3.4");
+	assert_string_equal(replied(), "pypi.org 10.0.3.4 60");
+	assert_int_equal(f.nleases, 1);
+	f.conf.flags = PROXY_DENY_PRIVATE_ANSWERS;
+	core_set_settings(f.core, &f.conf);
+	resolve_to("pypi.org", "10.0.3.5");
+	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "192.0.2.9");
+	assert_string_equal(replied(), "pypi.org 192.0.2.9 60");
+}
+
+/* Hazard 16 */
+static void cluster_names_open_nothing_outside(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	resolve_to("svc.cluster.local", "6.6.6.6");
+	assert_string_equal(replied(), "");
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_name_rr(&m, "pypi.org", WIRE_CNAME, 60, "6-6-6-6.ns.pod.cluster.local");
+	add_addr(&m, "6-6-6-6.ns.pod.cluster.local", 60, "6.6.6.6");
+	assert_true(give(&m));
+	assert_int_equal(f.nleases, 0);
+}
+
+/* D15: the answer must come by its socket, under its id, to its question. */
+static void foreign_answers_are_ignored(void **state)
+{
+	struct msg m, wrong;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "6.6.6.6");
+	wrong = m;
+	wrong.data[1] ^= 1;
+	assert_false(give(&wrong));
+	wrong = m;
+	wrong.data[13] = 'q';
+	assert_false(give(&wrong));
+	assert_false(core_answer(f.core, f.asked_transport + 1, false, m.data, m.len, NOW));
+	assert_false(core_answer(f.core, f.asked_transport, true, m.data, m.len, NOW));
+	wrong.len = 11;
+	assert_false(give(&wrong));
+	assert_int_equal(f.nreplies, 0);
+	assert_int_equal(f.nleases, 0);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_UPSTREAM_WRONG], 5);
+	assert_true(give(&m));
+	assert_false(give(&m)); /* once */
+}
+
+static void ids_are_not_the_pods(void **state)
+{
+	unsigned int first;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	first = get16(f.asked.data);
+	f.next_random = (uint16_t)(first - 0x3779); /* the generator says the same again */
+	ask_name("pypi.org", WIRE_A);
+	assert_int_not_equal(get16(f.asked.data), first);
+	assert_int_not_equal(first, 0x1234);
+}
+
+/* Hazard 15: another policy came while the resolver took its time. */
+static void answer_is_judged_by_the_policy_then_in_force(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	set_state(SLUICE_MODE_ENFORCE, 2);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_string_equal(replied(), "");
+	assert_int_equal(f.nleases, 0);
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+}
+
+static void flip_to_other(struct fake *fake)
+{
+	fake->endpoints[3].state = SLUICE_STATE(SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1, 2);
+}
+
+static void flip_back_and_forth(struct fake *fake)
+{
+	fake->endpoints[3].state += 1ull << 8; /* another epoch each time */
+}
+
+static void slot_is_given_away(struct fake *fake)
+{
+	fake->endpoints[3].generation++;
+}
+
+/* It comes between the lease and the answer: the lease for the old one harms nobody, the answer must be the new one's. */
+static void policy_that_moves_while_the_lease_is_written(void **state)
+{
+	(void)state;
+	f.on_lease = flip_to_other;
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_string_equal(replied(), "");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+}
+
+static void state_that_never_rests_is_servfail(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	f.on_lease = flip_back_and_forth;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	for (int i = 0; i < 4; i++) {
+		char addr[32];
+
+		snprintf(addr, sizeof(addr), "192.0.2.%d", i);
+		add_addr(&m, "pypi.org", 60, addr);
+	}
+	assert_true(give(&m)); /* the second round has nothing new to write, so it rests */
+	assert_int_equal(rcode(), 0);
+	f.images[1] = NULL;
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NO_POLICY], 1);
+}
+
+static void endpoint_that_is_gone_gets_nothing(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	f.on_lease = slot_is_given_away;
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.nreplies, 0);
+	f.on_lease = NULL;
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(send_query(&m, false), -ENOENT);
+	assert_int_equal(send_query(&m, true), -ENOENT);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NO_ENDPOINT], 2);
+	/* The interface belongs to the slot's next owner once the table says so. */
+	f.links[3].generation = 78;
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(f.nreplies, 0);
+	assert_int_equal(core_in_flight(f.core), 1);
+}
+
+static void modes_without_names_are_servfail(void **state)
+{
+	(void)state;
+	set_state(SLUICE_MODE_QUARANTINE, 1);
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	set_state(SLUICE_MODE_OPEN, 1);
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	f.endpoints[3].state = SLUICE_STATE(SLUICE_MODE_ENFORCE, 0, 1, 1);
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.nasked, 0);
+}
+
+static void full_tables_are_servfail(void **state)
+{
+	(void)state;
+	f.max_leases = 1;
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(rcode(), 0);
+	resolve_to("pypi.org", "192.0.2.2");
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_string_equal(replied(), "");
+	f.max_names = f.nnames;
+	resolve_to("a.example.org", "192.0.2.1");
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_LEASES_FAILED], 2);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SERVFAIL], 2);
+}
+
+/* Semantics section 4, hazard 17. */
+static void ask_only_names_tell_what_is_reachable(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	use_policy(ask_policy);
+	ask_name("any.test", WIRE_A);
+	assert_int_equal(f.nasked, 1);
+	m = begin_answer();
+	add_name_rr(&m, "any.test", WIRE_CNAME, 60, "b.test");
+	add_addr(&m, "b.test", 30, "198.51.100.7");
+	add_addr(&m, "b.test", 30, "6.6.6.6");
+	assert_true(give(&m));
+	assert_string_equal(replied(), "any.test 198.51.100.7 30"); /* flat: no other name, no other address */
+	assert_int_equal(f.nleases, 0);
+	resolve_to("any.test", "6.6.6.6");
+	assert_string_equal(replied(), "");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_FILTERED);
+	/* What a listed name has opened is reachable, whoever answers with it. */
+	resolve_to("pypi.org", "192.0.2.1");
+	resolve_to("any.test", "192.0.2.1");
+	assert_string_equal(replied(), "any.test 192.0.2.1 60");
+	ask_name("any.test", WIRE_SRV);
+	assert_string_equal(replied(), "");
+	assert_int_equal(f.nasked, 4);
+}
+
+static void ask_only_names_stay_here_where_nothing_outside_is_open(void **state)
+{
+	(void)state;
+	use_policy(ask_nothing_outside);
+	ask_name("c2VjcmV0.evil.example", WIRE_A);
+	assert_int_equal(f.nasked, 0);
+	assert_int_equal(rcode(), 0);
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_FILTERED);
+	ask_name("kubernetes.default.svc.cluster.local", WIRE_A);
+	assert_int_equal(f.nasked, 1);
+	f.conf.ask_only = PROXY_ASK_FORWARD;
+	core_set_settings(f.core, &f.conf);
+	resolve_to("any.test", "6.6.6.6");
+	assert_string_equal(replied(), "any.test 6.6.6.6 60");
+	assert_int_equal(f.nleases, 0);
+	f.conf.ask_only = PROXY_ASK_DENY;
+	core_set_settings(f.core, &f.conf);
+	ask_name("any.test", WIRE_A);
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+}
+
+static void audit_answers_and_reports(void **state)
+{
+	(void)state;
+	set_state(SLUICE_MODE_AUDIT, 1);
+	resolve_to("evil.example", "6.6.6.6");
+	assert_string_equal(replied(), "evil.example 6.6.6.6 60");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_AUDIT);
+	assert_int_equal(f.nleases, 0);
+	resolve_to("pypi.org", "127.0.0.1");
+	assert_string_equal(replied(), "pypi.org 127.0.0.1 60");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_AUDIT);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_ALLOWED);
+	assert_int_equal(f.nleases, 1);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_AUDIT], 2);
+}
+
+static void truncated_answers_teach_nothing(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	m.data[2] |= 2;
+	assert_true(give(&m));
+	assert_true(reply()->data[2] & 2);
+	assert_string_equal(replied(), "");
+	assert_int_equal(f.nleases, 0);
+
+	/* Too long for this asker: the same. */
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	for (int i = 0; i < 40; i++) {
+		char addr[32];
+
+		snprintf(addr, sizeof(addr), "192.0.2.%d", i);
+		add_addr(&m, "pypi.org", 60, addr);
+	}
+	assert_true(give(&m));
+	assert_true(reply()->data[2] & 2);
+	assert_true(reply()->len <= 512);
+	assert_int_equal(f.nleases, 0);
+
+	/* A pod on TCP is not sent away: the resolver is asked by TCP. */
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(send_query(&m, true), 0);
+	assert_false(f.asked_tcp);
+	m = begin_answer();
+	m.data[2] |= 2;
+	assert_true(give(&m));
+	assert_true(f.asked_tcp);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_string_equal(replied(), "pypi.org 192.0.2.1 60");
+	assert_true(f.replied_to.tcp);
+	assert_int_equal(f.nleases, 1);
+}
+
+static void resolvers_take_over_from_each_other(void **state)
+{
+	struct sluice_addr first = test_addr("10.0.0.53"), second = test_addr("10.0.0.54");
+	struct msg m = query("pypi.org", WIRE_A);
+	struct core_asker from = asker(false);
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = second, .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	ask_name("pypi.org", WIRE_A);
+	assert_memory_equal(&f.asked_of.addr, &first, 16);
+	assert_int_equal(core_tick(f.core, NOW + 999 * NSEC_PER_MSEC), NOW + 1000 * NSEC_PER_MSEC);
+	core_tick(f.core, NOW + 1000 * NSEC_PER_MSEC);
+	assert_memory_equal(&f.asked_of.addr, &second, 16);
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_SERVFAIL;
+	assert_true(give(&m));
+	assert_int_equal(f.nasked, 3); /* the third and last try */
+	core_tick(f.core, NOW + 5000 * NSEC_PER_MSEC);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(core_in_flight(f.core), 0);
+	assert_int_equal(f.nreleased, 3);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS], 2);
+	/* The trusted one that was asked comes first; any other address is only played. */
+	from.server = second;
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + 100 * NSEC_PER_SEC), 0);
+	assert_memory_equal(&f.asked_of.addr, &second, 16);
+	core_lost(f.core, f.asked_transport, false, NOW + 100 * NSEC_PER_SEC);
+	assert_memory_equal(&f.asked_of.addr, &first, 16);
+}
+
+static void no_resolver_is_servfail(void **state)
+{
+	(void)state;
+	f.ask_error = -ENETUNREACH;
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	f.ask_error = 0;
+	f.conf.nresolvers = 0;
+	core_set_settings(f.core, &f.conf);
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.nasked, 0);
+	assert_int_equal(core_in_flight(f.core), 0);
+	/* The denied are denied all the same. */
+	ask_name("evil.example", WIRE_A);
+	assert_int_equal(rcode(), 0);
+}
+
+static void one_endpoint_does_not_take_all(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+	struct core_asker from = asker(false);
+
+	(void)state;
+	for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++)
+		ask_name("pypi.org", WIRE_A);
+	assert_int_equal(f.nreplies, 0);
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 1);
+	f.links[4] = (struct sluice_if){ 4, 78 };
+	f.endpoints[4] = f.endpoints[3];
+	f.endpoints[4].generation = 78;
+	f.endpoints[4].ifindex = 104;
+	from.ifindex = 104;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT + 1);
+	for (int i = 1; i < 5; i++)
+		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
+	assert_int_equal(core_in_flight(f.core), 0);
+	assert_int_equal(f.nreplies, CORE_FLIGHTS_PER_ENDPOINT + 2);
+}
+
+static void log_is_a_ring_with_a_rate(void **state)
+{
+	struct sluice_dns_log_head *head = (struct sluice_dns_log_head *)f.log;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		ask_name("evil.example", WIRE_A);
+	assert_int_equal(head->next, 21);
+	assert_int_equal(f.log[1 + (20 - 1) % 16].seq, 20);
+	assert_int_equal(f.log[1 + (5 - 1) % 16].seq, 5);
+	for (int i = 0; i < 1000; i++)
+		ask_name("evil.example", WIRE_A);
+	assert_true(head->suppressed > 500);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_DENIED], 1020);
+}
+
+static void odd_names_are_shown_escaped(void **state)
+{
+	(void)state;
+	ask_name("a b\\x\001", WIRE_A);
+	assert_string_equal(last_record()->name, "a\\032b\\092x\\001");
+	assert_int_equal(last_record()->name_len, 15);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(allowed_name_gets_a_lease_and_an_answer),
+		TEST(denied_name_causes_no_upstream_query),
+		TEST(denial_names_the_policy),
+		TEST(types_that_are_not_asked_are_empty),
+		TEST(search_domains_get_nxdomain),
+		TEST(malformed_is_answered_here),
+		TEST(refused_addresses_are_stripped),
+		TEST(cluster_names_open_nothing_outside),
+		TEST(foreign_answers_are_ignored),
+		TEST(ids_are_not_the_pods),
+		TEST(answer_is_judged_by_the_policy_then_in_force),
+		TEST(policy_that_moves_while_the_lease_is_written),
+		TEST(state_that_never_rests_is_servfail),
+		TEST(endpoint_that_is_gone_gets_nothing),
+		TEST(modes_without_names_are_servfail),
+		TEST(full_tables_are_servfail),
+		TEST(ask_only_names_tell_what_is_reachable),
+		TEST(ask_only_names_stay_here_where_nothing_outside_is_open),
+		TEST(audit_answers_and_reports),
+		TEST(truncated_answers_teach_nothing),
+		TEST(resolvers_take_over_from_each_other),
+		TEST(no_resolver_is_servfail),
+		TEST(one_endpoint_does_not_take_all),
+		TEST(log_is_a_ring_with_a_rate),
+		TEST(odd_names_are_shown_escaped),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

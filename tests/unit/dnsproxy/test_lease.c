@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/dnsproxy/dns_test.h"
+#include "tests/unit/dnsproxy/fake.h"
+
+#include "base/clock.h"
+
+#define NOW    (1000 * NSEC_PER_SEC)
+#define SET(n) (SLUICE_SET_NAME | (n))
+
+static struct fake f;
+static struct compiled policy;
+
+static int set_up(void **state)
+{
+	(void)state;
+	policy = test_compile(CNP_HEAD "  egress:\n  - toFQDNs: [{matchName: a.example}]\n", NULL);
+	fake_new(&f, policy.img);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fake_free(&f);
+	compiled_clear(&policy);
+	return 0;
+}
+
+static int open_for(uint32_t set, uint64_t name, uint64_t expires, struct lease_result *res)
+{
+	struct lease_request req = {
+		.policy = 1, .name = name, .now = NOW, .expires = expires, .endpoint = 3, .nsets = 1, .sets = &set
+	};
+	struct sluice_addr addr = test_addr("192.0.2.1");
+
+	return lease_write(&f.maps, &req, &addr, res);
+}
+
+static void lengths_are_clamped(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_length(60, 0, 3600, 5), 65 * NSEC_PER_SEC);
+	assert_int_equal(lease_length(0, 0, 3600, 5), 5 * NSEC_PER_SEC); /* TTL 0 is still of use */
+	assert_int_equal(lease_length(0, 30, 3600, 5), 35 * NSEC_PER_SEC);
+	assert_int_equal(lease_length(0x7fffffff, 0, 3600, 5), 3605 * NSEC_PER_SEC);
+}
+
+static void unchanged_is_not_written(void **state)
+{
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(res.written, 1);
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC + NSEC_PER_MSEC, &res), 0);
+	assert_int_equal(open_for(SET(1), 7, NOW + 10 * NSEC_PER_SEC, &res), 0); /* a promise stands */
+	assert_int_equal(res.written, 1);
+	assert_int_equal(f.leases[0].slots[0].expires, NOW + 60 * NSEC_PER_SEC);
+	assert_int_equal(open_for(SET(1), 7, NOW + 90 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(res.written, 2);
+	assert_int_equal(f.leases[0].slots[0].expires, NOW + 90 * NSEC_PER_SEC);
+	assert_int_equal(f.nleases, 1);
+	assert_int_equal(f.leases[0].slots[1].set, 0);
+}
+
+static void slots_are_taken_in_order_and_end(void **state)
+{
+	struct lease_result res = {};
+
+	(void)state;
+	for (uint32_t i = 0; i < SLUICE_LEASE_SLOTS; i++)
+		assert_int_equal(open_for(SET(i + 1), i + 1, NOW + (i + 60) * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(res.reused, 0);
+	/* Eight sets live: a ninth has no place, and none of them goes. */
+	assert_int_equal(open_for(SET(9), 9, NOW + 60 * NSEC_PER_SEC, &res), -ENOSPC);
+	for (uint32_t i = 0; i < SLUICE_LEASE_SLOTS; i++)
+		assert_int_equal(f.leases[0].slots[i].set, SET(i + 1));
+	/* Another name of a set that is there opens the same: it shares the slot. */
+	assert_int_equal(open_for(SET(4), 44, NOW + 30 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.leases[0].slots[3].name, 44);
+	assert_int_equal(f.leases[0].slots[3].expires, NOW + 63 * NSEC_PER_SEC);
+	assert_int_equal(res.reused, 1);
+	/* One that has run out makes room. */
+	f.leases[0].slots[5].expires = NOW - 1;
+	assert_int_equal(open_for(SET(9), 9, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.leases[0].slots[5].set, SET(9));
+	assert_int_equal(f.leases[0].slots[5].expires, NOW + 60 * NSEC_PER_SEC);
+	assert_int_equal(res.reused, 2);
+}
+
+/* Hazard 23: what is no name set never gets into the table. */
+static void only_name_sets(void **state)
+{
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_for(1, 7, NOW + 60 * NSEC_PER_SEC, &res), -EINVAL);
+	assert_int_equal(f.nleases, 0);
+}
+
+static void leases_end(void **state)
+{
+	struct sluice_addr addr = test_addr("192.0.2.1");
+	struct lease_result res = {};
+
+	(void)state;
+	assert_false(lease_holds(&f.maps, 1, &addr, NOW));
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_true(lease_holds(&f.maps, 1, &addr, NOW));
+	assert_false(lease_holds(&f.maps, 2, &addr, NOW));
+	assert_false(lease_holds(&f.maps, 1, &addr, NOW + 60 * NSEC_PER_SEC));
+}
+
+static void names_have_keyed_ids(void **state)
+{
+	struct wire_name n = { .len = 9, .text = "a.example" };
+	uint64_t first, second;
+
+	(void)state;
+	assert_int_equal(lease_name(&f.maps, &n, &first), 0);
+	assert_int_equal(lease_name(&f.maps, &n, &second), 0);
+	assert_int_equal(first, second);
+	assert_int_not_equal(first, 0);
+	f.settings.name_key[1] = 99;
+	assert_int_equal(lease_name(&f.maps, &n, &second), 0);
+	assert_int_not_equal(first, second);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(lengths_are_clamped),
+		TEST(unchanged_is_not_written),
+		TEST(slots_are_taken_in_order_and_end),
+		TEST(only_name_sets),
+		TEST(leases_end),
+		TEST(names_have_keyed_ids),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
