@@ -15,16 +15,18 @@
 #ifndef SLUICE_AGENT_API_H
 #define SLUICE_AGENT_API_H
 
-#define API_DEFAULT_SOCKET "/run/sluice/sluice.sock"
-#define API_DEFAULT_RUN_DIR "/run/sluice"
+#define API_DEFAULT_SOCKET   "/run/sluice/sluice.sock"
+#define API_DEFAULT_RUN_DIR  "/run/sluice"
 #define API_DEFAULT_PIN_PATH "/sys/fs/bpf/sluice"
-#define API_DEFAULT_CONFIG "/etc/sluice/sluice.yaml"
-#define API_MAX_REQUEST 65536
+#define API_ACCEPTED_DIR     "policies" /* below the run directory: policy files as last taken whole */
+#define API_ACCEPTED_ENDING  ".accepted"
+#define API_DEFAULT_CONFIG   "/etc/sluice/sluice.yaml"
+#define API_MAX_REQUEST	     65536
 
-#define API_METHOD_STATUS "status"
+#define API_METHOD_STATUS    "status"
 #define API_METHOD_ENDPOINTS "endpoints"
-#define API_METHOD_POLICIES "policies"
-#define API_METHOD_OBSERVE "observe"
-#define API_METHOD_RELOAD "reload"
+#define API_METHOD_POLICIES  "policies"
+#define API_METHOD_OBSERVE   "observe"
+#define API_METHOD_RELOAD    "reload"
 
 #endif

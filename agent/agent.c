@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * One thread, one sd-event loop. Every piece of news (a file, a link, an address, a signal, a request to reload) only
+ * says that something may have changed; a moment later `refresh` compares what there is with what was last taken in,
+ * and applies the difference. So news may be repeated, bundled or lost to an overflow without harm.
+ *
+ * What is broken stays out: the configuration, the endpoints file and each policy keep their last good text.
+ *
+ * Ending it changes nothing in the kernel: verdicts are made there.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "agent/api.h"
+#include "agent/api_server.h"
+#include "agent/config.h"
+#include "agent/diag_log.h"
+#include "agent/endpoints.h"
+#include "agent/kernel.h"
+#include "agent/net.h"
+#include "agent/observe.h"
+#include "agent/policy_dir.h"
+#include "agent/privs.h"
+#include "agent/proxy_settings.h"
+#include "agent/publish.h"
+#include "agent/status.h"
+#include "agent/sweep.h"
+#include "agent/watch.h"
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#define FILE_MAX      (16u << 20)
+#define SETTLE_USEC   20000 /* news come in bundles */
+#define TICK_USEC     100000
+#define SECOND_TICKS  10
+#define SWEEP_SECONDS 5
+
+struct agent {
+	const char *config_path;
+	struct config *config;
+	char *config_text; /* as last read, good or bad */
+	char *endpoints_text;
+	struct kernel *kernel;
+	struct publisher *publisher;
+	struct endpoints *endpoints;
+	struct policy_dir *policies;
+	int accepted; /* RUNDIR/policies */
+	struct proxy_settings proxy;
+	struct net *net;
+	struct watch *watch;
+	struct observe *observe;
+	struct sweep *sweep;
+	struct api_server *api;
+	sd_event *event;
+	sd_event_source *settle;
+	struct sluice_addr *node;
+	size_t nnode;
+	size_t quarantined;
+	struct strbuf problems; /* of the node's settings, one a line */
+	bool node_changed;
+	bool apply_again; /* something could not be put in force: tried again every sweep */
+	unsigned int ticks;
+	uint64_t started;
+};
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+/*
+ * The file's text when it is another one than `*last`, which takes it over (NULL: it cannot be read). 1: another; 0:
+ * the same; -errno: it cannot be read, and could before, or at first.
+ */
+static int read_changed(const char *path, char **last)
+{
+	char *text = NULL;
+	size_t len;
+	int r = file_read(AT_FDCWD, path, FILE_MAX, &text, &len);
+
+	if (r == 0 && memchr(text, '\0', len)) {
+		free(text);
+		r = -EINVAL;
+	}
+	if (r < 0) {
+		bool was = *last == NULL || strcmp(*last, "") != 0;
+
+		free(*last);
+		*last = strdup("");
+		return was ? r : 0;
+	}
+	if (*last && strcmp(*last, text) == 0) {
+		free(text);
+		return 0;
+	}
+	free(*last);
+	*last = text;
+	return 1;
+}
+
+static int read_config(const char *path, const char *text, struct config **ret)
+{
+	struct diags diags = {};
+	int r = config_read(path, text, strlen(text), &diags, ret);
+
+	diag_log(&diags);
+	diags_clear(&diags);
+	return r;
+}
+
+/* A file that is missing, cannot be read or is wrong leaves everything as it is. */
+static void refresh_endpoints_file(struct agent *a)
+{
+	const char *path = a->config->endpoints_file;
+	struct static_endpoints *list = NULL;
+	struct diags diags = {};
+	int r = read_changed(path, &a->endpoints_text);
+
+	if (r < 0)
+		log_error("%s: %s; the endpoints stay as they are", path, strerror(-r));
+	if (r <= 0)
+		return;
+	r = static_endpoints_read(path, a->endpoints_text, strlen(a->endpoints_text), &diags, &list);
+	diag_log(&diags);
+	diags_clear(&diags);
+	if (r < 0)
+		log_error("%s: not taken; the endpoints stay as they are", path);
+	else
+		endpoints_want(a->endpoints, list, path);
+}
+
+static int watch_files(struct agent *a)
+{
+	int r;
+
+	watch_clear(a->watch);
+	r = watch_add_parent(a->watch, a->config_path);
+	if (r == 0)
+		r = watch_add_parent(a->watch, a->config->endpoints_file);
+	if (r == 0)
+		r = watch_add(a->watch, a->config->policy_dir);
+	if (r == 0)
+		r = watch_add_parent(a->watch, "/etc/resolv.conf");
+	return r;
+}
+
+/* The new directory is read whole before it takes the old one's place. */
+static void change_policy_dir(struct agent *a, const char *path)
+{
+	struct policy_dir *fresh = NULL;
+	int r = policy_dir_new(path, a->accepted, &fresh);
+
+	if (r == 0)
+		r = policy_dir_scan(fresh);
+	if (r < 0) {
+		log_error("policyDir %s: %s; the policies of %s stay in force", path, strerror(-r),
+			  policy_dir_path(a->policies));
+		policy_dir_freep(&fresh);
+		return;
+	}
+	policy_dir_freep(&a->policies);
+	a->policies = fresh;
+	a->apply_again = true;
+}
+
+static void take_config(struct agent *a, struct config *fresh)
+{
+	char keys[512];
+
+	config_restart_keys(a->config, fresh, keys, sizeof(keys));
+	if (keys[0])
+		log_warning("%s: %s changed; obeyed at the next start", a->config_path, keys);
+	if (strcmp(fresh->endpoints_file, a->config->endpoints_file) != 0) {
+		free(a->endpoints_text);
+		a->endpoints_text = NULL;
+	}
+	if (strcmp(fresh->flows_file, a->config->flows_file) != 0)
+		observe_set_file(a->observe, fresh->flows_file);
+	a->apply_again = true;
+	config_freep(&a->config);
+	a->config = fresh;
+	if (strcmp(policy_dir_path(a->policies), fresh->policy_dir) != 0)
+		change_policy_dir(a, fresh->policy_dir);
+	watch_files(a);
+	log_info("%s: taken in", a->config_path);
+}
+
+static void refresh_config(struct agent *a)
+{
+	struct config *fresh = NULL;
+	int r = read_changed(a->config_path, &a->config_text);
+
+	if (r < 0)
+		log_error("%s: %s; the configuration stays", a->config_path, strerror(-r));
+	if (r <= 0)
+		return;
+	if (read_config(a->config_path, a->config_text, &fresh) < 0)
+		log_error("%s: not taken; the configuration stays", a->config_path);
+	else
+		take_config(a, fresh);
+}
+
+/* ---- bringing together ------------------------------------------------------------------------------------------- */
+
+static void refresh_node(struct agent *a)
+{
+	struct sluice_addr *addrs = NULL;
+	size_t count = 0;
+	int r = net_addresses(a->net, &addrs, &count);
+
+	if (r < 0) {
+		log_warning("the node's addresses cannot be read: %s", strerror(-r));
+		return;
+	}
+	if (count != a->nnode || (count && memcmp(addrs, a->node, count * sizeof(*addrs)) != 0))
+		a->apply_again = true;
+	free(a->node);
+	a->node = addrs;
+	a->nnode = count;
+}
+
+static void ensure_routing(struct agent *a)
+{
+	unsigned int added = 0;
+	int r = net_ensure_routing(a->net, &added);
+
+	if (r < 0)
+		log_error("the rules and routes that lead DNS to the proxy: %s", strerror(-r));
+	else if (added && a->api)
+		log_warning("%u rule(s) or route(s) that lead DNS to the proxy were gone; they are put back", added);
+}
+
+static void apply(struct agent *a)
+{
+	const struct endpoints_input in = {
+		.store = policy_dir_store(a->policies),
+		.node = a->node,
+		.nnode = a->nnode,
+		.resolvers = a->proxy.resolvers,
+		.nresolvers = a->proxy.nresolvers,
+		.audit = a->config->audit,
+	};
+	uint64_t failures = publisher_failures(a->publisher);
+
+	kernel_configure(a->kernel, a->config, endpoints_count(a->endpoints));
+	a->quarantined = endpoints_apply(a->endpoints, &in);
+	a->apply_again = publisher_failures(a->publisher) != failures;
+}
+
+/* What does not come from files. `changed`: something that did has. */
+static void reconcile(struct agent *a, bool changed)
+{
+	if (a->node_changed)
+		refresh_node(a);
+	a->node_changed = false;
+	changed = endpoints_reconcile(a->endpoints) || changed;
+	if (changed || a->apply_again)
+		apply(a);
+}
+
+static void refresh_proxy_settings(struct agent *a)
+{
+	struct proxy_settings fresh;
+
+	proxy_settings_write(a->kernel, publisher_dir(a->publisher), a->config, &fresh);
+	a->apply_again |= memcmp(fresh.resolvers, a->proxy.resolvers, sizeof(fresh.resolvers)) != 0;
+	memcpy(&a->proxy, &fresh, sizeof(fresh));
+}
+
+static void refresh(struct agent *a)
+{
+	int r;
+
+	refresh_config(a);
+	refresh_endpoints_file(a);
+	r = policy_dir_scan(a->policies);
+	if (r < 0)
+		log_error("policyDir %s: %s; the policies in force stay", policy_dir_path(a->policies), strerror(-r));
+	refresh_proxy_settings(a);
+	reconcile(a, r > 0);
+}
+
+static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	refresh(userdata);
+	return 0;
+}
+
+static void refresh_soon(struct agent *a)
+{
+	int enabled = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(a->settle, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return; /* at a fixed time from the first news, or a stream of them would put it off for ever */
+	sd_event_source_set_time_relative(a->settle, SETTLE_USEC);
+	sd_event_source_set_enabled(a->settle, SD_EVENT_ONESHOT);
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------------ */
+
+static int on_files(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct agent *a = userdata;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	if (watch_read(a->watch))
+		refresh_soon(a);
+	return 0;
+}
+
+static int on_net(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct agent *a = userdata;
+	struct net_news news = {};
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	if (net_read_news(a->net, &news) < 0)
+		return 0;
+	if (news.routing)
+		ensure_routing(a);
+	a->node_changed |= news.addresses;
+	/* At once: until it has its programs, a new interface is open. */
+	if (news.links)
+		reconcile(a, false);
+	else if (news.addresses)
+		refresh_soon(a);
+	return 0;
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	(void)source;
+	(void)info;
+	refresh_soon(userdata);
+	return 0;
+}
+
+static void each_second(struct agent *a)
+{
+	uint64_t now = clock_now();
+
+	__atomic_store_n(&a->kernel->settings->agent_heartbeat, now, __ATOMIC_RELEASE);
+	ensure_routing(a);
+	endpoints_repair(a->endpoints);
+	publisher_collect(a->publisher, now);
+	if (watch_retry(a->watch))
+		refresh_soon(a);
+	if (a->ticks % (SWEEP_SECONDS * SECOND_TICKS) == 0) {
+		sweep_run(a->sweep, now);
+		strbuf_clear(&a->problems);
+		net_preflight(&a->problems);
+		if (a->apply_again || endpoints_waiting(a->endpoints))
+			refresh_soon(a);
+	}
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+
+	(void)usec;
+	observe_tick(a->observe);
+	if (a->ticks % SECOND_TICKS == 0)
+		each_second(a);
+	a->ticks++;
+	sd_event_source_set_time_relative(source, TICK_USEC);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
+
+static json_t *answer_status(void *context)
+{
+	const struct agent *a = context;
+	const struct status s = {
+		.kernel = a->kernel,
+		.publisher = a->publisher,
+		.endpoints = a->endpoints,
+		.observe = a->observe,
+		.config_path = a->config_path,
+		.policy_dir = policy_dir_path(a->policies),
+		.proxy = &a->proxy,
+		.problems = a->problems.data,
+		.quarantined = a->quarantined,
+		.audit = a->config->audit,
+		.started = a->started,
+	};
+
+	return status_json(&s);
+}
+
+static json_t *answer_endpoints(void *context)
+{
+	return status_endpoints_json(((const struct agent *)context)->endpoints);
+}
+
+static json_t *answer_policies(void *context)
+{
+	return policy_dir_json(((const struct agent *)context)->policies);
+}
+
+static void do_reload(void *context)
+{
+	refresh(context);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+static void agent_clear(struct agent *a)
+{
+	api_server_freep(&a->api);
+	sweep_freep(&a->sweep);
+	observe_freep(&a->observe);
+	endpoints_freep(&a->endpoints);
+	publisher_freep(&a->publisher);
+	policy_dir_freep(&a->policies);
+	closep(&a->accepted);
+	kernel_freep(&a->kernel);
+	net_freep(&a->net);
+	watch_freep(&a->watch);
+	sd_event_source_disable_unref(a->settle);
+	sd_event_unref(a->event);
+	config_freep(&a->config);
+	free(a->config_text);
+	free(a->endpoints_text);
+	free(a->node);
+	strbuf_clear(&a->problems);
+}
+
+static int start_config(struct agent *a)
+{
+	int r = read_changed(a->config_path, &a->config_text);
+
+	if (r < 0) {
+		log_error("%s: %s", a->config_path, strerror(-r));
+		return r;
+	}
+	return read_config(a->config_path, a->config_text, &a->config);
+}
+
+static int open_accepted(const char *run_dir, int *ret)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/" API_ACCEPTED_DIR, run_dir) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	if ((mkdir(run_dir, 0755) < 0 && errno != EEXIST) || (mkdir(path, 0700) < 0 && errno != EEXIST))
+		return -errno;
+	*ret = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return *ret < 0 ? -errno : 0;
+}
+
+/* Without its policies an agent would open what they close, so there is no start without the directory. */
+static int start_policies(struct agent *a)
+{
+	int r = open_accepted(a->config->run_dir, &a->accepted);
+
+	if (r == 0)
+		r = policy_dir_new(a->config->policy_dir, a->accepted, &a->policies);
+	if (r == 0)
+		r = policy_dir_scan(a->policies);
+	if (r < 0)
+		log_error("policyDir %s: %s", a->config->policy_dir, strerror(-r));
+	return r < 0 ? r : 0;
+}
+
+static int start_kernel(struct agent *a)
+{
+	int r = kernel_open(a->config, &a->kernel);
+
+	if (r < 0)
+		return r;
+	r = publisher_open(a->kernel, a->config->run_dir, &a->publisher);
+	if (r < 0) {
+		log_error("runDir %s: %s", a->config->run_dir, strerror(-r));
+		return r;
+	}
+	r = endpoints_open(a->kernel, a->publisher, &a->endpoints);
+	if (r == 0)
+		r = observe_new(a->kernel, a->publisher, &a->observe);
+	if (r == 0)
+		r = sweep_new(a->kernel, &a->sweep);
+	if (r < 0)
+		log_error("start: %s", strerror(-r));
+	return r;
+}
+
+static int start_sources(struct agent *a)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t mask;
+	int r = sd_event_new(&a->event);
+
+	sigemptyset(&mask);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&mask, signals[i]);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(a->event, NULL, SIGTERM, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(a->event, NULL, SIGINT, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(a->event, NULL, SIGHUP, on_hangup, a);
+	if (r >= 0)
+		r = sd_event_add_io(a->event, NULL, watch_fd(a->watch), EPOLLIN, on_files, a);
+	if (r >= 0)
+		r = sd_event_add_io(a->event, NULL, net_news_fd(a->net), EPOLLIN, on_net, a);
+	if (r >= 0)
+		r = sd_event_add_time_relative(a->event, NULL, CLOCK_MONOTONIC, 0, 1000, on_tick, a);
+	if (r >= 0)
+		r = sd_event_add_time_relative(a->event, &a->settle, CLOCK_MONOTONIC, 0, 1000, on_settled, a);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(a->settle, SD_EVENT_OFF);
+	return r < 0 ? r : 0;
+}
+
+static int start_net(struct agent *a)
+{
+	int r = net_open(&a->net);
+
+	if (r == 0)
+		r = watch_new(&a->watch);
+	if (r == 0)
+		r = watch_files(a);
+	if (r < 0) {
+		log_error("start: %s", strerror(-r));
+		return r;
+	}
+	refresh_node(a);
+	ensure_routing(a);
+	net_preflight(&a->problems);
+	for (const char *line = a->problems.data; line && *line; line = strchr(line, '\n') + 1)
+		log_warning("%.*s", (int)strcspn(line, "\n"), line);
+	return 0;
+}
+
+static int start_api(struct agent *a)
+{
+	const struct api_handlers handlers = {
+		.context = a,
+		.status = answer_status,
+		.endpoints = answer_endpoints,
+		.policies = answer_policies,
+		.reload = do_reload,
+		.observe = a->observe,
+	};
+	int r = api_server_open(a->event, a->config->socket, &handlers, &a->api);
+
+	if (r == 0)
+		observe_set_listener(a->observe, api_server_line, a->api);
+	return r;
+}
+
+static int start(struct agent *a)
+{
+	int r = start_config(a);
+
+	if (r == 0)
+		r = start_policies(a);
+	if (r == 0)
+		r = start_kernel(a);
+	if (r == 0)
+		r = start_net(a);
+	if (r == 0)
+		r = privs_drop();
+	if (r == 0)
+		r = start_sources(a);
+	if (r < 0)
+		return r;
+	if (a->config->flows_file[0])
+		observe_set_file(a->observe, a->config->flows_file);
+	a->apply_again = true;
+	refresh(a);
+	return start_api(a);
+}
+
+int agent_run(const char *config_path)
+{
+	CLEANUP(agent_clear) struct agent a = { .config_path = config_path, .accepted = -1, .started = clock_now() };
+	int r = start(&a);
+
+	if (r < 0)
+		return r;
+	log_info("running: %zu endpoint(s), %zu polic%s in force, programs attached by %s",
+		 endpoints_count(a.endpoints), store_policy_count(policy_dir_store(a.policies)),
+		 store_policy_count(policy_dir_store(a.policies)) == 1 ? "y" : "ies",
+		 a.kernel->attach == ATTACH_TCX ? "TCX" : "clsact");
+	sd_notify(0, "READY=1");
+	r = sd_event_loop(a.event);
+	sd_notify(0, "STOPPING=1");
+	__atomic_store_n(&a.kernel->settings->agent_heartbeat, 0, __ATOMIC_RELEASE);
+	log_info("ending; what is in force stays in force");
+	return r < 0 ? r : 0;
+}

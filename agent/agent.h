@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent as a whole: what it was told, what it found, and the loop that brings the two together. */
+#ifndef SLUICE_AGENT_AGENT_H
+#define SLUICE_AGENT_AGENT_H
+
+/* Runs until SIGTERM or SIGINT. 0; -errno when it could not start, with the reason logged. */
+int agent_run(const char *config_path);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * One pass from what is wanted to what is in force. The order is what keeps every moment closed:
+ *
+ *  1. new cluster addresses, and with them a new epoch, so that no flow passes by what was judged without them
+ *  2. compile, once for all endpoints that the same policies select in the same way
+ *  3. publish: tables and image under an id that nobody uses yet
+ *  4. carry the leases over
+ *  5. store each endpoint's new state word
+ *  6. carry again what the proxy wrote between 4 and 5
+ *  7. let the old policies go; cluster addresses that are gone
+ *
+ * What fails on the way puts the endpoints concerned under quarantine; the others are not held up.
+ */
+#include "agent/apply.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/diag_log.h"
+#include "agent/tables.h"
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "policy/array.h"
+
+/* One outcome of compiling, for every endpoint with that key. */
+struct outcome {
+	uint64_t key;
+	enum sluice_mode mode;
+	struct published *policy; /* a reference of the pass's own; NULL when open or quarantined */
+};
+
+struct pass {
+	struct endpoints *e;
+	const struct endpoints_input *in;
+	struct inventory inventory;
+	struct outcome *outcomes;
+	size_t noutcomes;
+	struct tables_move *moves;
+	size_t nmoves;
+	size_t quarantined;
+	bool closed; /* the cluster's addresses are not all known to the kernel: nothing can be judged */
+};
+
+/* ---- compiling --------------------------------------------------------------------------------------------------- */
+
+static int compile_and_publish(struct pass *p, const struct subject *subject, struct outcome *o)
+{
+	_cleanup_free_ uint8_t *image = NULL;
+	struct diags diags = {};
+	size_t len = 0;
+	int r = compile(p->in->store, subject, &p->inventory, &diags, &image, &len);
+
+	diag_log(&diags);
+	diags_clear(&diags);
+	if (r == 1) {
+		o->mode = SLUICE_MODE_OPEN;
+		return 0;
+	}
+	if (r == 0)
+		r = publisher_get(p->e->p, image, len, &o->policy);
+	if (r == 0)
+		o->mode = p->in->audit ? SLUICE_MODE_AUDIT : SLUICE_MODE_ENFORCE;
+	return r;
+}
+
+static const struct outcome *outcome_for(struct pass *p, const struct endpoint *ep)
+{
+	static const struct outcome quarantine = { .mode = SLUICE_MODE_QUARANTINE };
+	struct subject subject = static_endpoint_subject(&ep->wanted);
+	struct outcome *o;
+	uint64_t key;
+	int r;
+
+	if (p->closed)
+		return &quarantine;
+	key = compile_key(p->in->store, &subject, &p->inventory);
+	for (size_t i = 0; i < p->noutcomes; i++) {
+		if (p->outcomes[i].key == key)
+			return &p->outcomes[i];
+	}
+	o = array_push(&p->outcomes, &p->noutcomes, sizeof(*o));
+	if (!o)
+		return &quarantine;
+	o->key = key;
+	o->mode = SLUICE_MODE_QUARANTINE;
+	r = compile_and_publish(p, &subject, o);
+	if (r < 0)
+		log_error("%s/%s: its policy cannot be put in force, it is quarantined: %s", ep->wanted.namespace_name,
+			  ep->wanted.name, strerror(-r));
+	return o;
+}
+
+/* ---- what changes ------------------------------------------------------------------------------------------------ */
+
+static bool is_resolver(const struct pass *p, const struct endpoint *ep)
+{
+	for (size_t i = 0; i < p->in->nresolvers; i++) {
+		for (size_t k = 0; k < ep->wanted.naddrs; k++) {
+			if (addr_compare(&p->in->resolvers[i].addr, &ep->wanted.addrs[k]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static uint64_t state_of(const struct pass *p, const struct endpoint *ep, const struct outcome *o)
+{
+	bool names = o->policy && (image_flags(o->policy->img) & IMAGE_NAMES) && !is_resolver(p, ep);
+	uint64_t flags = names ? SLUICE_STATE_NAMES : 0;
+
+	return SLUICE_STATE(o->mode, flags, p->e->epoch, o->policy ? o->policy->id : 0);
+}
+
+static void set_label(struct pass *p, const struct endpoint *ep, const struct outcome *o)
+{
+	struct sluice_label label;
+	size_t len = 0, count = o->policy ? image_policy_count(o->policy->img) : 0;
+
+	if (bpf_map_lookup_elem(p->e->k->labels, &ep->id, &label) < 0)
+		return;
+	memset(label.policy, 0, sizeof(label.policy));
+	for (size_t i = 0; i < count; i++) {
+		int n = snprintf(label.policy + len, sizeof(label.policy) - len, "%s%s", i ? ", " : "",
+				 image_policy_at(o->policy->img, i));
+
+		if (n >= (int)(sizeof(label.policy) - len)) {
+			memcpy(label.policy + sizeof(label.policy) - 4, "...", 4);
+			break;
+		}
+		len += (size_t)n;
+	}
+	bpf_map_update_elem(p->e->k->labels, &ep->id, &label, BPF_ANY);
+}
+
+static bool add_move(struct pass *p, const struct endpoint *ep, const struct outcome *o)
+{
+	struct tables_move *m;
+
+	if (!ep->policy || !o->policy || ep->policy == o->policy)
+		return true;
+	for (size_t i = 0; i < p->nmoves; i++) {
+		if (p->moves[i].from == ep->policy->id && p->moves[i].to == o->policy->id)
+			return true;
+	}
+	m = array_push(&p->moves, &p->nmoves, sizeof(*m));
+	if (!m)
+		return false;
+	*m = (struct tables_move){ .from = ep->policy->id, .to = o->policy->id, .img = o->policy->img };
+	return true;
+}
+
+static void flip(struct pass *p, struct endpoint *ep, const struct outcome *o)
+{
+	uint64_t *word = (uint64_t *)&p->e->k->endpoints[ep->id].state;
+	uint64_t state = state_of(p, ep, o);
+
+	if (ep->policy != o->policy || *word != state)
+		set_label(p, ep, o);
+	__atomic_store_n(word, state, __ATOMIC_RELEASE);
+	if (ep->policy == o->policy)
+		return;
+	if (o->policy)
+		published_ref(o->policy);
+	if (ep->policy)
+		published_unref(ep->policy, p->e->now);
+	ep->policy = o->policy;
+}
+
+static void apply_policies(struct pass *p)
+{
+	struct endpoints *e = p->e;
+	const struct outcome **chosen = e->count ? calloc(e->count, sizeof(*chosen)) : NULL;
+	size_t failed;
+
+	/* Every outcome first: an element of `outcomes` may move while others are added. */
+	for (size_t i = 0; chosen && i < e->count; i++) {
+		if (e->items[i].phase == ENDPOINT_READY)
+			outcome_for(p, &e->items[i]);
+	}
+	for (size_t i = 0; chosen && i < e->count; i++) {
+		if (e->items[i].phase != ENDPOINT_READY)
+			continue;
+		chosen[i] = outcome_for(p, &e->items[i]);
+		p->quarantined += chosen[i]->mode == SLUICE_MODE_QUARANTINE;
+		if (!add_move(p, &e->items[i], chosen[i]))
+			log_warning("out of memory; open names have to be asked again");
+	}
+	failed = tables_carry_leases(e->k, p->moves, p->nmoves);
+	for (size_t i = 0; chosen && i < e->count; i++) {
+		if (chosen[i])
+			flip(p, &e->items[i], chosen[i]);
+	}
+	failed += tables_carry_leases(e->k, p->moves, p->nmoves);
+	if (failed)
+		log_warning("%zu lease(s) did not fit the new policies; their names have to be asked again", failed);
+	free(chosen);
+}
+
+/* ---- the pass ---------------------------------------------------------------------------------------------------- */
+
+/* When the epoch comes round, old pairs of policy and epoch must not come back: every policy gets a new id. */
+static void next_epoch(struct endpoints *e)
+{
+	if (++e->epoch == 0)
+		publisher_renew(e->p);
+}
+
+static void gather_cluster(struct endpoints *e, const struct endpoints_input *in)
+{
+	cluster_clear(&e->cluster);
+	for (size_t i = 0; i < in->nnode; i++)
+		cluster_add(&e->cluster, &in->node[i], SLUICE_CLUSTER_NODE, true);
+	for (size_t i = 0; i < e->count; i++) {
+		for (size_t k = 0; k < e->items[i].wanted.naddrs; k++)
+			cluster_add(&e->cluster, &e->items[i].wanted.addrs[k], SLUICE_CLUSTER_POD, false);
+	}
+}
+
+static void sync_cluster(struct pass *p)
+{
+	bool added = false;
+	int r = cluster_sync(p->e->k, &p->e->cluster, &added);
+
+	if (r < 0) {
+		log_error("the table of cluster addresses: %s; every endpoint is quarantined, since rules for the "
+			  "outside could meet the cluster's own (limits.clusterAddresses)",
+			  strerror(-r));
+		p->closed = true;
+	}
+	if (added || r < 0)
+		next_epoch(p->e);
+}
+
+static struct subject *gather_subjects(const struct endpoints *e)
+{
+	struct subject *subjects = calloc(e->count ? e->count : 1, sizeof(*subjects));
+
+	for (size_t i = 0; subjects && i < e->count; i++)
+		subjects[i] = static_endpoint_subject(&e->items[i].wanted);
+	return subjects;
+}
+
+size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
+{
+	_cleanup_free_ struct subject *pods = gather_subjects(e);
+	struct pass p = { .e = e, .in = in };
+
+	if (!pods) {
+		log_error("out of memory; the policies in force stay");
+		return 0;
+	}
+	p.inventory = (struct inventory){ .pods = pods, .npods = e->count };
+	e->now = clock_now();
+	gather_cluster(e, in);
+	sync_cluster(&p);
+	apply_policies(&p);
+	cluster_prune(e->k, &e->cluster);
+	for (size_t i = 0; i < p.noutcomes; i++) {
+		if (p.outcomes[i].policy)
+			published_unref(p.outcomes[i].policy, e->now);
+	}
+	free(p.outcomes);
+	free(p.moves);
+	return p.quarantined;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What endpoints.c and apply.c share. Private to them. */
+#ifndef SLUICE_AGENT_APPLY_H
+#define SLUICE_AGENT_APPLY_H
+
+#include "agent/cluster.h"
+#include "agent/endpoints.h"
+
+struct endpoints {
+	struct kernel *k;
+	struct publisher *p;
+	struct endpoint *items;
+	size_t count;
+	struct static_endpoints *wanted; /* NULL: no endpoints file was read yet */
+	char *file;
+	struct cluster cluster;
+	uint64_t now;	/* of the present apply */
+	uint16_t epoch; /* of every state word */
+	bool changed;
+};
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/cluster.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/mapwalk.h"
+#include "base/addr.h"
+#include "policy/array.h"
+
+void cluster_add(struct cluster *c, const struct sluice_addr *addr, enum sluice_cluster_kind kind, bool local)
+{
+	struct cluster_entry *e = array_push(&c->items, &c->count, sizeof(*e));
+
+	if (!e) {
+		c->failed = true;
+		return;
+	}
+	e->addr = *addr;
+	e->value = (struct sluice_cluster){ .kind = kind, .local = local };
+}
+
+void cluster_clear(struct cluster *c)
+{
+	free(c->items);
+	*c = (struct cluster){};
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct cluster_entry *x = a, *y = b;
+	int order = addr_compare(&x->addr, &y->addr);
+
+	/* A node's address stays one, whoever else claims it. */
+	return order ? order : (int)x->value.kind - (int)y->value.kind;
+}
+
+static void sort(struct cluster *c)
+{
+	size_t kept = 0;
+
+	if (c->count == 0)
+		return;
+	qsort(c->items, c->count, sizeof(*c->items), compare);
+	for (size_t i = 0; i < c->count; i++) {
+		if (kept == 0 || addr_compare(&c->items[kept - 1].addr, &c->items[i].addr) != 0)
+			c->items[kept++] = c->items[i];
+	}
+	c->count = kept;
+}
+
+int cluster_sync(const struct kernel *k, struct cluster *wanted, bool *ret_added)
+{
+	bool added = false;
+
+	if (wanted->failed)
+		return -ENOMEM;
+	sort(wanted);
+	for (size_t i = 0; i < wanted->count; i++) {
+		struct cluster_entry *e = &wanted->items[i];
+		struct sluice_cluster there;
+
+		if (bpf_map_lookup_elem(k->cluster, &e->addr, &there) == 0 &&
+		    memcmp(&there, &e->value, sizeof(there)) == 0)
+			continue;
+		if (bpf_map_update_elem(k->cluster, &e->addr, &e->value, BPF_ANY) < 0)
+			return -errno;
+		added = true;
+	}
+	*ret_added = added;
+	return 0;
+}
+
+static int compare_addr(const void *key, const void *item)
+{
+	return addr_compare(key, &((const struct cluster_entry *)item)->addr);
+}
+
+struct prune {
+	const struct kernel *k;
+	const struct cluster *wanted;
+};
+
+static int prune_one(const void *key, const void *value, void *context)
+{
+	const struct prune *p = context;
+
+	(void)value;
+	if (!p->wanted->count ||
+	    !bsearch(key, p->wanted->items, p->wanted->count, sizeof(*p->wanted->items), compare_addr))
+		bpf_map_delete_elem(p->k->cluster, key);
+	return 0;
+}
+
+void cluster_prune(const struct kernel *k, const struct cluster *wanted)
+{
+	struct prune p = { k, wanted };
+
+	mapwalk(k->cluster, sizeof(struct sluice_addr), sizeof(struct sluice_cluster), prune_one, &p);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sluice.yaml. Every key has a default; a key that is unknown, or that this version does not act on, is an error with
+ * its line and column, since a setting that is read and not obeyed would be a lie.
+ */
+#ifndef SLUICE_AGENT_CONFIG_H
+#define SLUICE_AGENT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr_type.h"
+#include "dnsproxy/settings.h"
+#include "policy/diag.h"
+
+enum attach_mode {
+	ATTACH_AUTO = 0, /* TCX where the kernel has it (6.6), else clsact */
+	ATTACH_TCX,
+	ATTACH_CLSACT,
+};
+
+struct config_limits {
+	/* Table sizes: fixed when the maps are made, that is at the first start or after a cleanup. */
+	uint32_t endpoints;
+	uint32_t dests;
+	uint32_t rules;
+	uint32_t leases;
+	uint32_t names;
+	uint32_t cluster;
+	uint32_t flows;
+	uint32_t frags;
+	uint32_t events; /* bytes of the ring */
+	/* Quotas: obeyed at once. */
+	uint32_t flow_quota;
+	uint32_t tombstone_quota;
+	uint32_t dns_rate;
+	uint32_t dns_burst;
+	uint32_t event_rate;
+	uint32_t event_burst;
+};
+
+struct config {
+	char *policy_dir;
+	char *endpoints_file;
+	bool audit;
+	char *pin_path;
+	enum attach_mode attach;
+	char *socket;
+	char *run_dir;
+	char *flows_file; /* "": none */
+	bool flows_allowed;
+	/* dns: resolvers and search as written; empty means the node's resolv.conf */
+	struct proxy_settings dns;
+	struct config_limits limits;
+};
+
+/* The defaults. 0 or -ENOMEM. */
+int config_new(struct config **ret);
+/* Reads `text` over the defaults. 0; -EINVAL with diagnostics; -ENOMEM. */
+int config_read(const char *file, const char *text, size_t len, struct diags *diags, struct config **ret);
+void config_freep(struct config **c);
+
+/* Which keys differ that only a new start obeys: a comma-separated list into buf, "" when none; returns buf. */
+char *config_restart_keys(const struct config *now, const struct config *wanted, char *buf, size_t size);
+
+/*
+ * Fills in what the configuration left to the node: resolvers and search domains of a resolv.conf(5) `text`. Resolvers
+ * that are no address, and names that are none, are left out.
+ */
+void config_fill_resolv(struct proxy_settings *dns, const char *text);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The endpoints of this node: which slot of the kernel's table, on which interface, under which policy.
+ *
+ * `endpoints_want` says what there should be; `endpoints_reconcile` makes it so as far as the interfaces are there;
+ * `endpoints_apply` compiles what selects each and takes it into force.
+ */
+#ifndef SLUICE_AGENT_ENDPOINTS_H
+#define SLUICE_AGENT_ENDPOINTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy/endpoints_file.h"
+#include "agent/kernel.h"
+#include "agent/publish.h"
+#include "dnsproxy/settings.h"
+#include "policy/compile.h"
+
+enum endpoint_phase {
+	ENDPOINT_WAITING = 0, /* its interface is not there, or could not be attached to */
+	ENDPOINT_ADOPTED,     /* found in the kernel's table, not (yet) confirmed by an endpoints file: left as it is */
+	ENDPOINT_READY,
+};
+
+struct endpoint {
+	enum endpoint_phase phase;
+	uint32_t id; /* slot; 0: none (slot 0 is never used) */
+	uint32_t generation;
+	uint32_t ifindex;
+	struct static_endpoint wanted; /* borrowed from the list, or owned by an adopted one */
+	struct published *policy;      /* a reference; NULL when open or quarantined */
+	bool told;		       /* that the interface is missing */
+};
+
+struct endpoints;
+
+/* Takes over the slots in use, each as ENDPOINT_ADOPTED. 0 or -ENOMEM. */
+int endpoints_open(struct kernel *k, struct publisher *p, struct endpoints **ret);
+void endpoints_freep(struct endpoints **e); /* the kernel's tables stay as they are */
+
+/* Takes the list; `file` is for messages. */
+void endpoints_want(struct endpoints *e, struct static_endpoints *list, const char *file);
+
+/*
+ * Gives slots to wanted endpoints whose interface is there, attaches the programs, frees the slots of the rest. New ones
+ * start in quarantine. Says once what is missing. True when an endpoint or an address came or went.
+ */
+bool endpoints_reconcile(struct endpoints *e);
+
+/* What compiling depends on besides the endpoints. Borrowed. */
+struct endpoints_input {
+	const struct store *store;
+	const struct sluice_addr *node; /* this node's own addresses */
+	size_t nnode;
+	const struct proxy_resolver *resolvers;
+	size_t nresolvers;
+	bool audit;
+};
+
+/*
+ * Compiles and takes into force. An endpoint whose policy cannot be compiled or published is quarantined. Returns how
+ * many are. DNS of an endpoint that is itself a trusted resolver is not handed over, or the proxy would forward its
+ * queries to itself (hazard 18): its port 53 follows the address rules.
+ */
+size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in);
+
+/* Programs that somebody took off are put back; counted. */
+unsigned int endpoints_repair(struct endpoints *e);
+
+/* Is there an endpoint without its programs whose interface is there? */
+bool endpoints_waiting(const struct endpoints *e);
+
+size_t endpoints_count(const struct endpoints *e);
+const struct endpoint *endpoints_at(const struct endpoints *e, size_t i);
+/* The endpoint of that slot and generation; NULL. */
+const struct endpoint *endpoints_find(const struct endpoints *e, uint32_t id, uint32_t generation);
+
+#endif

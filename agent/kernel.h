@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel side as the agent holds it: programs loaded, maps made or adopted from their pins, the shared ones mapped
+ * into memory. One agent at a time: the pin folder is locked while a `struct kernel` lives.
+ */
+#ifndef SLUICE_AGENT_KERNEL_H
+#define SLUICE_AGENT_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/config.h"
+#include "bpf/abi.h"
+
+struct kernel {
+	struct veth_bpf *skel;
+	char *pin_path;
+	int lock;		 /* of the pin folder */
+	bool adopted;		 /* the maps were there before */
+	enum attach_mode attach; /* TCX or CLSACT, decided */
+	int from_pod;		 /* program fds, owned by the skeleton */
+	int to_pod;
+	struct sluice_settings *settings;
+	struct sluice_endpoint *endpoints;
+	struct sluice_runtime *runtime;
+	const struct sluice_dns_record *dns_log; /* [0] is the head */
+	const struct sluice_dns_stats *dns_stats;
+	uint32_t nendpoints;
+	uint32_t ndns_log;
+	/* Map fds, owned by the skeleton. */
+	int ifindexes, labels, dests, rules, leases, names, cluster, flows, events, totals;
+};
+
+/*
+ * Loads, pins and maps. Maps that are pinned are taken as they are, with the size they were made with. 0; -EBUSY: another
+ * agent holds the folder; -EPROTO: the pins are another version's; else -errno. The reason is logged.
+ */
+int kernel_open(const struct config *config, struct kernel **ret);
+void kernel_freep(struct kernel **k); /* everything in the kernel stays as it is */
+
+/*
+ * Writes the quotas and flags that the programs read. No endpoint gets more of the flow table than its share among `endpoints`
+ * of them, however much limits allow: else a few could fill it for all.
+ */
+void kernel_configure(struct kernel *k, const struct config *config, size_t endpoints);
+
+/*
+ * Puts both programs on the interface, or takes over what an earlier agent left there with the present programs, without
+ * a gap. 0 or -errno.
+ */
+int kernel_attach(struct kernel *k, uint32_t ifindex);
+/* Takes them off. What is not there is no error. */
+void kernel_detach(struct kernel *k, uint32_t ifindex);
+/* Are both programs there, and are they ours? 1, 0, -errno. */
+int kernel_attached(const struct kernel *k, uint32_t ifindex);
+/* Links of interfaces that are gone. */
+void kernel_prune_links(struct kernel *k);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/api.h"
+#include "base/log.h"
+
+enum {
+	EXIT_USAGE = 2,
+	EXIT_START = 3, /* it cannot reach what it needs */
+};
+
+static void usage(FILE *f)
+{
+	fputs("usage: sluiced [--config FILE] [--verbose]\n"
+	      "\n"
+	      "The agent: puts the policies of this node in force and keeps them so.\n"
+	      "\n"
+	      "  -c, --config FILE  default " API_DEFAULT_CONFIG "; see sluice.yaml(5)\n"
+	      "  -v, --verbose      log more\n"
+	      "      --version\n"
+	      "  -h, --help\n",
+	      f);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	const char *config = API_DEFAULT_CONFIG;
+	enum log_level level = LOG_LEVEL_INFO;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:vh", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			config = optarg;
+			break;
+		case 'v':
+			level = LOG_LEVEL_DEBUG;
+			break;
+		case 'V':
+			puts("sluiced " SLUICE_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "sluiced: unexpected argument '%s'\n", argv[optind]);
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	log_init("sluiced", level);
+	if (geteuid() != 0) {
+		log_error("must be root");
+		return EXIT_START;
+	}
+	return agent_run(config) < 0 ? EXIT_START : EXIT_SUCCESS;
+}

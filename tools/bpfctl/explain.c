@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * An address is judged by decide(), with the look-ups answered from the image (the kernel's tries are made of the same
+ * rows). A name has no address yet. A name rule that admits the port allows it, since its answer will open what it
+ * resolves to. Otherwise the verdict is that of the any-address rule for the port: what a rule for 0.0.0.0/0, ::/0 or
+ * the world says, one family being enough. Both can speak; then precedence decides between them as in the kernel.
+ */
+#include "tools/bpfctl/explain.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "bpf/abi_names.h"
+#include "tools/bpfctl/ctl.h"
+
+struct sluice_tables {
+	const struct image *img;
+	const struct explain_world *world;
+	struct sluice_lease *lease; /* room for the one tables_find_lease returns */
+};
+
+#include "bpf/addr_class.h"
+
+static SLUICE_INLINE bool tables_find_dest(const struct sluice_tables *t, __u64 policy, const struct sluice_addr *addr,
+					   struct sluice_dest *ret)
+{
+	(void)policy; /* an image is one policy */
+	return image_find_dest(t->img, addr, ret);
+}
+
+static SLUICE_INLINE bool tables_find_rule(const struct sluice_tables *t, __u64 policy, __u32 set, __u8 proto,
+					   __be16 port, struct sluice_rule *ret)
+{
+	(void)policy;
+	return image_find_rule(t->img, set, proto, port, ret);
+}
+
+static SLUICE_INLINE const struct sluice_lease *tables_find_lease(const struct sluice_tables *t, __u64 policy,
+								  const struct sluice_addr *addr)
+{
+	const struct explain_world *w = t->world;
+
+	return w->find_lease && w->find_lease(w->context, policy, addr, t->lease) ? t->lease : NULL;
+}
+
+static SLUICE_INLINE bool tables_in_cluster(const struct sluice_tables *t, const struct sluice_addr *addr)
+{
+	return t->world->in_cluster && t->world->in_cluster(t->world->context, addr);
+}
+
+#include "bpf/decide.h"
+
+/* ---- what is asked ------------------------------------------------------------------------------------------------ */
+
+static bool in_alphabet(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+/* The alphabet of names (RFC 1035 section 2.3.1, and the underscore of service names); labels of 1 to 63 bytes. */
+static int canonical_name(const char *text, char *ret, size_t *ret_len)
+{
+	size_t len = strlen(text), label = 0;
+
+	if (len && text[len - 1] == '.')
+		len--;
+	if (len == 0 || len > 253)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		c = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+		if (c == '.' ? label == 0 : !in_alphabet(c))
+			return -EINVAL;
+		label = c == '.' ? 0 : label + 1;
+		if (label > 63)
+			return -EINVAL;
+		ret[i] = c;
+	}
+	ret[len] = '\0';
+	*ret_len = len;
+	return label ? 0 : -EINVAL;
+}
+
+int explain_parse_target(const char *text, struct explain_query *q)
+{
+	char bare[ADDR_TEXT_MAX];
+	size_t len = strlen(text);
+
+	if (len > 2 && len < sizeof(bare) && text[0] == '[' && text[len - 1] == ']') {
+		memcpy(bare, text + 1, len - 2);
+		bare[len - 2] = '\0';
+		q->is_name = false;
+		return addr_parse(bare, &q->addr) < 0 ? -EINVAL : 0;
+	}
+	q->is_name = addr_parse(text, &q->addr) < 0;
+	return q->is_name ? canonical_name(text, q->name, &q->name_len) : 0;
+}
+
+int explain_parse_port(const char *text, struct explain_query *q)
+{
+	const char *slash = strchr(text, '/');
+	size_t len = slash ? (size_t)(slash - text) : strlen(text);
+	char number[8];
+	uint64_t n;
+
+	if (len == 0 || len >= sizeof(number))
+		return -EINVAL;
+	memcpy(number, text, len);
+	number[len] = '\0';
+	q->proto = slash ? proto_number(slash + 1) : IPPROTO_TCP;
+	if (q->proto == IPPROTO_ICMP || q->proto == IPPROTO_ICMPV6) {
+		if (ctl_parse_number(number, 0, 255, &n) < 0)
+			return -EINVAL;
+	} else if (!q->proto || ctl_parse_number(number, 1, 65535, &n) < 0) {
+		return -EINVAL;
+	}
+	q->number = (uint16_t)n;
+	return 0;
+}
+
+/* As rules and the kernel carry it: a port, or an ICMP type in the upper byte. */
+static __be16 rule_port(const struct explain_query *q)
+{
+	if (q->proto == IPPROTO_ICMP || q->proto == IPPROTO_ICMPV6)
+		return htons((uint16_t)(q->number << 8));
+	return htons(q->number);
+}
+
+/* ---- the answer --------------------------------------------------------------------------------------------------- */
+
+const char *explain_by_name(enum explain_by by)
+{
+	static const char *const names[] = {
+		[EXPLAIN_BY_NOTHING] = "default",
+		[EXPLAIN_BY_RULE] = "rule",
+		[EXPLAIN_BY_NAME_RULE] = "name-rule",
+		[EXPLAIN_BY_DNS_PROXY] = "dns-proxy",
+		[EXPLAIN_BY_REFUSAL] = "refused-policy",
+		[EXPLAIN_BY_CLASS] = "address-class",
+		[EXPLAIN_BY_MODE] = "mode",
+	};
+
+	return (size_t)by < ARRAY_SIZE(names) ? names[by] : "unknown";
+}
+
+static void from_decision(const struct sluice_decision *d, struct explain_answer *ret)
+{
+	ret->allowed = d->verdict == SLUICE_ALLOW;
+	ret->reason = d->reason;
+	ret->rule = d->rule;
+	ret->name = d->name;
+	if (d->reason == SLUICE_REASON_NEVER_LEAVES)
+		ret->by = EXPLAIN_BY_CLASS;
+	else if (d->lease)
+		ret->by = EXPLAIN_BY_NAME_RULE;
+	else
+		ret->by = d->precedence ? EXPLAIN_BY_RULE : EXPLAIN_BY_NOTHING;
+}
+
+/* Does the row stand for every address of a family: ::/0 (both, where no longer one matches), or 0.0.0.0/0? */
+static bool is_any(const struct image_dest *row)
+{
+	return row->bits == 0 || (row->bits == 96 && addr_is_ipv4(&row->addr));
+}
+
+/* What the rules for any address outside the cluster say; an allow of one family is enough. */
+static struct sluice_decision decide_any(const struct image *img, const struct explain_query *q)
+{
+	struct sluice_decision best = { .verdict = SLUICE_DENY, .reason = SLUICE_REASON_POLICY_DEFAULT };
+
+	for (size_t i = 0; i < image_dest_count(img); i++) {
+		const struct image_dest *row = image_dest_at(img, i);
+		struct sluice_decision d = { 0 };
+		struct sluice_rule rule;
+
+		if (!is_any(row) || !row->dest.set ||
+		    !image_find_rule(img, row->dest.set, q->proto, rule_port(q), &rule))
+			continue;
+		decision_take(&d, &rule);
+		if (best.verdict != SLUICE_ALLOW)
+			best = d;
+	}
+	return best;
+}
+
+static void explain_name(const struct image *img, const struct explain_query *q, struct explain_answer *ret)
+{
+	struct sluice_decision best = decide_any(img, q);
+	struct image_match match = {};
+	struct sluice_rule rule;
+
+	from_decision(&best, ret);
+	if (!(image_flags(img) & IMAGE_NAMES))
+		return;
+	image_match_name(img, q->name, q->name_len, &match);
+	ret->has_askable = true;
+	ret->askable = match.askable;
+	ret->ask_only = match.askable && match.nsets == 0 && !(image_flags(img) & IMAGE_ASK_ANY);
+	for (uint32_t i = 0; !match.overflow && i < match.nsets; i++) {
+		if (!image_find_rule(img, match.sets[i], q->proto, rule_port(q), &rule) ||
+		    rule.verdict != SLUICE_ALLOW || !decision_beats(&rule, &best))
+			continue;
+		decision_take(&best, &rule);
+		from_decision(&best, ret);
+		ret->by = EXPLAIN_BY_NAME_RULE;
+		ret->rule = match.set_rules[i]; /* a set is shared by names of the same ports, each with a rule of its own */
+	}
+}
+
+static bool is_dns(const struct image *img, const struct explain_query *q)
+{
+	return q->number == 53 && (q->proto == IPPROTO_UDP || q->proto == IPPROTO_TCP) &&
+	       (image_flags(img) & IMAGE_NAMES);
+}
+
+void explain(const struct image *img, const struct explain_world *world, const struct explain_query *q,
+	     struct explain_answer *ret)
+{
+	struct sluice_lease lease;
+	struct sluice_tables tables = { .img = img, .world = world, .lease = &lease };
+	struct sluice_query query = {
+		.policy = world->policy, .now = world->now, .remote = q->addr, .port = rule_port(q), .proto = q->proto
+	};
+	struct sluice_decision d;
+
+	*ret = (struct explain_answer){ .reason = SLUICE_REASON_POLICY_DEFAULT };
+	if (image_flags(img) & IMAGE_REFUSED) {
+		ret->by = EXPLAIN_BY_REFUSAL;
+		return;
+	}
+	if (q->is_name) {
+		explain_name(img, q, ret);
+	} else {
+		d = is_dns(img, q) ? decide_dns(&tables, &query) : decide(&tables, &query);
+		from_decision(&d, ret);
+	}
+	if (is_dns(img, q) && (q->is_name || ret->allowed)) {
+		ret->allowed = true;
+		ret->reason = SLUICE_REASON_NONE;
+		ret->by = EXPLAIN_BY_DNS_PROXY;
+		ret->rule = 0;
+	}
+}
+
+void explain_mode(enum sluice_mode mode, struct explain_answer *ret)
+{
+	bool open = mode == SLUICE_MODE_OPEN;
+
+	*ret = (struct explain_answer){ .allowed = open,
+					.reason = open ? SLUICE_REASON_NONE : SLUICE_REASON_QUARANTINE,
+					.by = EXPLAIN_BY_MODE };
+}

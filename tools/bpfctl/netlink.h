@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The few things of rtnetlink that `cleanup` takes away: our rules, our routing table, our clsact filters. */
+#ifndef SLUICE_TOOLS_BPFCTL_NETLINK_H
+#define SLUICE_TOOLS_BPFCTL_NETLINK_H
+
+#include <stdbool.h>
+
+/* Told of each thing found (`error` 0: it is removed, or would be; else why not). `kind` is "rule", "route", ... */
+typedef void netlink_report_fn(void *context, const char *kind, const char *what, int error);
+
+struct netlink;
+int netlink_open(struct netlink **ret); /* 0 or -errno */
+void netlink_freep(struct netlink **nl);
+
+/*
+ * Each finds what is ours in this network namespace, both families, reports it, and removes it unless `dry`. 0, or
+ * -errno when looking itself failed.
+ */
+int netlink_remove_rules(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+int netlink_remove_routes(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+/* Filters by the names of our programs; a clsact qdisc goes with its last filter when that one was ours. */
+int netlink_remove_filters(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+
+#endif
