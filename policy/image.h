@@ -92,7 +92,7 @@ struct image_match {
 	bool askable;	/* may be asked at all */
 	bool overflow;	/* more distinct rule sets than fit: treat as an internal error, never as an allow */
 	uint32_t nsets; /* 0 with askable: ask-only (semantics section 4) */
-	uint32_t sets[IMAGE_MATCH_SETS]; /* each carries SLUICE_SET_NAME */
+	uint32_t sets[IMAGE_MATCH_SETS];      /* each carries SLUICE_SET_NAME */
 	uint32_t set_rules[IMAGE_MATCH_SETS]; /* the first rule that opens the name through that set */
 	uint32_t rule; /* the first rule that opens it, else the first that lets it be asked; 0 when none */
 };

@@ -210,7 +210,8 @@ static void explain_name(const struct image *img, const struct explain_query *q,
 		decision_take(&best, &rule);
 		from_decision(&best, ret);
 		ret->by = EXPLAIN_BY_NAME_RULE;
-		ret->rule = match.set_rules[i]; /* a set is shared by names of the same ports, each with a rule of its own */
+		/* A set is shared by names of the same ports, each with a rule of its own. */
+		ret->rule = match.set_rules[i];
 	}
 }
 
