@@ -16,7 +16,7 @@ while IFS= read -r f; do
 done < <(text | sort -u)
 
 while IFS= read -r f; do
-	head -n 3 "$f" | grep -q 'SPDX-License-Identifier: ' || complain "$f:1: no SPDX-License-Identifier"
+	[[ $(head -n 3 "$f") == *SPDX-License-Identifier:\ * ]] || complain "$f:1: no SPDX-License-Identifier"
 done < <({ sources '*.[ch]' '*.py' '*.sh' && scripts '.*'; } | sort -u)
 
 while IFS= read -r found; do

@@ -11,7 +11,7 @@ file=$(
 )
 cnp=$(<"$MANIFESTS/sandbox-cnp.yaml")
 log() { cat "$(lab_dir)/log/sluiced.log"; }
-in_log() { log | tail -n "+$mark" | grep -qE "$1"; }
+in_log() { grep -qE "$1" <<<"$(log | tail -n "+$mark")"; }
 mark_log() { mark=$(($(log | wc -l) + 1)); }
 
 still_good() {
@@ -37,7 +37,7 @@ refused() {
 	check "$1: policy check says no" not quiet bpfctl policy check "$file"
 	check "$1: policy check says where" grep -qE "sandbox\.yaml:$3: " < <(bpfctl policy check "$file" 2>&1)
 }
-line() { grep -n -- "$1" <<<"$cnp" | head -n 1 | cut -d: -f1; }
+line() { grep -n -m 1 -- "$1" <<<"$cnp" | cut -d: -f1; }
 e=$(line 'egress:')
 refused "unknown member" "s/^  egress:/  egres:/" "$e:3"
 refused "unsupported member" "s/^  - toCIDR:/  - toGroups:/" "$(line toCIDR):5"

@@ -51,7 +51,7 @@ lab_end() {
 	if lab alive sluiced 2>/dev/null || lab alive sluice-dnsproxy 2>/dev/null; then sluice_stop || true; fi
 	if l=$(sanitizer_reports); then
 		fail "a sanitizer reports: $l"
-		grep -hE -A 25 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$(lab_dir)"/log/sluice* | head -n 60
+		grep -hE -A 25 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$(lab_dir)"/log/sluice* | head -n 60 || true
 	fi
 	if [ "$failures" -gt 0 ] || [ "$status" -ne 0 ]; then
 		for l in sluiced sluice-dnsproxy up; do
