@@ -292,11 +292,20 @@ static bool goes_upstream(const struct job *job)
 	return false;
 }
 
+/* As decide.h has it: a translator beyond the node turns the one form of an address into the other (hazard 12). */
+static bool stands_for_cluster(const struct core *c, const struct sluice_addr *addr)
+{
+	struct sluice_addr v4;
+
+	return addr_embedded_v4(addr, &v4) && c->maps.in_cluster(c->maps.context, &v4);
+}
+
 static enum answer_fate fate_of(const struct job *job, const struct sluice_addr *addr, bool in_cluster_domain)
 {
 	const struct core *c = job->c;
 	bool in_cluster = c->maps.in_cluster(c->maps.context, addr);
-	bool may_open = judge_may_open(&c->settings, addr, in_cluster, in_cluster_domain);
+	bool may_open =
+		judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
 
 	if (job->j.verdict == JUDGE_ALLOWED && may_open)
 		return ANSWER_OPEN;

@@ -296,12 +296,21 @@ static void refused_addresses_are_stripped(void **state)
 	f.cluster[f.ncluster++] = test_addr("10.0.3.3");
 	resolve_to("pypi.org", "10.0.3.3");
 	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "64:ff9b::a00:303"); /* a node's address behind NAT64 and 6to4 is a node's */
+	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "2002:a00:303::1");
+	assert_string_equal(replied(), "");
+	assert_int_equal(f.nleases, 0);
 	resolve_to("pypi.org", "10.0.3.4");
 	assert_string_equal(replied(), "pypi.org 10.0.3.4 60");
 	assert_int_equal(f.nleases, 1);
+	resolve_to("pypi.org", "64:ff9b::a00:304");
+	assert_string_equal(replied(), "pypi.org 64:ff9b::a00:304 60");
 	f.conf.flags = PROXY_DENY_PRIVATE_ANSWERS;
 	core_set_settings(f.core, &f.conf);
 	resolve_to("pypi.org", "10.0.3.5");
+	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "64:ff9b::a00:305");
 	assert_string_equal(replied(), "");
 	resolve_to("pypi.org", "192.0.2.9");
 	assert_string_equal(replied(), "pypi.org 192.0.2.9 60");
