@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(!o.overflow && o.len <= sizeof(buf));
 	if (r != WIRE_OK)
 		return 0;
-	must(wire_read_query(buf, wire_write_query(buf, sizeof(buf), &q, 7), &again) == WIRE_OK);
+	must(wire_read_query(buf, wire_write_query(buf, sizeof(buf), &q, 7, true), &again) == WIRE_OK);
 	must(wire_name_equal(&q.name, &again.name) && q.qtype == again.qtype && q.dnssec_ok == again.dnssec_ok);
 	must(memchr(q.name.text, 0, q.name.len) == NULL);
 	return 0;

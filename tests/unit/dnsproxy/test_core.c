@@ -111,10 +111,32 @@ static const struct sluice_dns_record *last_record(void)
 	return &f.log[1 + (((struct sluice_dns_log_head *)f.log)->next - 2) % 16];
 }
 
+/* One more pod, on interface 100 + id, under the same policy. */
+static void add_endpoint(uint32_t id)
+{
+	f.links[id] = (struct sluice_if){ id, 100 + id };
+	f.endpoints[id] = f.endpoints[3];
+	f.endpoints[id].generation = 100 + id;
+	f.endpoints[id].ifindex = 100 + id;
+}
+
+static void ask_from(uint32_t id, const struct msg *m)
+{
+	struct core_asker from = asker(false);
+
+	from.ifindex = 100 + id;
+	assert_int_equal(core_query(f.core, &from, m->data, m->len, NOW), 0);
+}
+
+static bool asked_with_opt(void)
+{
+	return f.asked.data[11] != 0;
+}
+
 /* The beginning of the answer to what was last asked upstream. */
 static struct msg begin_answer(void)
 {
-	struct msg m = { .len = f.asked.len - 11 }; /* without the OPT record */
+	struct msg m = { .len = f.asked.len - (asked_with_opt() ? 11 : 0) };
 
 	memcpy(m.data, f.asked.data, m.len);
 	m.data[2] |= 0x80;
@@ -366,7 +388,7 @@ static void ids_are_not_the_pods(void **state)
 	ask_name("pypi.org", WIRE_A);
 	first = get16(f.asked.data);
 	f.next_random = (uint16_t)(first - 0x3779); /* the generator says the same again */
-	ask_name("pypi.org", WIRE_A);
+	ask_name("pypi.org", WIRE_AAAA);
 	assert_int_not_equal(get16(f.asked.data), first);
 	assert_int_not_equal(first, 0x1234);
 }
@@ -659,18 +681,266 @@ static void one_endpoint_does_not_take_all(void **state)
 	ask_name("pypi.org", WIRE_A);
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 1);
-	f.links[4] = (struct sluice_if){ 4, 78 };
-	f.endpoints[4] = f.endpoints[3];
-	f.endpoints[4].generation = 78;
-	f.endpoints[4].ifindex = 104;
+	add_endpoint(4);
 	from.ifindex = 104;
 	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	assert_int_equal(f.nasked, 1); /* all of them are one question to the resolver */
 	assert_int_equal(f.nreplies, 1);
 	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT + 1);
 	for (int i = 1; i < 5; i++)
 		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
 	assert_int_equal(core_in_flight(f.core), 0);
 	assert_int_equal(f.nreplies, CORE_FLIGHTS_PER_ENDPOINT + 2);
+}
+
+/* Equal questions of one policy are one upstream query; each asker is answered and leased for itself. */
+static void equal_questions_share_an_answer(void **state)
+{
+	struct msg m = query("PYPI.org", WIRE_A), edns = query("pypi.org", WIRE_A);
+
+	(void)state;
+	add_endpoint(4);
+	add_endpoint(5);
+	ask_name("pypi.org", WIRE_A);
+	ask_from(4, &m);
+	m.data[1] = 0x77; /* another id, and the same pod twice */
+	ask_from(4, &m);
+	add_opt(&edns, 1232, 0, NULL, 0);
+	ask_from(5, &edns);
+	assert_int_equal(f.nasked, 1);
+	assert_int_equal(core_in_flight(f.core), 4);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SHARED], 3);
+	f.endpoints[5].state = SLUICE_STATE(SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1, 2);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_int_equal(f.nreplies, 4);
+	assert_int_equal(core_in_flight(f.core), 0);
+	assert_int_equal(f.nreleased, 1);
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(answers(f.replies[i].data, f.replies[i].len, text, sizeof(text)),
+				    "pypi.org 192.0.2.1 60");
+	assert_memory_equal(f.replies[1].data + 12, "\004PYPI\003org", 10);
+	assert_int_equal(get16(f.replies[2].data), 0x1277);
+	/* Its policy is another one by now, and does not list the name. */
+	assert_string_equal(replied(), "");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+	assert_int_equal(f.nleases, 1);
+	assert_int_equal(f.leases[0].slots[0].endpoint, 4);
+	assert_false(give(&m));
+}
+
+/* What differs in anything that the answer may hang on is asked for itself. */
+static void unequal_questions_do_not(void **state)
+{
+	struct sluice_addr second = test_addr("10.0.0.54");
+	struct msg m = query("pypi.org", WIRE_A);
+	struct core_asker from = asker(false);
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = second, .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	add_endpoint(4);
+	ask_name("pypi.org", WIRE_A);
+	ask_name("pypi.org", WIRE_AAAA);
+	ask_name("a.example.org", WIRE_A);
+	assert_int_equal(send_query(&m, true), 0);
+	from.server = second;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	add_opt(&m, 1232, 0x8000, NULL, 0);
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(f.nasked, 6);
+	f.images[2] = policy.img; /* the same rules, another policy */
+	f.endpoints[4].state = SLUICE_STATE(SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1, 2);
+	m = query("pypi.org", WIRE_A);
+	ask_from(4, &m);
+	assert_int_equal(f.nasked, 7);
+	core_set_settings(f.core, &f.conf); /* nor what was asked of other settings' resolvers */
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(f.nasked, 8);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SHARED], 0);
+}
+
+static void who_waits_shares_the_failure(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+
+	(void)state;
+	add_endpoint(4);
+	add_endpoint(5);
+	ask_name("pypi.org", WIRE_A);
+	ask_from(4, &m);
+	ask_from(5, &m);
+	f.endpoints[3].generation++; /* the pod that asked first is gone, and so is another */
+	f.endpoints[5].generation++;
+	for (int i = 1; i < 5; i++)
+		core_tick(f.core, NOW + (uint64_t)i * NSEC_PER_SEC);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(f.replied_to.ifindex, 104);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(core_in_flight(f.core), 0);
+	ask_from(4, &m);
+	assert_int_equal(core_in_flight(f.core), 1); /* a query of its own again */
+	assert_int_equal(f.nasked, 4);
+	f.endpoints[4].generation++;
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(f.nleases, 0);
+}
+
+/* Servers from before EDNS: once asked without, then remembered for a while. */
+static void resolvers_that_refuse_edns(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+	struct core_asker from = asker(false);
+
+	(void)state;
+	for (int form = 0; form < 3; form++) {
+		core_set_settings(f.core, &f.conf);
+		ask_name("pypi.org", WIRE_A);
+		assert_true(asked_with_opt());
+		m = begin_answer();
+		m.data[3] = form == 0 ? WIRE_RCODE_FORMERR : form == 1 ? WIRE_RCODE_NOTIMP : 0;
+		if (form == 0) { /* a header and nothing else */
+			memset(m.data + 4, 0, 8);
+			m.len = 12;
+		}
+		if (form == 2) { /* BADVERS: its upper bits are in the OPT record */
+			add_opt(&m, 512, 0, NULL, 0);
+			m.data[m.len - 6] = 1;
+		}
+		assert_true(give(&m));
+		assert_false(asked_with_opt());
+		assert_int_equal(core_in_flight(f.core), 1);
+		/* A failure of the question itself says nothing about EDNS. */
+		m = begin_answer();
+		m.data[3] = WIRE_RCODE_FORMERR;
+		assert_true(give(&m));
+		assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+		ask_name("pypi.org", WIRE_A);
+		assert_true(asked_with_opt());
+		m = begin_answer();
+		m.data[3] = WIRE_RCODE_NOTIMP;
+		assert_true(give(&m));
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+		assert_string_equal(replied(), "pypi.org 192.0.2.1 60");
+		ask_name("pypi.org", WIRE_A);
+		assert_false(asked_with_opt());
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+	}
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + 301 * NSEC_PER_SEC), 0);
+	assert_true(asked_with_opt());
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_UPSTREAM_PLAIN], 9);
+	/* Only what came by the query's own socket under its id. */
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_FORMERR;
+	memset(m.data + 4, 0, 8);
+	m.len = 12;
+	m.data[0] ^= 1;
+	assert_false(give(&m));
+}
+
+static uint64_t ask_at(const char *name, uint64_t now)
+{
+	struct core_asker from = asker(false);
+	struct msg m = query(name, WIRE_A);
+	uint32_t before = f.nreplies;
+
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, now), 0);
+	/* The first resolver is dead, the other answers within a millisecond. */
+	for (uint64_t wait = 0; wait < 10 * NSEC_PER_SEC; wait += NSEC_PER_MSEC) {
+		core_tick(f.core, now + wait);
+		if (f.asked_of.addr.b[15] == 54) {
+			m = begin_answer();
+			add_addr(&m, name, 60, "192.0.2.1");
+			core_answer(f.core, f.asked_transport, false, m.data, m.len, now + wait + NSEC_PER_MSEC);
+		}
+		if (f.nreplies > before)
+			return wait + NSEC_PER_MSEC;
+	}
+	return UINT64_MAX;
+}
+
+/* Ten minutes with the preferred resolver dead: what it costs, and how soon it is used again once it is back. */
+static void fail_over_is_quick_and_ends(void **state)
+{
+	uint64_t now = NOW, worst = 0;
+	unsigned int slow = 0;
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = test_addr("10.0.0.54"), .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	for (int i = 0; i < 6000; i++, now += 100 * NSEC_PER_MSEC) {
+		uint64_t took = ask_at("pypi.org", now);
+
+		worst = took > worst ? took : worst;
+		slow += took > 10 * NSEC_PER_MSEC;
+	}
+	print_message("6000 queries, the first of two resolvers dead: %u waited, the longest %llu ms\n", slow,
+		      (unsigned long long)(worst / NSEC_PER_MSEC));
+	assert_int_equal(worst, 1001 * NSEC_PER_MSEC); /* one try */
+	assert_true(slow >= 2 && slow <= 2 + 4 + 600 / 16 + 1);
+	/* It is back: the next probe is answered, and all go to it again. */
+	for (int i = 0; i < 170; i++, now += 100 * NSEC_PER_MSEC) {
+		struct core_asker from = asker(false);
+
+		m = query("pypi.org", WIRE_A);
+		assert_int_equal(core_query(f.core, &from, m.data, m.len, now), 0);
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(core_answer(f.core, f.asked_transport, false, m.data, m.len, now));
+		if (f.asked_of.addr.b[15] == 53)
+			slow = 0;
+		else
+			assert_int_not_equal(slow, 0);
+	}
+	assert_int_equal(slow, 0);
+}
+
+/* Errors are about the name more often than the resolver: the next one is asked, and this one stays up for long. */
+static void errors_do_not_take_a_resolver_down(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = test_addr("10.0.0.54"), .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	for (int i = 0; i < 17; i++) {
+		ask_name("pypi.org", WIRE_A);
+		assert_int_equal(f.asked_of.addr.b[15], i < 16 ? 53 : 54);
+		if (i < 16) {
+			m = begin_answer();
+			m.data[3] = WIRE_RCODE_SERVFAIL;
+			assert_true(give(&m));
+			assert_int_equal(f.asked_of.addr.b[15], 54);
+		}
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+		assert_int_equal(rcode(), 0);
+	}
+	/* All have said so: no third try. */
+	f.nasked = 0;
+	ask_name("a.example.org", WIRE_A);
+	for (int of = 0; of < 2; of++) {
+		m = begin_answer();
+		m.data[3] = WIRE_RCODE_REFUSED;
+		assert_true(give(&m));
+	}
+	assert_int_equal(f.nasked, 2);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(core_in_flight(f.core), 0);
 }
 
 static void log_is_a_ring_with_a_rate(void **state)
@@ -725,6 +995,12 @@ int main(void)
 		TEST(resolvers_take_over_from_each_other),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
+		TEST(equal_questions_share_an_answer),
+		TEST(unequal_questions_do_not),
+		TEST(who_waits_shares_the_failure),
+		TEST(resolvers_that_refuse_edns),
+		TEST(fail_over_is_quick_and_ends),
+		TEST(errors_do_not_take_a_resolver_down),
 		TEST(log_is_a_ring_with_a_rate),
 		TEST(odd_names_are_shown_escaped),
 	};
