@@ -108,7 +108,8 @@ static const char *const dns_stats[] = {
 	[SLUICE_DNS_STAT_UPSTREAM_PLAIN] = "upstream_plain",
 };
 
-static const char *const rcodes[] = { "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED" };
+static const char *const rcodes[] = { "NOERROR", "FORMERR", "SERVFAIL",	     "NXDOMAIN",
+				      "NOTIMP",	 "REFUSED", [16] = "BADVERS" };
 
 struct number {
 	uint16_t value;

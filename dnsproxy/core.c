@@ -60,6 +60,7 @@ struct job {
 	uint64_t started;
 	uint64_t state;
 	bool audit;
+	bool asked;	  /* a resolver, for it */
 	bool would_strip; /* under audit: something that enforcement takes out was left in */
 	struct judgement j;
 	struct sluice_dns_record rec;
@@ -75,6 +76,7 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->maps = *maps;
 	c->io = *io;
 	c->settings = *settings;
+	dnslog_set_resolvers(maps, settings);
 	c->flights.nendpoints = maps->nendpoints;
 	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
@@ -100,6 +102,7 @@ void core_set_settings(struct core *c, const struct proxy_settings *settings)
 {
 	c->settings = *settings;
 	c->epoch++;
+	dnslog_set_resolvers(&c->maps, settings);
 	memset(c->health, 0, sizeof(c->health));
 	flight_leave_all(&c->flights);
 }
@@ -157,29 +160,6 @@ int core_identify(struct core *c, struct core_asker *asker)
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
-static void count_verdict(struct core *c, enum sluice_dns_verdict verdict, enum wire_rcode rcode)
-{
-	switch (verdict) {
-	case SLUICE_DNS_ALLOWED:
-		count(c, SLUICE_DNS_STAT_ALLOWED);
-		break;
-	case SLUICE_DNS_DENIED:
-		count(c, SLUICE_DNS_STAT_DENIED);
-		break;
-	case SLUICE_DNS_AUDIT:
-		count(c, SLUICE_DNS_STAT_AUDIT);
-		break;
-	case SLUICE_DNS_FILTERED:
-		count(c, SLUICE_DNS_STAT_FILTERED);
-		break;
-	case SLUICE_DNS_ERROR:
-		count(c, rcode == WIRE_RCODE_SERVFAIL ? SLUICE_DNS_STAT_SERVFAIL
-			 : rcode == WIRE_RCODE_NOTIMP ? SLUICE_DNS_STAT_NOTIMP
-						      : SLUICE_DNS_STAT_FORMERR);
-		break;
-	}
-}
-
 static struct wire_out out_for(const struct job *job)
 {
 	struct core *c = job->c;
@@ -209,7 +189,7 @@ static void send_answer(struct job *job, const struct wire_out *out, enum sluice
 	rec->verdict = (uint8_t)verdict;
 	rec->rcode = (uint8_t)rcode;
 	dnslog_set_name(rec, &job->query->name);
-	count_verdict(c, verdict, rcode);
+	dnslog_count_answer(&c->maps, rec, job->asked);
 	dnslog_write(&c->maps, &c->buckets[a->endpoint], rec, job->now);
 	c->io.reply(c->io.context, a, out->data, out->len);
 }
@@ -456,13 +436,35 @@ static bool settle(struct job *job, struct answer *a)
 
 /* ---- upstream ---------------------------------------------------------------------------------------------------- */
 
-static void resolver_failed(struct core *c, struct flight *f, enum health_fault fault, uint64_t now)
+/* What the present try is counted under; NULL when the settings have changed since. */
+static struct sluice_dns_resolver *tally_of(struct core *c, const struct flight *f)
 {
-	if (f->epoch != c->epoch)
+	return f->epoch == c->epoch ? &c->maps.stats->resolvers[f->index] : NULL;
+}
+
+enum failure { FAILED_ERROR, FAILED_TIMEOUT, FAILED_SOCKET };
+
+static void resolver_failed(struct core *c, struct flight *f, enum failure failure, uint64_t now)
+{
+	struct sluice_dns_resolver *tally = tally_of(c, f);
+	struct health *h = &c->health[f->index];
+
+	if (!tally)
 		return;
-	health_bad(&c->health[f->index], fault, now);
-	if (fault == HEALTH_ERROR)
+	switch (failure) {
+	case FAILED_ERROR:
+		dnslog_add(&tally->errors, 1);
 		f->refused |= 1u << f->index;
+		break;
+	case FAILED_TIMEOUT:
+		dnslog_add(&tally->timeouts, 1);
+		break;
+	case FAILED_SOCKET:
+		dnslog_add(&tally->failures, 1);
+		break;
+	}
+	health_bad(h, failure == FAILED_ERROR ? HEALTH_ERROR : HEALTH_SILENCE, now);
+	__atomic_store_n(&tally->down, health_down(h), __ATOMIC_RELAXED);
 }
 
 /*
@@ -514,6 +516,7 @@ static int send_try(struct core *c, struct flight *f, uint32_t index, bool tcp, 
 		return r;
 	flight_sent(&c->flights, f, id, deadline);
 	count(c, SLUICE_DNS_STAT_UPSTREAM_SENT);
+	dnslog_add(&c->maps.stats->resolvers[index].sent, 1);
 	if (plain)
 		count(c, SLUICE_DNS_STAT_UPSTREAM_PLAIN);
 	return 0;
@@ -527,6 +530,7 @@ static struct job job_of(struct core *c, const struct flight *f, const struct fl
 			     .now = now,
 			     .started = f->started,
 			     .state = state_of(c, &f->asker),
+			     .asked = true,
 			     .rec = { .upstream = sent->resolver.addr } };
 }
 
@@ -568,7 +572,7 @@ static void try_next(struct core *c, struct flight *f, bool tcp, uint64_t now)
 			return;
 		/* Ours are all in use: nothing to do with the resolver. */
 		if (r != -EBUSY)
-			resolver_failed(c, f, HEALTH_SILENCE, now);
+			resolver_failed(c, f, FAILED_SOCKET, now);
 	}
 	finish(c, f, NULL, now);
 }
@@ -630,9 +634,12 @@ static enum reading read_answer(struct core *c, const struct flight *f, const ui
 
 static void resolver_answered(struct core *c, const struct flight *f, uint64_t now)
 {
-	if (f->epoch != c->epoch)
+	struct sluice_dns_resolver *tally = tally_of(c, f);
+
+	if (!tally)
 		return;
 	health_good(&c->health[f->index]);
+	__atomic_store_n(&tally->down, 0, __ATOMIC_RELAXED);
 	if (f->downgraded)
 		health_set_plain(&c->health[f->index], now);
 }
@@ -644,11 +651,13 @@ bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *ms
 	enum reading reading = ours ? read_answer(c, f, msg, len) : READ_FOREIGN;
 
 	count(c, reading == READ_FOREIGN ? SLUICE_DNS_STAT_UPSTREAM_WRONG : SLUICE_DNS_STAT_UPSTREAM_ANSWERS);
+	if (reading != READ_FOREIGN && tally_of(c, f))
+		dnslog_add(&tally_of(c, f)->answers, 1);
 	switch (reading) {
 	case READ_FOREIGN:
 		return false;
 	case READ_USELESS:
-		resolver_failed(c, f, HEALTH_ERROR, now);
+		resolver_failed(c, f, FAILED_ERROR, now);
 		try_next(c, f, tcp, now);
 		break;
 	case READ_NO_EDNS:
@@ -673,7 +682,7 @@ void core_lost(struct core *c, uint32_t transport, bool tcp, uint64_t now)
 
 		if (!f->used || !f->sent || f->transport != transport || f->tcp != tcp)
 			continue;
-		resolver_failed(c, f, HEALTH_SILENCE, now);
+		resolver_failed(c, f, FAILED_SOCKET, now);
 		try_next(c, f, tcp, now);
 	}
 }
@@ -684,7 +693,7 @@ uint64_t core_tick(struct core *c, uint64_t now)
 
 	while ((f = flight_first(&c->flights)) && f->deadline <= now) {
 		count(c, SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS);
-		resolver_failed(c, f, HEALTH_SILENCE, now);
+		resolver_failed(c, f, FAILED_TIMEOUT, now);
 		try_next(c, f, f->tcp, now);
 	}
 	return f ? f->deadline : UINT64_MAX;
@@ -694,11 +703,17 @@ uint64_t core_tick(struct core *c, uint64_t now)
 
 static int read_query(struct job *job, const uint8_t *msg, size_t len)
 {
-	switch (wire_read_query(msg, len, &job->c->query)) {
+	struct core *c = job->c;
+	const struct wire_query *q = &c->query;
+	enum wire_result result = wire_read_query(msg, len, &c->query);
+
+	if (q->question_len)
+		dnslog_add(&c->maps.stats->qtypes[q->qtype < SLUICE_DNS_QTYPES ? q->qtype : 0], 1);
+	switch (result) {
 	case WIRE_OK:
 		return 0;
 	case WIRE_SHORT:
-		count(job->c, SLUICE_DNS_STAT_FORMERR);
+		count(c, SLUICE_DNS_STAT_FORMERR);
 		return -EBADMSG;
 	case WIRE_FORMERR:
 		answer_error(job, WIRE_RCODE_FORMERR, WIRE_EDE_NONE);

@@ -30,6 +30,7 @@ struct health {
 	uint32_t faults;
 };
 
+bool health_down(const struct health *h);
 /* May it be asked? True also for one that is down and due for a probe. */
 bool health_up(const struct health *h, uint64_t now);
 /* A query goes to it: the probe, where one is due. */

@@ -959,6 +959,88 @@ static void log_is_a_ring_with_a_rate(void **state)
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_DENIED], 1020);
 }
 
+/* Logged and left out are all there is, for each endpoint by itself; a new one in the slot starts anew. */
+static void log_says_what_it_leaves_out(void **state)
+{
+	struct sluice_dns_log_head *head = (struct sluice_dns_log_head *)f.log;
+	struct msg m = query("evil.example", WIRE_A);
+	struct core_asker from = asker(false);
+	uint64_t logged, left_out;
+
+	(void)state;
+	add_endpoint(4);
+	for (int i = 0; i < 1000; i++)
+		ask_name("evil.example", WIRE_A);
+	left_out = head->suppressed;
+	assert_int_equal(head->next - 1 + left_out, 1000);
+	/* Another's is not kept back, and says nothing of that. */
+	ask_from(4, &m);
+	assert_int_equal(last_record()->endpoint, 4);
+	assert_int_equal(last_record()->left_out, 0);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + NSEC_PER_SEC), 0);
+	assert_int_equal(last_record()->left_out, left_out);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + NSEC_PER_SEC), 0);
+	assert_int_equal(last_record()->left_out, 0);
+	assert_int_equal(head->suppressed, left_out);
+	for (int i = 0; i < 1000; i++)
+		ask_name("evil.example", WIRE_A);
+	logged = head->next;
+	f.links[3].generation = f.endpoints[3].generation = 99;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + 10 * NSEC_PER_SEC), 0);
+	assert_int_equal(head->next, logged + 1);
+	assert_int_equal(last_record()->left_out, 0);
+}
+
+static void counters_tell_verdict_rcode_type_resolver_and_time(void **state)
+{
+	const struct sluice_dns_resolver *first = &f.stats.resolvers[0], *second = &f.stats.resolvers[1];
+	struct sluice_addr addr = test_addr("10.0.0.54");
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = addr, .port = 5353 };
+	core_set_settings(f.core, &f.conf);
+	assert_memory_equal(&second->addr, &addr, 16);
+	assert_int_equal(second->port, 5353);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.stats.latency_us[3], 1); /* up to 1 ms, and that it took */
+	assert_int_equal(f.stats.latency_sum_us, 1000);
+	ask_name("evil.example", 999);
+	ask_name("evil.example.cluster.local", WIRE_AAAA);
+	ask_name("pypi.org", WIRE_AAAA);
+	core_tick(f.core, NOW + NSEC_PER_SEC); /* a time-out at the first */
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_SERVFAIL;
+	assert_true(give(&m)); /* an error of the second; the first again */
+	core_lost(f.core, f.asked_transport, false, NOW + 2 * NSEC_PER_SEC);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.latency_us[13], 1); /* up to 2 s */
+	assert_int_equal(f.stats.qtypes[WIRE_A], 1);
+	assert_int_equal(f.stats.qtypes[WIRE_AAAA], 2);
+	assert_int_equal(f.stats.qtypes[0], 1);
+	assert_int_equal(f.stats.rcodes[0], 2);
+	assert_int_equal(f.stats.rcodes[WIRE_RCODE_NXDOMAIN], 1);
+	assert_int_equal(f.stats.rcodes[WIRE_RCODE_SERVFAIL], 1);
+	assert_int_equal(first->sent, 3);
+	assert_int_equal(first->answers, 1);
+	assert_int_equal(first->timeouts, 1);
+	assert_int_equal(first->failures, 1);
+	assert_int_equal(first->down, 1);
+	assert_int_equal(second->sent, 1);
+	assert_int_equal(second->errors, 1);
+	assert_int_equal(second->down, 0);
+	/* The same resolver goes on counting; another in its place does not inherit. */
+	f.conf.resolvers[1].port = 53;
+	core_set_settings(f.core, &f.conf);
+	assert_int_equal(first->sent, 3);
+	assert_int_equal(first->down, 0);
+	assert_int_equal(second->sent, 0);
+	f.conf.nresolvers = 1;
+	core_set_settings(f.core, &f.conf);
+	assert_int_equal(second->port, 0);
+}
+
 static void odd_names_are_shown_escaped(void **state)
 {
 	(void)state;
@@ -1002,6 +1084,8 @@ int main(void)
 		TEST(fail_over_is_quick_and_ends),
 		TEST(errors_do_not_take_a_resolver_down),
 		TEST(log_is_a_ring_with_a_rate),
+		TEST(log_says_what_it_leaves_out),
+		TEST(counters_tell_verdict_rcode_type_resolver_and_time),
 		TEST(odd_names_are_shown_escaped),
 	};
 
