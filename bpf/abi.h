@@ -42,6 +42,7 @@
 #define SLUICE_MAP_TOTALS      "totals"	     /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
 #define SLUICE_MAP_DNS_SOCKETS "dns_sockets" /* sockmap, SLUICE_SOCK_* */
 #define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
+#define SLUICE_MAP_PROXY_PEERS "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
 #define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
@@ -55,6 +56,15 @@
 #define SLUICE_MAX_FRAGS       8192
 #define SLUICE_EVENTS_BYTES    (1u << 20)
 #define SLUICE_DNS_LOG_RECORDS 4096
+#define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
+
+/*
+ * Programs the proxy puts on its own cgroup at its start, pinned by the agent as PINPATH/programs/<name>; the links as
+ * PINPATH/links/proxy-<cgroup id, hex>-<name>.
+ */
+#define SLUICE_PROG_PROXY_EGRESS   "proxy_egress"
+#define SLUICE_PROG_PROXY_SENDMSG4 "proxy_sendmsg4"
+#define SLUICE_PROG_PROXY_SENDMSG6 "proxy_sendmsg6"
 
 /*
  * skb marks. FWMARK sends a datagram assigned to the proxy's socket to local delivery (an `ip rule` on value and
@@ -188,6 +198,7 @@ enum sluice_total {
 	SLUICE_TOTAL_FLOWS_OPENED,
 	SLUICE_TOTAL_FLOWS_CUT,
 	SLUICE_TOTAL_INBOUND_NOTED, /* flows opened from outside */
+	SLUICE_TOTAL_PROXY_BLOCKED, /* packets of the DNS proxy's own that its cgroup did not let out */
 	SLUICE_TOTAL_MAX = 288,
 };
 
@@ -414,6 +425,13 @@ enum sluice_sock {
 	SLUICE_SOCK_TCP6 = 3,
 	SLUICE_SOCK_MAX = 4,
 };
+
+struct sluice_proxy_peer {
+	struct sluice_addr addr;
+	__u16 port; /* host order */
+	__u16 pad[3];
+};
+_Static_assert(sizeof(struct sluice_proxy_peer) == 24, "abi");
 
 enum sluice_dns_verdict {
 	SLUICE_DNS_ALLOWED = 1,
