@@ -23,6 +23,7 @@
 
 #include "tests/unit/dnsproxy/dns_test.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "dnsproxy/settings.h"
@@ -83,6 +84,7 @@ static struct msg resolve(const struct msg *q, bool tcp)
 {
 	struct wire_query read;
 	struct msg m = { .len = 0 };
+	unsigned int number;
 	char name[256];
 
 	assert_int_equal(wire_read_query(q->data, q->len, &read), WIRE_OK);
@@ -100,6 +102,13 @@ static struct msg resolve(const struct msg *q, bool tcp)
 			snprintf(addr, sizeof(addr), "203.0.113.%d", i);
 			add_addr(&m, name, 60, addr);
 		}
+		return m;
+	}
+	if (sscanf(name, "n%u.example.org", &number) == 1) { /* each its own address */
+		char addr[32];
+
+		snprintf(addr, sizeof(addr), "20.%u.%u.%u", number >> 16, number >> 8 & 255, number & 255);
+		add_addr(&m, name, 600, addr);
 		return m;
 	}
 	add_name_rr(&m, name, WIRE_CNAME, 60, "edge.example.net");
@@ -767,6 +776,71 @@ static void its_cgroup_lets_nothing_else_out(void **state)
 	close(receiver);
 }
 
+static unsigned long resident_kb(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned long kb = 0;
+	char path[64], *line;
+	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 16, &text, &len), 0);
+	line = strstr(text, "VmRSS:");
+	assert_non_null(line);
+	assert_int_equal(sscanf(line, "VmRSS: %lu", &kb), 1);
+	return kb;
+}
+
+/* On a CPU so far, in ns. */
+static unsigned long long cpu_time(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned long long ns = 0;
+	char path[64];
+	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 16, &text, &len), 0);
+	assert_int_equal(sscanf(text, "%llu", &ns), 1);
+	return ns;
+}
+
+#define LEASES 100000u
+#define WINDOW 64u
+
+/* Idle, and after 100,000 names with an address each. Sanitizers have a memory of their own: there it is not limited. */
+static void memory_is_bounded(void **state)
+{
+	unsigned long idle = resident_kb(proxy_pid), full;
+	unsigned int sent = 0, got = 0;
+	int fd = pod_socket("8.8.8.8", SOCK_DGRAM);
+	uint64_t failed = stats->counts[SLUICE_DNS_STAT_LEASES_FAILED];
+	unsigned long long cpu = cpu_time(proxy_pid);
+
+	(void)state;
+	while (got < (PROXY_HAS_SECCOMP ? LEASES : 1000)) {
+		struct msg q, a;
+		char name[32];
+
+		while (sent < got + WINDOW) {
+			snprintf(name, sizeof(name), "n%u.example.org", sent++ % LEASES);
+			q = query(name, WIRE_A);
+			assert_int_equal(send(fd, q.data, q.len, 0), (ssize_t)q.len);
+		}
+		assert_true(recv(fd, a.data, sizeof(a.data), 0) > 0);
+		got++;
+	}
+	close(fd);
+	full = resident_kb(proxy_pid);
+	print_message("resident: %lu kB before, %lu kB after %u leases; %.2f us of CPU per query\n", idle, full, got,
+		      (double)(cpu_time(proxy_pid) - cpu) / got / 1000);
+	assert_int_equal(stats->counts[SLUICE_DNS_STAT_LEASES_FAILED], failed);
+	if (PROXY_HAS_SECCOMP) {
+		assert_true(idle <= 6 * 1024);
+		assert_true(full <= 16 * 1024);
+	}
+}
+
 static void gives_up_its_privileges(void **state)
 {
 	char path[64], *text = NULL;
@@ -804,6 +878,7 @@ static void ends_when_told_or_unpinned(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_is_bounded), /* first: idle is what nothing has touched yet */
 		cmocka_unit_test(allowed_names_are_answered),
 		cmocka_unit_test(denied_names_stay_here),
 		cmocka_unit_test(long_answers_come_by_tcp),
