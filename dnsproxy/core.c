@@ -20,7 +20,6 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/siphash.h"
 #include "bpf/addr_class.h"
 #include "dnsproxy/answer.h"
 #include "dnsproxy/dnslog.h"
@@ -47,6 +46,7 @@ struct core {
 	struct wire_query query;
 	struct answer answer;
 	uint8_t out[WIRE_MAX_MESSAGE];
+	struct lease_memo memo;
 	struct flights flights;
 };
 
@@ -59,6 +59,7 @@ struct job {
 	uint64_t now;
 	uint64_t started;
 	uint64_t state;
+	uint64_t name; /* its id, once a resolver was asked */
 	bool audit;
 	bool asked;	  /* a resolver, for it */
 	bool would_strip; /* under audit: something that enforcement takes out was left in */
@@ -104,6 +105,7 @@ void core_set_settings(struct core *c, const struct proxy_settings *settings)
 	c->epoch++;
 	dnslog_set_resolvers(&c->maps, settings);
 	memset(c->health, 0, sizeof(c->health));
+	memset(&c->memo, 0, sizeof(c->memo));
 	flight_leave_all(&c->flights);
 }
 
@@ -278,13 +280,35 @@ static bool stands_for_cluster(const struct core *c, const struct sluice_addr *a
 	return addr_embedded_v4(addr, &v4) && c->maps.in_cluster(c->maps.context, &v4);
 }
 
+static struct lease_request lease_request_of(const struct job *job, uint64_t length)
+{
+	return (struct lease_request){ .policy = SLUICE_STATE_POLICY(job->state),
+				       .name = job->name,
+				       .text = &job->query->name,
+				       .now = job->now,
+				       .expires = job->now + length,
+				       .endpoint = job->asker->endpoint,
+				       .nsets = job->j.match.nsets,
+				       .sets = job->j.match.sets };
+}
+
+/* The same name of the same policy has just opened it. */
+static bool was_opened(const struct job *job, const struct sluice_addr *addr)
+{
+	struct lease_request req = lease_request_of(job, 0);
+
+	return lease_recall(&job->c->memo, &req, addr) != NULL;
+}
+
 static enum answer_fate fate_of(const struct job *job, const struct sluice_addr *addr, bool in_cluster_domain)
 {
 	const struct core *c = job->c;
-	bool in_cluster = c->maps.in_cluster(c->maps.context, addr);
-	bool may_open =
-		judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
+	bool in_cluster, may_open;
 
+	if (job->j.verdict == JUDGE_ALLOWED && !in_cluster_domain && was_opened(job, addr))
+		return ANSWER_OPEN;
+	in_cluster = c->maps.in_cluster(c->maps.context, addr);
+	may_open = judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
 	if (job->j.verdict == JUDGE_ALLOWED && may_open)
 		return ANSWER_OPEN;
 	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))
@@ -340,6 +364,20 @@ static uint32_t decide_fates(struct job *job, struct answer *a)
 	return stripped;
 }
 
+static int open_address(struct core *c, const struct lease_request *req, const struct sluice_addr *addr,
+			struct lease_result *res)
+{
+	const struct lease_memo_entry *known = lease_recall(&c->memo, req, addr);
+	int r;
+
+	if (known && lease_stands(known, req))
+		return 0;
+	r = lease_write(&c->maps, req, addr, res);
+	if (r == 0)
+		lease_remember(&c->memo, req, addr, res->expires);
+	return r;
+}
+
 /* 0 or -errno. Everything the answer opens is in the kernel before it leaves. */
 static int write_leases(struct job *job, const struct answer *a)
 {
@@ -347,12 +385,7 @@ static int write_leases(struct job *job, const struct answer *a)
 	const struct proxy_settings *s = &c->settings;
 	struct lease_result res = {};
 	uint64_t length = lease_length(a->ttl, s->min_ttl, s->max_ttl, s->grace);
-	struct lease_request req = { .policy = SLUICE_STATE_POLICY(job->state),
-				     .now = job->now,
-				     .expires = job->now + length,
-				     .endpoint = job->asker->endpoint,
-				     .nsets = job->j.match.nsets,
-				     .sets = job->j.match.sets };
+	struct lease_request req = lease_request_of(job, length);
 	int r = 0;
 
 	job->rec.ttl = 0;
@@ -361,10 +394,7 @@ static int write_leases(struct job *job, const struct answer *a)
 
 		if (a->records[i].fate != ANSWER_OPEN || !answer_address(a, &a->records[i], &addr))
 			continue;
-		if (req.name == 0)
-			r = lease_name(&c->maps, &job->query->name, &req.name);
-		if (r == 0)
-			r = lease_write(&c->maps, &req, &addr, &res);
+		r = open_address(c, &req, &addr, &res);
 		job->rec.ttl = (uint32_t)(length / NSEC_PER_SEC);
 	}
 	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_WRITTEN, res.written);
@@ -531,6 +561,7 @@ static struct job job_of(struct core *c, const struct flight *f, const struct fl
 			     .started = f->started,
 			     .state = state_of(c, &f->asker),
 			     .asked = true,
+			     .name = f->name,
 			     .rec = { .upstream = sent->resolver.addr } };
 }
 
@@ -588,7 +619,6 @@ static void ask_again(struct core *c, struct flight *f, bool tcp, bool plain, ui
 static void forward(struct job *job)
 {
 	struct core *c = job->c;
-	const struct wire_name *name = &job->query->name;
 	struct flight *f = flight_new(&c->flights, job->asker, job->query);
 	int first;
 
@@ -600,9 +630,8 @@ static void forward(struct job *job)
 	f->started = job->now;
 	f->epoch = c->epoch;
 	first = choose_resolver(c, f, job->now);
-	if (first >= 0 &&
-	    flight_join(&c->flights, f, siphash24(name->text, name->len, (const uint64_t *)c->maps.settings->name_key),
-			SLUICE_STATE_POLICY(job->state), (uint8_t)first))
+	f->name = lease_name_id(&c->maps, &job->query->name);
+	if (first >= 0 && flight_join(&c->flights, f, SLUICE_STATE_POLICY(job->state), (uint8_t)first))
 		count(c, SLUICE_DNS_STAT_SHARED);
 	else
 		try_next(c, f, false, job->now);

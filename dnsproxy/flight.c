@@ -61,14 +61,14 @@ static bool same_question(const struct flight *a, const struct flight *b)
 	       wire_name_equal(&a->query.name, &b->query.name);
 }
 
-bool flight_join(struct flights *t, struct flight *f, uint64_t hash, uint64_t policy, uint8_t first)
+bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t first)
 {
 	uint16_t *bucket, n = number(t, f);
 	struct flight *other;
 
 	f->policy = policy;
 	f->first = first;
-	f->bucket = (uint16_t)((hash ^ f->query.qtype * 0x9e5u) % FLIGHT_BUCKETS);
+	f->bucket = (uint16_t)((f->name ^ f->query.qtype * 0x9e5u) % FLIGHT_BUCKETS);
 	bucket = &t->by_question[f->bucket];
 	for (other = at(t, *bucket); other && !same_question(f, other); other = at(t, other->chain))
 		;

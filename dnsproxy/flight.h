@@ -18,6 +18,7 @@ struct flight {
 	uint64_t deadline;
 	struct core_asker asker;
 	struct proxy_resolver resolver; /* where the present try went */
+	uint64_t name;			/* a hash of it, and nobody else's to foresee */
 	uint64_t policy;		/* and `first`: what equal questions have in common besides themselves */
 	uint32_t transport;
 	uint32_t epoch;	  /* of the settings that the resolver indexes are of */
@@ -65,9 +66,9 @@ void flight_unsent(struct flights *t, struct flight *f);
 
 /*
  * True: another query asks the same of `first` under `policy`, and `f` waits for its answer. False: `f` may be waited
- * on from now on. `hash` is of the name, and nobody else's to foresee.
+ * on from now on. f->name is set.
  */
-bool flight_join(struct flights *t, struct flight *f, uint64_t hash, uint64_t policy, uint8_t first);
+bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t first);
 /* Nobody joins it any more; flight_free does that too. Who waits already has to be freed by the caller. */
 void flight_leave(struct flights *t, struct flight *f);
 /* None of those under way is waited on by later ones. */

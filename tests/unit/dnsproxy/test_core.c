@@ -508,6 +508,55 @@ static void full_tables_are_servfail(void **state)
 }
 
 /* Semantics section 4, hazard 17. */
+/* A name asked often costs no look at the tables; one that has moved, or another policy's, does. */
+static void what_was_just_opened_is_remembered(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+	uint32_t looks;
+
+	(void)state;
+	resolve_to("pypi.org", "192.0.2.1");
+	looks = f.looks;
+	assert_int_not_equal(looks, 0);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_string_equal(replied(), "pypi.org 192.0.2.1 60");
+	assert_int_equal(f.looks, looks);
+	assert_int_equal(f.lease_writes, 1);
+	resolve_to("pypi.org", "192.0.2.2");
+	resolve_to("a.example.org", "192.0.2.1"); /* shares the address, not the name */
+	assert_int_equal(f.lease_writes, 3);
+	f.images[2] = policy.img;
+	set_state(SLUICE_MODE_ENFORCE, 2);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.nleases, 3);
+	set_state(SLUICE_MODE_ENFORCE, 1);
+	/* A chain through the cluster's domain opens nothing, remembered or not. */
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_name_rr(&m, "pypi.org", WIRE_CNAME, 60, "x.ns.pod.cluster.local");
+	add_addr(&m, "x.ns.pod.cluster.local", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_string_equal(replied(), "pypi.org -> x.ns.pod.cluster.local 60");
+	/* Nor does what is remembered outlive the settings, or a second. */
+	core_set_settings(f.core, &f.conf);
+	looks = f.looks;
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_true(f.looks > looks);
+	looks = f.looks;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 600, "192.0.2.1"); /* a longer promise */
+	assert_true(give(&m));
+	assert_int_equal(f.leases[0].slots[0].expires, NOW + NSEC_PER_MSEC + 605 * NSEC_PER_SEC);
+	looks = f.looks;
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(send_query(&m, false), 0);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(core_answer(f.core, f.asked_transport, false, m.data, m.len, NOW + 1100 * NSEC_PER_MSEC));
+	assert_true(f.looks > looks);
+}
+
 static void ask_only_names_tell_what_is_reachable(void **state)
 {
 	struct msg m;
@@ -1070,6 +1119,7 @@ int main(void)
 		TEST(endpoint_that_is_gone_gets_nothing),
 		TEST(modes_without_names_are_servfail),
 		TEST(full_tables_are_servfail),
+		TEST(what_was_just_opened_is_remembered),
 		TEST(ask_only_names_tell_what_is_reachable),
 		TEST(ask_only_names_stay_here_where_nothing_outside_is_open),
 		TEST(audit_answers_and_reports),
