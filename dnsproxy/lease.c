@@ -123,20 +123,25 @@ int lease_write(const struct maps *m, const struct lease_request *req, const str
 
 /* ---- remembered -------------------------------------------------------------------------------------------------- */
 
-static size_t memo_index(const struct lease_request *req, const struct sluice_addr *addr)
+static size_t memo_set(const struct lease_request *req, const struct sluice_addr *addr)
 {
-	return (req->name ^ addr->d[0] ^ (uint64_t)addr->w[3] * 0x9e3779b1u ^ req->policy) % LEASE_MEMO_ENTRIES;
+	return (req->name ^ addr->d[0] ^ (uint64_t)addr->w[3] * 0x9e3779b1u ^ req->policy) % LEASE_MEMO_SETS;
+}
+
+static bool tells_of(const struct lease_memo_entry *e, const struct lease_request *req, const struct sluice_addr *addr)
+{
+	return e->name == req->name && e->set == req->sets[0] && e->policy == req->policy && addr_equal(&e->addr, addr);
 }
 
 const struct lease_memo_entry *lease_recall(const struct lease_memo *m, const struct lease_request *req,
 					    const struct sluice_addr *addr)
 {
-	const struct lease_memo_entry *e = &m->entries[memo_index(req, addr)];
+	const struct lease_memo_entry *set = m->entries[memo_set(req, addr)];
 
-	if (req->nsets != 1 || e->set != req->sets[0] || e->name != req->name || e->policy != req->policy ||
-	    !addr_equal(&e->addr, addr) || req->now - e->seen > LEASE_MEMO_TIME)
-		return NULL;
-	return e;
+	for (int i = 0; req->nsets == 1 && i < LEASE_MEMO_WAYS; i++)
+		if (tells_of(&set[i], req, addr))
+			return req->now - set[i].seen <= LEASE_MEMO_TIME ? &set[i] : NULL;
+	return NULL;
 }
 
 bool lease_stands(const struct lease_memo_entry *e, const struct lease_request *req)
@@ -147,14 +152,25 @@ bool lease_stands(const struct lease_memo_entry *e, const struct lease_request *
 void lease_remember(struct lease_memo *m, const struct lease_request *req, const struct sluice_addr *addr,
 		    uint64_t expires)
 {
-	if (req->nsets == 1)
-		m->entries[memo_index(req, addr)] = (struct lease_memo_entry){ .policy = req->policy,
-									       .addr = *addr,
-									       .name = req->name,
-									       .expires = expires,
-									       .seen = req->now,
-									       .set = req->sets[0],
-									       .endpoint = req->endpoint };
+	struct lease_memo_entry *set = m->entries[memo_set(req, addr)], *e = &set[0];
+
+	if (req->nsets != 1)
+		return;
+	for (int i = 0; i < LEASE_MEMO_WAYS; i++) {
+		if (tells_of(&set[i], req, addr)) {
+			e = &set[i];
+			break;
+		}
+		if (set[i].seen < e->seen)
+			e = &set[i];
+	}
+	*e = (struct lease_memo_entry){ .policy = req->policy,
+					.addr = *addr,
+					.name = req->name,
+					.expires = expires,
+					.seen = req->now,
+					.set = req->sets[0],
+					.endpoint = req->endpoint };
 }
 
 bool lease_holds(const struct maps *m, uint64_t policy, const struct sluice_addr *addr, uint64_t now)

@@ -45,8 +45,9 @@ int lease_write(const struct maps *m, const struct lease_request *req, const str
  * so what is remembered stands; that the address was none of the cluster's may be as old, and the kernel looks itself.
  * For names with one rule set, as nearly all have. Zeroed is empty.
  */
-#define LEASE_MEMO_ENTRIES 1024
-#define LEASE_MEMO_TIME	   (1 * NSEC_PER_SEC)
+#define LEASE_MEMO_SETS 1024
+#define LEASE_MEMO_WAYS 4 /* a set is searched whole, and its oldest entry makes room */
+#define LEASE_MEMO_TIME (1 * NSEC_PER_SEC)
 
 struct lease_memo {
 	struct lease_memo_entry {
@@ -57,7 +58,7 @@ struct lease_memo {
 		uint64_t seen;
 		uint32_t set;
 		uint32_t endpoint;
-	} __attribute__((aligned(64))) entries[LEASE_MEMO_ENTRIES];
+	} __attribute__((aligned(64))) entries[LEASE_MEMO_SETS][LEASE_MEMO_WAYS];
 };
 
 /* NULL: nothing is remembered of it. Only policy, name, sets and now of `req` count. */

@@ -18,7 +18,7 @@
 #include "dnsproxy/wire.h"
 
 #define POOL	    16
-#define POOL_USES   64
+#define POOL_USES   256
 #define POOL_AGE    (30 * NSEC_PER_SEC)
 #define STREAMS	    32
 #define BATCH	    32	 /* queries sent at once */
