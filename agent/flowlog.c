@@ -155,6 +155,19 @@ static void set_dns_policy(const struct flowlog_sources *s, json_t *flow, const 
 	set_policy(flow, "egress_allowed_by", img, match.rule);
 }
 
+/* Hubble's reader knows no member of our own: what is missing before the record is said in words too. */
+static void set_dns_summary(json_t *flow, const struct sluice_dns_record *record)
+{
+	const char *denied = record->verdict == SLUICE_DNS_DENIED ? "the policy does not list the name" : "";
+
+	if (record->left_out)
+		json_object_set_new(flow, "Summary",
+				    json_sprintf("%s%s%llu earlier queries of this endpoint were not logged", denied,
+						 *denied ? "; " : "", (unsigned long long)record->left_out));
+	else if (*denied)
+		json_object_set_new(flow, "Summary", json_string(denied));
+}
+
 json_t *flowlog_dns(const struct flowlog_sources *s, const struct sluice_dns_record *record)
 {
 	const char *qtype = qtype_name(record->qtype);
@@ -172,8 +185,7 @@ json_t *flowlog_dns(const struct flowlog_sources *s, const struct sluice_dns_rec
 	json_object_set_new(flow, "l7",
 			    json_pack("{s:s, s:o, s:I}", "type", "RESPONSE", "dns", dns, "latency_ns",
 				      (json_int_t)record->latency_us * 1000));
-	if (record->verdict == SLUICE_DNS_DENIED)
-		json_object_set_new(flow, "Summary", json_string("the policy does not list the name"));
+	set_dns_summary(flow, record);
 	set_dns_policy(s, flow, record);
 	return frame(flow, record->time);
 }

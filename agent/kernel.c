@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "agent/attach.h"
+#include "agent/proxy_filter.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "veth.skel.h"
@@ -61,6 +62,7 @@ void kernel_freep(struct kernel **k)
 	unmap(o->dns_log, o->ndns_log, sizeof(*o->dns_log));
 	unmap(o->dns_stats, 1, sizeof(*o->dns_stats));
 	veth_bpf__destroy(o->skel);
+	closep(&o->proxy_peers);
 	closep(&o->lock);
 	free(o->pin_path);
 	free(o);
@@ -269,7 +271,7 @@ static int check_version(const char *pin_path)
 /* ---- programs ---------------------------------------------------------------------------------------------------- */
 
 /* Replaces the pin by rename, so that whoever opens it finds one. */
-static int pin_program(const struct kernel *k, int fd, const char *name)
+int kernel_pin_program(const struct kernel *k, int fd, const char *name)
 {
 	char path[PATH_MAX], tmp[PATH_MAX];
 
@@ -324,7 +326,7 @@ int kernel_open(const struct config *config, struct kernel **ret)
 
 	if (!k)
 		return -ENOMEM;
-	k->lock = -1;
+	k->lock = k->proxy_peers = -1;
 	k->pin_path = strdup(config->pin_path);
 	if (!k->pin_path)
 		return -ENOMEM;
@@ -338,9 +340,12 @@ int kernel_open(const struct config *config, struct kernel **ret)
 	if (r == 0)
 		r = init_settings(k);
 	if (r == 0)
-		r = pin_program(k, k->from_pod, "from_pod");
+		r = kernel_pin_program(k, k->from_pod, "from_pod");
 	if (r == 0)
-		r = pin_program(k, k->to_pod, "to_pod");
+		r = kernel_pin_program(k, k->to_pod, "to_pod");
+	/* Sockets of other programs are not in its way; the node is served without it too. */
+	if (r == 0 && proxy_filter_open(k) < 0)
+		log_warning("the DNS proxy's egress filter cannot be loaded: it runs without");
 	if (r == 0)
 		r = attach_choose(config->attach, k->from_pod, &k->attach);
 	if (r < 0)

@@ -30,6 +30,7 @@ struct kernel {
 	uint32_t ndns_log;
 	/* Map fds, owned by the skeleton. */
 	int ifindexes, labels, dests, rules, leases, names, cluster, flows, events, totals;
+	int proxy_peers; /* -1: there is no filter for the proxy (proxy_filter.h) */
 };
 
 /*
@@ -44,6 +45,9 @@ void kernel_freep(struct kernel **k); /* everything in the kernel stays as it is
  * of them, however much limits allow: else a few could fill it for all.
  */
 void kernel_configure(struct kernel *k, const struct config *config, size_t endpoints);
+
+/* As PINPATH/programs/<name>; whoever opens that finds this program or the one before. 0 or -errno. */
+int kernel_pin_program(const struct kernel *k, int fd, const char *name);
 
 /*
  * Puts both programs on the interface, or takes over what an earlier agent left there with the present programs, without

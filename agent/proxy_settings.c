@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "agent/proxy_filter.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -45,8 +46,18 @@ int proxy_settings_write(struct kernel *k, int dir, const struct config *config,
 		config_fill_resolv(&wanted, text);
 	add_cluster_domain(&wanted);
 	memcpy(ret, &wanted, sizeof(wanted));
-	if (is_there(dir, &wanted))
+	/* New ones before the proxy hears of them, old ones go once it has had the time. */
+	r = proxy_filter_add(k, &wanted);
+	if (r == -E2BIG) {
+		proxy_filter_trim(k, &wanted);
+		r = proxy_filter_add(k, &wanted);
+	}
+	if (r < 0)
+		log_error("the DNS proxy's egress filter: %s", strerror(-r));
+	if (is_there(dir, &wanted)) {
+		proxy_filter_trim(k, &wanted);
 		return 0;
+	}
 	if (wanted.nresolvers == 0)
 		log_warning("no trusted resolver: dns.resolvers is empty and " RESOLV_CONF
 			    " names none; queries of endpoints with name rules are answered SERVFAIL");

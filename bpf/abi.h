@@ -42,6 +42,7 @@
 #define SLUICE_MAP_TOTALS      "totals"	     /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
 #define SLUICE_MAP_DNS_SOCKETS "dns_sockets" /* sockmap, SLUICE_SOCK_* */
 #define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
+#define SLUICE_MAP_PROXY_PEERS "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
 #define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
@@ -55,6 +56,15 @@
 #define SLUICE_MAX_FRAGS       8192
 #define SLUICE_EVENTS_BYTES    (1u << 20)
 #define SLUICE_DNS_LOG_RECORDS 4096
+#define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
+
+/*
+ * Programs the proxy puts on its own cgroup at its start, pinned by the agent as PINPATH/programs/<name>; the links as
+ * PINPATH/links/proxy-<cgroup id, hex>-<name>.
+ */
+#define SLUICE_PROG_PROXY_EGRESS   "proxy_egress"
+#define SLUICE_PROG_PROXY_SENDMSG4 "proxy_sendmsg4"
+#define SLUICE_PROG_PROXY_SENDMSG6 "proxy_sendmsg6"
 
 /*
  * skb marks. FWMARK sends a datagram assigned to the proxy's socket to local delivery (an `ip rule` on value and
@@ -188,6 +198,7 @@ enum sluice_total {
 	SLUICE_TOTAL_FLOWS_OPENED,
 	SLUICE_TOTAL_FLOWS_CUT,
 	SLUICE_TOTAL_INBOUND_NOTED, /* flows opened from outside */
+	SLUICE_TOTAL_PROXY_BLOCKED, /* packets of the DNS proxy's own that its cgroup did not let out */
 	SLUICE_TOTAL_MAX = 288,
 };
 
@@ -415,6 +426,13 @@ enum sluice_sock {
 	SLUICE_SOCK_MAX = 4,
 };
 
+struct sluice_proxy_peer {
+	struct sluice_addr addr;
+	__u16 port; /* host order */
+	__u16 pad[3];
+};
+_Static_assert(sizeof(struct sluice_proxy_peer) == 24, "abi");
+
 enum sluice_dns_verdict {
 	SLUICE_DNS_ALLOWED = 1,
 	SLUICE_DNS_DENIED = 2,
@@ -449,12 +467,13 @@ struct sluice_dns_record {
 	__u8 pad[7];
 	struct sluice_addr addrs[8]; /* the first eight the answer gave */
 	char name[256];		     /* lower case, no final dot; bytes outside [!-~] as \DDD, cut at 255 */
-	__u64 reserved[3];
+	__u64 left_out; /* records of this endpoint before this one that the rate kept out since its last */
+	__u64 reserved[2];
 };
 
 struct sluice_dns_log_head {
 	__u64 next;	  /* number of the next record to be written; 1 at first */
-	__u64 suppressed; /* records left out by the per-endpoint rate */
+	__u64 suppressed; /* records left out by the per-endpoint rate, of all endpoints */
 	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 2];
 };
 _Static_assert(sizeof(struct sluice_dns_record) == sizeof(struct sluice_dns_log_head), "abi");
@@ -482,16 +501,48 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_INFLIGHT_FULL,
 	SLUICE_DNS_STAT_TCP_CONNECTIONS,
 	SLUICE_DNS_STAT_TCP_REFUSED,
-	SLUICE_DNS_STAT_NO_ENDPOINT, /* asker unknown: dropped */
-	SLUICE_DNS_STAT_NO_POLICY,   /* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_NO_ENDPOINT,	/* asker unknown: dropped */
+	SLUICE_DNS_STAT_NO_POLICY,	/* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_SHARED,		/* queries that waited for the answer to another's equal question */
+	SLUICE_DNS_STAT_UPSTREAM_PLAIN, /* of those sent, without EDNS */
 	SLUICE_DNS_STAT_MAX = 64,
 };
+
+#define SLUICE_DNS_RCODES    24	 /* by rcode; the last: all above */
+#define SLUICE_DNS_QTYPES    258 /* by type; [0]: all above */
+#define SLUICE_DNS_LATENCIES 16
+#define SLUICE_DNS_RESOLVERS 8
+/* Upper bounds in us of the buckets of latency_us; the last bucket has none. */
+#define SLUICE_DNS_LATENCY_BOUNDS                                                                                      \
+	{                                                                                                              \
+		100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000, 1000000, 2000000,        \
+			5000000                                                                                        \
+	}
+
+/* One trusted resolver, in the order of the proxy's settings. Counted anew when another takes the place. */
+struct sluice_dns_resolver {
+	struct sluice_addr addr;
+	__u64 port;	/* host order; 0: no resolver in this place */
+	__u64 sent;	/* queries */
+	__u64 answers;	/* that matched one, errors included */
+	__u64 errors;	/* of those, malformed or with an rcode that says nothing of the name */
+	__u64 timeouts; /* queries whose answer did not come in time */
+	__u64 failures; /* queries that could not be sent, or whose socket was lost: ICMP errors, resets */
+	__u64 down;	/* 1: others are preferred until a probe is answered */
+};
+_Static_assert(sizeof(struct sluice_dns_resolver) == 72, "abi");
 
 struct sluice_dns_stats {
 	__u64 pid;	 /* of the proxy that writes; 0 = none yet */
 	__u64 heartbeat; /* CLOCK_MONOTONIC ns */
 	__u64 started;	 /* CLOCK_MONOTONIC ns */
 	__u64 counts[SLUICE_DNS_STAT_MAX];
+	__u64 rcodes[SLUICE_DNS_RCODES];	/* of all answers to pods */
+	__u64 qtypes[SLUICE_DNS_QTYPES];	/* of all queries whose question could be read */
+	__u64 latency_us[SLUICE_DNS_LATENCIES]; /* of answers that a resolver was asked for, from query to answer */
+	__u64 latency_sum_us;
+	struct sluice_dns_resolver resolvers[SLUICE_DNS_RESOLVERS];
 };
+_Static_assert(sizeof(struct sluice_dns_stats) == 8 * (3 + 64 + 24 + 258 + 16 + 1) + 8 * 72, "abi");
 
 #endif

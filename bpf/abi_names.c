@@ -73,11 +73,12 @@ static const char *const cluster_kinds[] = {
 };
 
 static const char *const totals[] = {
-	[SLUICE_TOTAL_FORWARDED] = "forwarded",	      [SLUICE_TOTAL_FORWARDED_BYTES] = "forwarded_bytes",
-	[SLUICE_TOTAL_DNS_ASSIGNED] = "dns_assigned", [SLUICE_TOTAL_AUDIT] = "audit",
-	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",   [SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
-	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",     [SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
-	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",	      [SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
+	[SLUICE_TOTAL_FORWARDED] = "forwarded",		[SLUICE_TOTAL_FORWARDED_BYTES] = "forwarded_bytes",
+	[SLUICE_TOTAL_DNS_ASSIGNED] = "dns_assigned",	[SLUICE_TOTAL_AUDIT] = "audit",
+	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",	[SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
+	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",	[SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
+	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",		[SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
+	[SLUICE_TOTAL_PROXY_BLOCKED] = "proxy_blocked",
 };
 
 static const char *const dns_stats[] = {
@@ -104,9 +105,12 @@ static const char *const dns_stats[] = {
 	[SLUICE_DNS_STAT_TCP_REFUSED] = "tcp_refused",
 	[SLUICE_DNS_STAT_NO_ENDPOINT] = "no_endpoint",
 	[SLUICE_DNS_STAT_NO_POLICY] = "no_policy",
+	[SLUICE_DNS_STAT_SHARED] = "shared",
+	[SLUICE_DNS_STAT_UPSTREAM_PLAIN] = "upstream_plain",
 };
 
-static const char *const rcodes[] = { "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED" };
+static const char *const rcodes[] = { "NOERROR", "FORMERR", "SERVFAIL",	     "NXDOMAIN",
+				      "NOTIMP",	 "REFUSED", [16] = "BADVERS" };
 
 struct number {
 	uint16_t value;

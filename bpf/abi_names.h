@@ -34,7 +34,7 @@ const char *proto_name(uint8_t proto);
 uint8_t proto_number(const char *name);
 /* "A", "AAAA", ...; NULL for one without a name here. */
 const char *qtype_name(uint16_t qtype);
-/* "NOERROR", "NXDOMAIN", ...; "unknown" for one above 5. */
+/* "NOERROR", "NXDOMAIN", ...; "unknown" for one that has no business here. */
 const char *rcode_name(uint8_t rcode);
 
 #endif

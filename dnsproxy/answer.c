@@ -64,6 +64,39 @@ bool answer_matches(const uint8_t *msg, size_t len, const struct wire_query *q, 
 	return !c.failed && type == q->qtype && class == WIRE_CLASS_IN && wire_name_equal(&name, &q->name);
 }
 
+bool answer_is_bare_error(const uint8_t *msg, size_t len, uint16_t id)
+{
+	struct wire_cursor c = { .data = msg, .len = len };
+	uint16_t flags;
+
+	if (len != WIRE_HEADER || wire_get16(&c) != id)
+		return false;
+	flags = wire_get16(&c);
+	if (!(flags & WIRE_QR) || wire_get32(&c) != 0 || wire_get32(&c) != 0)
+		return false;
+	return (flags & 15) == WIRE_RCODE_FORMERR || (flags & 15) == WIRE_RCODE_NOTIMP;
+}
+
+/*
+ * RFC 6891 section 6.1.3: the upper bits of the rcode, BADVERS among them, are in the OPT record. `c` stands behind the
+ * answer section. What cannot be read adds nothing: the header's own four bits stand.
+ */
+static void read_extended_rcode(struct answer *a, struct wire_cursor c, uint32_t nrecords)
+{
+	for (uint32_t i = 0; i < nrecords; i++) {
+		struct answer_record r;
+
+		get_record(&c, &r);
+		if (c.failed)
+			return;
+		if (r.type == WIRE_OPT) {
+			/* The TTL's place: rcode, version, flags. It may have the top bit set. */
+			a->rcode = (enum wire_rcode)((unsigned int)a->rcode | (unsigned int)a->msg[r.rdata - 6] << 4);
+			return;
+		}
+	}
+}
+
 static int read_section(struct answer *a, struct wire_cursor *c, uint16_t count)
 {
 	for (uint16_t i = 0; i < count; i++) {
@@ -187,7 +220,7 @@ static void compact(struct answer *a)
 int answer_read(const uint8_t *msg, size_t len, const struct wire_query *q, struct answer *ret)
 {
 	struct wire_cursor c = { .data = msg, .len = len };
-	uint16_t flags, nanswers, type, class;
+	uint16_t flags, nanswers, nadditional, type, class;
 	int r;
 
 	ret->msg = msg;
@@ -201,7 +234,7 @@ int answer_read(const uint8_t *msg, size_t len, const struct wire_query *q, stru
 	wire_skip(&c, 2);
 	nanswers = wire_get16(&c);
 	ret->nauthority = wire_get16(&c);
-	wire_skip(&c, 2);
+	nadditional = wire_get16(&c);
 	get_question(&c, &ret->names[1], &type, &class);
 	if (c.failed || len > WIRE_MAX_MESSAGE)
 		return -EBADMSG;
@@ -215,6 +248,8 @@ int answer_read(const uint8_t *msg, size_t len, const struct wire_query *q, stru
 	if (r < 0)
 		return r;
 	ret->authority = (uint16_t)c.pos;
+	if (nanswers == 0)
+		read_extended_rcode(ret, c, (uint32_t)ret->nauthority + nadditional);
 	r = follow_cnames(ret, q->qtype);
 	if (r < 0)
 		return r;

@@ -32,7 +32,7 @@ struct answer_record {
 struct answer {
 	const uint8_t *msg;
 	size_t len;
-	enum wire_rcode rcode;
+	enum wire_rcode rcode; /* extended, where the answer has no records */
 	bool truncated;
 	uint32_t ttl;	    /* least along the chain, seconds */
 	uint32_t ignored;   /* records outside the chain */
@@ -47,6 +47,9 @@ struct answer {
 
 /* Is `msg` the answer to this question and id? Anything may have been sent to our port. */
 bool answer_matches(const uint8_t *msg, size_t len, const struct wire_query *q, uint16_t id);
+
+/* Nothing but a header that says FORMERR or NOTIMP: what servers from before EDNS make of an OPT record. */
+bool answer_is_bare_error(const uint8_t *msg, size_t len, uint16_t id);
 
 /*
  * 0, or -EBADMSG: malformed, a CNAME loop, or a chain longer than ANSWER_MAX_HOPS. After 0, `ret->records` holds the

@@ -24,23 +24,18 @@
 #include "dnsproxy/answer.h"
 #include "dnsproxy/dnslog.h"
 #include "dnsproxy/flight.h"
+#include "dnsproxy/health.h"
 #include "dnsproxy/judge.h"
 #include "dnsproxy/lease.h"
 
 #define INTERFACE_CACHE 1024 /* direct-mapped, a power of two */
 #define SETTLE_TRIES	4
-#define DOWN_AFTER	2 /* failures in a row */
-#define DOWN_TIME	(5 * NSEC_PER_SEC)
-
-struct health {
-	uint64_t down_until;
-	uint32_t failures;
-};
 
 struct core {
 	struct maps maps;
 	struct core_io io;
 	struct proxy_settings settings;
+	uint32_t epoch; /* counts the settings: a resolver's index means something within one only */
 	struct health health[PROXY_MAX_RESOLVERS];
 	struct {
 		uint32_t ifindex;
@@ -51,6 +46,7 @@ struct core {
 	struct wire_query query;
 	struct answer answer;
 	uint8_t out[WIRE_MAX_MESSAGE];
+	struct lease_memo memo;
 	struct flights flights;
 };
 
@@ -63,7 +59,9 @@ struct job {
 	uint64_t now;
 	uint64_t started;
 	uint64_t state;
+	uint64_t name; /* its id, once a resolver was asked */
 	bool audit;
+	bool asked;	  /* a resolver, for it */
 	bool would_strip; /* under audit: something that enforcement takes out was left in */
 	struct judgement j;
 	struct sluice_dns_record rec;
@@ -79,6 +77,7 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->maps = *maps;
 	c->io = *io;
 	c->settings = *settings;
+	dnslog_set_resolvers(maps, settings);
 	c->flights.nendpoints = maps->nendpoints;
 	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
@@ -103,7 +102,11 @@ void core_freep(struct core **c)
 void core_set_settings(struct core *c, const struct proxy_settings *settings)
 {
 	c->settings = *settings;
+	c->epoch++;
+	dnslog_set_resolvers(&c->maps, settings);
 	memset(c->health, 0, sizeof(c->health));
+	memset(&c->memo, 0, sizeof(c->memo));
+	flight_leave_all(&c->flights);
 }
 
 uint32_t core_in_flight(const struct core *c)
@@ -159,29 +162,6 @@ int core_identify(struct core *c, struct core_asker *asker)
 
 /* ---- answering --------------------------------------------------------------------------------------------------- */
 
-static void count_verdict(struct core *c, enum sluice_dns_verdict verdict, enum wire_rcode rcode)
-{
-	switch (verdict) {
-	case SLUICE_DNS_ALLOWED:
-		count(c, SLUICE_DNS_STAT_ALLOWED);
-		break;
-	case SLUICE_DNS_DENIED:
-		count(c, SLUICE_DNS_STAT_DENIED);
-		break;
-	case SLUICE_DNS_AUDIT:
-		count(c, SLUICE_DNS_STAT_AUDIT);
-		break;
-	case SLUICE_DNS_FILTERED:
-		count(c, SLUICE_DNS_STAT_FILTERED);
-		break;
-	case SLUICE_DNS_ERROR:
-		count(c, rcode == WIRE_RCODE_SERVFAIL ? SLUICE_DNS_STAT_SERVFAIL
-			 : rcode == WIRE_RCODE_NOTIMP ? SLUICE_DNS_STAT_NOTIMP
-						      : SLUICE_DNS_STAT_FORMERR);
-		break;
-	}
-}
-
 static struct wire_out out_for(const struct job *job)
 {
 	struct core *c = job->c;
@@ -211,7 +191,7 @@ static void send_answer(struct job *job, const struct wire_out *out, enum sluice
 	rec->verdict = (uint8_t)verdict;
 	rec->rcode = (uint8_t)rcode;
 	dnslog_set_name(rec, &job->query->name);
-	count_verdict(c, verdict, rcode);
+	dnslog_count_answer(&c->maps, rec, job->asked);
 	dnslog_write(&c->maps, &c->buckets[a->endpoint], rec, job->now);
 	c->io.reply(c->io.context, a, out->data, out->len);
 }
@@ -292,12 +272,43 @@ static bool goes_upstream(const struct job *job)
 	return false;
 }
 
+/* As decide.h has it: a translator beyond the node turns the one form of an address into the other (hazard 12). */
+static bool stands_for_cluster(const struct core *c, const struct sluice_addr *addr)
+{
+	struct sluice_addr v4;
+
+	return addr_embedded_v4(addr, &v4) && c->maps.in_cluster(c->maps.context, &v4);
+}
+
+static struct lease_request lease_request_of(const struct job *job, uint64_t length)
+{
+	return (struct lease_request){ .policy = SLUICE_STATE_POLICY(job->state),
+				       .name = job->name,
+				       .text = &job->query->name,
+				       .now = job->now,
+				       .expires = job->now + length,
+				       .endpoint = job->asker->endpoint,
+				       .nsets = job->j.match.nsets,
+				       .sets = job->j.match.sets };
+}
+
+/* The same name of the same policy has just opened it. */
+static bool was_opened(const struct job *job, const struct sluice_addr *addr)
+{
+	struct lease_request req = lease_request_of(job, 0);
+
+	return lease_recall(&job->c->memo, &req, addr) != NULL;
+}
+
 static enum answer_fate fate_of(const struct job *job, const struct sluice_addr *addr, bool in_cluster_domain)
 {
 	const struct core *c = job->c;
-	bool in_cluster = c->maps.in_cluster(c->maps.context, addr);
-	bool may_open = judge_may_open(&c->settings, addr, in_cluster, in_cluster_domain);
+	bool in_cluster, may_open;
 
+	if (job->j.verdict == JUDGE_ALLOWED && !in_cluster_domain && was_opened(job, addr))
+		return ANSWER_OPEN;
+	in_cluster = c->maps.in_cluster(c->maps.context, addr);
+	may_open = judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
 	if (job->j.verdict == JUDGE_ALLOWED && may_open)
 		return ANSWER_OPEN;
 	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))
@@ -353,6 +364,20 @@ static uint32_t decide_fates(struct job *job, struct answer *a)
 	return stripped;
 }
 
+static int open_address(struct core *c, const struct lease_request *req, const struct sluice_addr *addr,
+			struct lease_result *res)
+{
+	const struct lease_memo_entry *known = lease_recall(&c->memo, req, addr);
+	int r;
+
+	if (known && lease_stands(known, req))
+		return 0;
+	r = lease_write(&c->maps, req, addr, res);
+	if (r == 0)
+		lease_remember(&c->memo, req, addr, res->expires);
+	return r;
+}
+
 /* 0 or -errno. Everything the answer opens is in the kernel before it leaves. */
 static int write_leases(struct job *job, const struct answer *a)
 {
@@ -360,12 +385,7 @@ static int write_leases(struct job *job, const struct answer *a)
 	const struct proxy_settings *s = &c->settings;
 	struct lease_result res = {};
 	uint64_t length = lease_length(a->ttl, s->min_ttl, s->max_ttl, s->grace);
-	struct lease_request req = { .policy = SLUICE_STATE_POLICY(job->state),
-				     .now = job->now,
-				     .expires = job->now + length,
-				     .endpoint = job->asker->endpoint,
-				     .nsets = job->j.match.nsets,
-				     .sets = job->j.match.sets };
+	struct lease_request req = lease_request_of(job, length);
 	int r = 0;
 
 	job->rec.ttl = 0;
@@ -374,10 +394,7 @@ static int write_leases(struct job *job, const struct answer *a)
 
 		if (a->records[i].fate != ANSWER_OPEN || !answer_address(a, &a->records[i], &addr))
 			continue;
-		if (req.name == 0)
-			r = lease_name(&c->maps, &job->query->name, &req.name);
-		if (r == 0)
-			r = lease_write(&c->maps, &req, &addr, &res);
+		r = open_address(c, &req, &addr, &res);
 		job->rec.ttl = (uint32_t)(length / NSEC_PER_SEC);
 	}
 	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_WRITTEN, res.written);
@@ -449,33 +466,56 @@ static bool settle(struct job *job, struct answer *a)
 
 /* ---- upstream ---------------------------------------------------------------------------------------------------- */
 
-static void resolver_failed(struct core *c, const struct flight *f, uint64_t now)
+/* What the present try is counted under; NULL when the settings have changed since. */
+static struct sluice_dns_resolver *tally_of(struct core *c, const struct flight *f)
 {
-	struct health *h = &c->health[f->index];
-
-	if (++h->failures >= DOWN_AFTER)
-		h->down_until = now + DOWN_TIME;
+	return f->epoch == c->epoch ? &c->maps.stats->resolvers[f->index] : NULL;
 }
 
-/* The resolver that was asked, if it is a trusted one; else the first healthy one not tried yet, or not tried yet. */
-static uint32_t choose_resolver(const struct core *c, const struct flight *f, uint64_t now)
+enum failure { FAILED_ERROR, FAILED_TIMEOUT, FAILED_SOCKET };
+
+static void resolver_failed(struct core *c, struct flight *f, enum failure failure, uint64_t now)
+{
+	struct sluice_dns_resolver *tally = tally_of(c, f);
+	struct health *h = &c->health[f->index];
+
+	if (!tally)
+		return;
+	switch (failure) {
+	case FAILED_ERROR:
+		dnslog_add(&tally->errors, 1);
+		f->refused |= 1u << f->index;
+		break;
+	case FAILED_TIMEOUT:
+		dnslog_add(&tally->timeouts, 1);
+		break;
+	case FAILED_SOCKET:
+		dnslog_add(&tally->failures, 1);
+		break;
+	}
+	health_bad(h, failure == FAILED_ERROR ? HEALTH_ERROR : HEALTH_SILENCE, now);
+	__atomic_store_n(&tally->down, health_down(h), __ATOMIC_RELAXED);
+}
+
+/*
+ * One not tried yet before one that was, one that is up before one that is not, and at first the one that the pod asked,
+ * if it is a trusted one. None that has answered this question with an error; -1: none is left.
+ */
+static int choose_resolver(const struct core *c, const struct flight *f, uint64_t now)
 {
 	const struct proxy_settings *s = &c->settings;
-	int asked = conf_find_resolver(s, &f->asker.server), untried = -1, healthy = -1;
+	int asked = f->tries == 0 ? conf_find_resolver(s, &f->asker.server) : -1, best = -1, best_rank = -1;
 
-	if (f->tries == 0 && asked >= 0)
-		return (uint32_t)asked;
 	for (int i = 0; i < (int)s->nresolvers; i++) {
-		bool up = c->health[i].down_until <= now, tried = f->tried & (1u << i);
+		uint32_t bit = 1u << i;
+		int rank = (f->tried & bit ? 0 : 4) + (health_up(&c->health[i], now) ? 2 : 0) + (i == asked);
 
-		if (up && !tried)
-			return (uint32_t)i;
-		if (!tried && untried < 0)
-			untried = i;
-		if (up && healthy < 0)
-			healthy = i;
+		if (!(f->refused & bit) && rank > best_rank) {
+			best = i;
+			best_rank = rank;
+		}
 	}
-	return untried >= 0 ? (uint32_t)untried : healthy >= 0 ? (uint32_t)healthy : 0;
+	return best;
 }
 
 static void give_back(struct core *c, struct flight *f)
@@ -486,12 +526,12 @@ static void give_back(struct core *c, struct flight *f)
 }
 
 /* One try at one resolver. */
-static int send_try(struct core *c, struct flight *f, uint32_t index, bool tcp, uint64_t now)
+static int send_try(struct core *c, struct flight *f, uint32_t index, bool tcp, bool plain, uint64_t now)
 {
 	uint64_t deadline = now + c->settings.query_timeout_ms * NSEC_PER_MSEC;
 	uint16_t id = flight_pick_id(&c->flights, c->io.random(c->io.context));
 	uint8_t msg[WIRE_MIN_UDP];
-	size_t len = wire_write_query(msg, sizeof(msg), &f->query, id);
+	size_t len = wire_write_query(msg, sizeof(msg), &f->query, id, !plain);
 	int r;
 
 	f->resolver = c->settings.resolvers[index];
@@ -499,15 +539,20 @@ static int send_try(struct core *c, struct flight *f, uint32_t index, bool tcp, 
 	f->tried |= 1u << index;
 	f->tries++;
 	f->tcp = tcp;
+	f->plain = plain;
+	health_asked(&c->health[index], now);
 	r = c->io.ask(c->io.context, &f->resolver, index, tcp, msg, len, &f->transport);
 	if (r < 0)
 		return r;
 	flight_sent(&c->flights, f, id, deadline);
 	count(c, SLUICE_DNS_STAT_UPSTREAM_SENT);
+	dnslog_add(&c->maps.stats->resolvers[index].sent, 1);
+	if (plain)
+		count(c, SLUICE_DNS_STAT_UPSTREAM_PLAIN);
 	return 0;
 }
 
-static struct job job_of(struct core *c, const struct flight *f, uint64_t now)
+static struct job job_of(struct core *c, const struct flight *f, const struct flight *sent, uint64_t now)
 {
 	return (struct job){ .c = c,
 			     .asker = &f->asker,
@@ -515,30 +560,67 @@ static struct job job_of(struct core *c, const struct flight *f, uint64_t now)
 			     .now = now,
 			     .started = f->started,
 			     .state = state_of(c, &f->asker),
-			     .rec = { .upstream = f->resolver.addr } };
+			     .asked = true,
+			     .name = f->name,
+			     .rec = { .upstream = sent->resolver.addr } };
 }
 
-/* Asks the next resolver; when there are no tries left, SERVFAIL, never silence. */
+/*
+ * The end of a query, and of all that wait on it: each is judged and leased for itself, under the policy that its own
+ * endpoint has now. Without an answer all get SERVFAIL, never silence.
+ */
+static void finish(struct core *c, struct flight *sent, struct answer *a, uint64_t now)
+{
+	struct flight *next = flight_first_waiting(&c->flights, sent);
+
+	give_back(c, sent);
+	for (struct flight *f = sent; f; f = next, next = f ? flight_next_waiting(&c->flights, f) : NULL) {
+		struct job job = job_of(c, f, sent, now);
+
+		if (a)
+			settle(&job, a);
+		else if (asker_lives(c, &f->asker))
+			answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NETWORK);
+		flight_free(&c->flights, f);
+	}
+}
+
 static void try_next(struct core *c, struct flight *f, bool tcp, uint64_t now)
 {
-	struct job job;
-
 	give_back(c, f);
-	while (c->settings.nresolvers > 0 && f->tries < c->settings.query_tries) {
-		if (send_try(c, f, choose_resolver(c, f, now), tcp, now) == 0)
-			return;
-		resolver_failed(c, f, now);
+	f->downgraded = false;
+	if (f->epoch != c->epoch) {
+		f->epoch = c->epoch;
+		f->tried = f->refused = 0;
 	}
-	job = job_of(c, f, now);
-	if (asker_lives(c, &f->asker))
-		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NETWORK);
-	flight_free(&c->flights, f);
+	while (f->tries < c->settings.query_tries) {
+		int index = choose_resolver(c, f, now), r;
+
+		if (index < 0)
+			break;
+		r = send_try(c, f, (uint32_t)index, tcp, health_plain(&c->health[index], now), now);
+		if (r == 0)
+			return;
+		/* Ours are all in use: nothing to do with the resolver. */
+		if (r != -EBUSY)
+			resolver_failed(c, f, FAILED_SOCKET, now);
+	}
+	finish(c, f, NULL, now);
+}
+
+/* The same question to the same resolver, put otherwise: part of the same try. */
+static void ask_again(struct core *c, struct flight *f, bool tcp, bool plain, uint64_t now)
+{
+	give_back(c, f);
+	if (f->epoch != c->epoch || send_try(c, f, f->index, tcp, plain, now) < 0)
+		try_next(c, f, tcp, now);
 }
 
 static void forward(struct job *job)
 {
 	struct core *c = job->c;
 	struct flight *f = flight_new(&c->flights, job->asker, job->query);
+	int first;
 
 	if (!f) {
 		count(c, SLUICE_DNS_STAT_INFLIGHT_FULL);
@@ -546,43 +628,79 @@ static void forward(struct job *job)
 		return;
 	}
 	f->started = job->now;
-	try_next(c, f, false, job->now);
+	f->epoch = c->epoch;
+	first = choose_resolver(c, f, job->now);
+	f->name = lease_name_id(&c->maps, &job->query->name);
+	if (first >= 0 && flight_join(&c->flights, f, SLUICE_STATE_POLICY(job->state), (uint8_t)first))
+		count(c, SLUICE_DNS_STAT_SHARED);
+	else
+		try_next(c, f, false, job->now);
+}
+
+enum reading {
+	READ_FOREIGN,
+	READ_USELESS, /* an error, or malformed: another resolver may know better */
+	READ_NO_EDNS, /* it does not take our OPT record */
+	READ_CUT,     /* truncated, and the pod is on TCP already: it cannot be told to go there */
+	READ_GOOD,
+};
+
+/* Our port may be sent anything: id, socket (so the resolver and our port) and question must all be right. */
+static enum reading read_answer(struct core *c, const struct flight *f, const uint8_t *msg, size_t len)
+{
+	struct answer *a = &c->answer;
+	bool refuses;
+
+	if (!answer_matches(msg, len, &f->query, f->id))
+		return !f->plain && answer_is_bare_error(msg, len, f->id) ? READ_NO_EDNS : READ_FOREIGN;
+	if (answer_read(msg, len, &f->query, a) < 0)
+		return READ_USELESS;
+	if (a->rcode == WIRE_NOERROR || a->rcode == WIRE_RCODE_NXDOMAIN)
+		return a->truncated && f->asker.tcp && !f->tcp ? READ_CUT : READ_GOOD;
+	refuses = a->rcode == WIRE_RCODE_FORMERR || a->rcode == WIRE_RCODE_NOTIMP || a->rcode == WIRE_RCODE_BADVERS;
+	return refuses && !f->plain ? READ_NO_EDNS : READ_USELESS;
+}
+
+static void resolver_answered(struct core *c, const struct flight *f, uint64_t now)
+{
+	struct sluice_dns_resolver *tally = tally_of(c, f);
+
+	if (!tally)
+		return;
+	health_good(&c->health[f->index]);
+	__atomic_store_n(&tally->down, 0, __ATOMIC_RELAXED);
+	if (f->downgraded)
+		health_set_plain(&c->health[f->index], now);
 }
 
 bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *msg, size_t len, uint64_t now)
 {
 	struct flight *f = len >= WIRE_HEADER ? flight_by_id(&c->flights, (uint16_t)(msg[0] << 8 | msg[1])) : NULL;
-	struct answer *a = &c->answer;
-	struct job job;
-	int r;
+	bool ours = f && f->transport == transport && f->tcp == tcp;
+	enum reading reading = ours ? read_answer(c, f, msg, len) : READ_FOREIGN;
 
-	/* Our port may be sent anything: id, socket (so the resolver and our port) and question must all be right. */
-	if (!f || f->transport != transport || f->tcp != tcp || !answer_matches(msg, len, &f->query, f->id)) {
-		count(c, SLUICE_DNS_STAT_UPSTREAM_WRONG);
+	count(c, reading == READ_FOREIGN ? SLUICE_DNS_STAT_UPSTREAM_WRONG : SLUICE_DNS_STAT_UPSTREAM_ANSWERS);
+	if (reading != READ_FOREIGN && tally_of(c, f))
+		dnslog_add(&tally_of(c, f)->answers, 1);
+	switch (reading) {
+	case READ_FOREIGN:
 		return false;
-	}
-	count(c, SLUICE_DNS_STAT_UPSTREAM_ANSWERS);
-	r = answer_read(msg, len, &f->query, a);
-	if (r == 0 && a->truncated && f->asker.tcp && !tcp) {
-		/* The pod is on TCP already; it cannot be told to go there. This is the same try. */
-		uint32_t index = f->index;
-
-		give_back(c, f);
-		if (index < c->settings.nresolvers && send_try(c, f, index, true, now) == 0)
-			return true;
-		try_next(c, f, true, now);
-		return true;
-	}
-	if (r < 0 || (a->rcode != WIRE_NOERROR && a->rcode != WIRE_RCODE_NXDOMAIN)) {
-		resolver_failed(c, f, now);
+	case READ_USELESS:
+		resolver_failed(c, f, FAILED_ERROR, now);
 		try_next(c, f, tcp, now);
-		return true;
+		break;
+	case READ_NO_EDNS:
+		f->downgraded = true;
+		ask_again(c, f, tcp, true, now);
+		break;
+	case READ_CUT:
+		ask_again(c, f, true, f->plain, now);
+		break;
+	case READ_GOOD:
+		resolver_answered(c, f, now);
+		finish(c, f, &c->answer, now);
+		break;
 	}
-	c->health[f->index] = (struct health){};
-	job = job_of(c, f, now);
-	settle(&job, a);
-	give_back(c, f);
-	flight_free(&c->flights, f);
 	return true;
 }
 
@@ -593,7 +711,7 @@ void core_lost(struct core *c, uint32_t transport, bool tcp, uint64_t now)
 
 		if (!f->used || !f->sent || f->transport != transport || f->tcp != tcp)
 			continue;
-		resolver_failed(c, f, now);
+		resolver_failed(c, f, FAILED_SOCKET, now);
 		try_next(c, f, tcp, now);
 	}
 }
@@ -604,7 +722,7 @@ uint64_t core_tick(struct core *c, uint64_t now)
 
 	while ((f = flight_first(&c->flights)) && f->deadline <= now) {
 		count(c, SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS);
-		resolver_failed(c, f, now);
+		resolver_failed(c, f, FAILED_TIMEOUT, now);
 		try_next(c, f, f->tcp, now);
 	}
 	return f ? f->deadline : UINT64_MAX;
@@ -614,11 +732,17 @@ uint64_t core_tick(struct core *c, uint64_t now)
 
 static int read_query(struct job *job, const uint8_t *msg, size_t len)
 {
-	switch (wire_read_query(msg, len, &job->c->query)) {
+	struct core *c = job->c;
+	const struct wire_query *q = &c->query;
+	enum wire_result result = wire_read_query(msg, len, &c->query);
+
+	if (q->question_len)
+		dnslog_add(&c->maps.stats->qtypes[q->qtype < SLUICE_DNS_QTYPES ? q->qtype : 0], 1);
+	switch (result) {
 	case WIRE_OK:
 		return 0;
 	case WIRE_SHORT:
-		count(job->c, SLUICE_DNS_STAT_FORMERR);
+		count(c, SLUICE_DNS_STAT_FORMERR);
 		return -EBADMSG;
 	case WIRE_FORMERR:
 		answer_error(job, WIRE_RCODE_FORMERR, WIRE_EDE_NONE);

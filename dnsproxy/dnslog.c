@@ -4,12 +4,79 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "bpf/addr_class.h"
+
+_Static_assert(SLUICE_DNS_RESOLVERS == PROXY_MAX_RESOLVERS, "one place each");
+
+void dnslog_add(__u64 *counter, uint64_t n)
+{
+	/* Atomic: while one proxy replaces another, both count. */
+	if (n)
+		__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
 
 void dnslog_count(const struct maps *m, enum sluice_dns_stat stat, uint64_t n)
 {
-	/* Atomic: while one proxy replaces another, both count. */
-	__atomic_fetch_add(&m->stats->counts[stat], n, __ATOMIC_RELAXED);
+	dnslog_add(&m->stats->counts[stat], n);
+}
+
+static enum sluice_dns_stat stat_of(const struct sluice_dns_record *rec)
+{
+	switch ((enum sluice_dns_verdict)rec->verdict) {
+	case SLUICE_DNS_ALLOWED:
+		return SLUICE_DNS_STAT_ALLOWED;
+	case SLUICE_DNS_DENIED:
+		return SLUICE_DNS_STAT_DENIED;
+	case SLUICE_DNS_AUDIT:
+		return SLUICE_DNS_STAT_AUDIT;
+	case SLUICE_DNS_FILTERED:
+		return SLUICE_DNS_STAT_FILTERED;
+	case SLUICE_DNS_ERROR:
+		break;
+	}
+	return rec->rcode == WIRE_RCODE_SERVFAIL ? SLUICE_DNS_STAT_SERVFAIL
+	       : rec->rcode == WIRE_RCODE_NOTIMP ? SLUICE_DNS_STAT_NOTIMP
+						 : SLUICE_DNS_STAT_FORMERR;
+}
+
+static void count_latency(struct sluice_dns_stats *stats, uint32_t us)
+{
+	static const uint32_t bounds[] = SLUICE_DNS_LATENCY_BOUNDS;
+	size_t i = 0;
+
+	_Static_assert(ARRAY_SIZE(bounds) == SLUICE_DNS_LATENCIES - 1, "one bucket has no bound");
+	while (i < ARRAY_SIZE(bounds) && us > bounds[i])
+		i++;
+	dnslog_add(&stats->latency_us[i], 1);
+	dnslog_add(&stats->latency_sum_us, us);
+}
+
+void dnslog_count_answer(const struct maps *m, const struct sluice_dns_record *rec, bool asked)
+{
+	struct sluice_dns_stats *stats = m->stats;
+	size_t rcode = rec->rcode < SLUICE_DNS_RCODES ? rec->rcode : SLUICE_DNS_RCODES - 1;
+
+	dnslog_count(m, stat_of(rec), 1);
+	dnslog_add(&stats->rcodes[rcode], 1);
+	if (asked)
+		count_latency(stats, rec->latency_us);
+}
+
+void dnslog_set_resolvers(const struct maps *m, const struct proxy_settings *s)
+{
+	for (uint32_t i = 0; i < SLUICE_DNS_RESOLVERS; i++) {
+		struct sluice_dns_resolver *r = &m->stats->resolvers[i];
+		const struct proxy_resolver *to = &s->resolvers[i];
+
+		if (i >= s->nresolvers)
+			*r = (struct sluice_dns_resolver){};
+		else if (r->port != to->port || !addr_equal(&r->addr, &to->addr))
+			*r = (struct sluice_dns_resolver){ .addr = to->addr, .port = to->port };
+		else
+			r->down = 0;
+	}
 }
 
 static bool within_rate(struct dnslog_bucket *bucket, uint64_t now)
@@ -29,10 +96,17 @@ void dnslog_write(const struct maps *m, struct dnslog_bucket *bucket, struct slu
 
 	if (m->nrecords == 0)
 		return;
+	if (bucket->generation != rec->generation) {
+		bucket->generation = rec->generation;
+		bucket->left_out = 0;
+	}
 	if (!within_rate(bucket, now)) {
-		__atomic_fetch_add(&m->log->suppressed, 1, __ATOMIC_RELAXED);
+		dnslog_add(&m->log->suppressed, 1);
+		bucket->left_out += bucket->left_out < UINT32_MAX;
 		return;
 	}
+	rec->left_out = bucket->left_out;
+	bucket->left_out = 0;
 	seq = __atomic_load_n(&m->log->next, __ATOMIC_RELAXED);
 	if (seq == 0)
 		seq = 1;

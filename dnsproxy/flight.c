@@ -24,10 +24,12 @@ struct flight *flight_new(struct flights *t, const struct core_asker *asker, con
 	f->asker = *asker;
 	f->query = *query;
 	f->used = true;
-	f->sent = f->tcp = false;
+	f->sent = f->tcp = f->plain = f->downgraded = false;
 	f->tries = 0;
-	f->tried = 0;
+	f->tried = f->refused = 0;
 	f->next = f->previous = 0;
+	f->bucket = f->chain = 0;
+	f->waiting_first = f->waiting_last = f->waiting_next = 0;
 	++*share;
 	t->count++;
 	return f;
@@ -36,12 +38,79 @@ struct flight *flight_new(struct flights *t, const struct core_asker *asker, con
 void flight_free(struct flights *t, struct flight *f)
 {
 	flight_unsent(t, f);
+	flight_leave(t, f);
 	t->per_endpoint[f->asker.endpoint]--;
 	t->count--;
 	f->used = false;
 	f->next = t->free_list;
 	t->free_list = number(t, f);
 }
+
+/* ---- equal questions --------------------------------------------------------------------------------------------- */
+
+static struct flight *at(struct flights *t, uint16_t n)
+{
+	return n ? &t->slots[n - 1] : NULL;
+}
+
+/* The way the pod asks counts too: one that came by TCP is not answered with a truncated answer. */
+static bool same_question(const struct flight *a, const struct flight *b)
+{
+	return a->policy == b->policy && a->first == b->first && a->query.qtype == b->query.qtype &&
+	       a->query.dnssec_ok == b->query.dnssec_ok && a->asker.tcp == b->asker.tcp &&
+	       wire_name_equal(&a->query.name, &b->query.name);
+}
+
+bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t first)
+{
+	uint16_t *bucket, n = number(t, f);
+	struct flight *other;
+
+	f->policy = policy;
+	f->first = first;
+	f->bucket = (uint16_t)((f->name ^ f->query.qtype * 0x9e5u) % FLIGHT_BUCKETS);
+	bucket = &t->by_question[f->bucket];
+	for (other = at(t, *bucket); other && !same_question(f, other); other = at(t, other->chain))
+		;
+	if (!other) {
+		f->chain = *bucket;
+		*bucket = n;
+		return false;
+	}
+	if (other->waiting_last)
+		at(t, other->waiting_last)->waiting_next = n;
+	else
+		other->waiting_first = n;
+	other->waiting_last = n;
+	return true;
+}
+
+void flight_leave(struct flights *t, struct flight *f)
+{
+	uint16_t *link = &t->by_question[f->bucket];
+
+	while (*link && *link != number(t, f))
+		link = &at(t, *link)->chain;
+	if (*link)
+		*link = f->chain;
+}
+
+void flight_leave_all(struct flights *t)
+{
+	memset(t->by_question, 0, sizeof(t->by_question));
+}
+
+struct flight *flight_first_waiting(struct flights *t, const struct flight *f)
+{
+	return at(t, f->waiting_first);
+}
+
+struct flight *flight_next_waiting(struct flights *t, const struct flight *f)
+{
+	return at(t, f->waiting_next);
+}
+
+/* ---- sent -------------------------------------------------------------------------------------------------------- */
 
 uint16_t flight_pick_id(const struct flights *t, uint16_t start)
 {

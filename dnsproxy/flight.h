@@ -2,27 +2,43 @@
 /*
  * Queries under way to a resolver: a fixed table, found by the id they were sent under, in the order in which they are
  * given up. One endpoint gets no more than its share.
+ *
+ * A query that asks what another one of the same policy is asking already waits for that one's answer. Each is charged
+ * to its own endpoint; only the first is ever `sent`.
  */
 #ifndef SLUICE_DNSPROXY_FLIGHT_H
 #define SLUICE_DNSPROXY_FLIGHT_H
 
 #include "dnsproxy/core.h"
 
+#define FLIGHT_BUCKETS 4096
+
 struct flight {
 	uint64_t started;
 	uint64_t deadline;
 	struct core_asker asker;
 	struct proxy_resolver resolver; /* where the present try went */
+	uint64_t name;			/* a hash of it, and nobody else's to foresee */
+	uint64_t policy;		/* and `first`: what equal questions have in common besides themselves */
 	uint32_t transport;
-	uint32_t tried; /* bit per resolver index */
-	uint16_t id;	/* of the upstream query; valid while `sent` */
-	uint16_t next;	/* index + 1 in the list by deadline, or of free ones */
+	uint32_t epoch;	  /* of the settings that the resolver indexes are of */
+	uint32_t tried;	  /* bit per resolver index */
+	uint32_t refused; /* answered with an error: not asked again */
+	uint16_t id;	  /* of the upstream query; valid while `sent` */
+	uint16_t next;	  /* index + 1 in the list by deadline, or of free ones */
 	uint16_t previous;
-	uint8_t index; /* of the resolver */
+	uint16_t bucket;		      /* of those that may be waited on */
+	uint16_t chain;			      /* the next in the bucket, index + 1 */
+	uint16_t waiting_first, waiting_last; /* queries that wait on this one, index + 1 */
+	uint16_t waiting_next;		      /* the next that waits on the same */
+	uint8_t first;			      /* the resolver it was to be asked of at first */
+	uint8_t index;			      /* of the resolver */
 	uint8_t tries;
 	bool used;
 	bool sent;
-	bool tcp; /* the present try */
+	bool tcp;	 /* the present try; the next two too */
+	bool plain;	 /* without EDNS */
+	bool downgraded; /* because the resolver has just refused it */
 	struct wire_query query;
 };
 
@@ -34,6 +50,7 @@ struct flights {
 	uint32_t nendpoints;
 	uint16_t *per_endpoint;
 	uint16_t by_id[65536]; /* index + 1 */
+	uint16_t by_question[FLIGHT_BUCKETS];
 	struct flight slots[CORE_FLIGHTS];
 };
 
@@ -46,6 +63,19 @@ void flight_sent(struct flights *t, struct flight *f, uint16_t id, uint64_t dead
 uint16_t flight_pick_id(const struct flights *t, uint16_t start);
 /* Takes back what flight_sent gave. */
 void flight_unsent(struct flights *t, struct flight *f);
+
+/*
+ * True: another query asks the same of `first` under `policy`, and `f` waits for its answer. False: `f` may be waited
+ * on from now on. f->name is set.
+ */
+bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t first);
+/* Nobody joins it any more; flight_free does that too. Who waits already has to be freed by the caller. */
+void flight_leave(struct flights *t, struct flight *f);
+/* None of those under way is waited on by later ones. */
+void flight_leave_all(struct flights *t);
+/* Of `f`, who waits on it in turn of arrival; NULL: none (more). */
+struct flight *flight_first_waiting(struct flights *t, const struct flight *f);
+struct flight *flight_next_waiting(struct flights *t, const struct flight *f);
 
 struct flight *flight_by_id(struct flights *t, uint16_t id);
 struct flight *flight_first(struct flights *t); /* the next to give up; NULL: none */

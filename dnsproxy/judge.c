@@ -138,7 +138,11 @@ static bool is_private(const struct sluice_addr *a)
 bool judge_may_open(const struct proxy_settings *s, const struct sluice_addr *addr, bool in_cluster,
 		    bool in_cluster_domain)
 {
+	struct sluice_addr v4;
+
 	if (in_cluster || in_cluster_domain || addr_no_name_opens(addr))
 		return false;
-	return !(s->flags & PROXY_DENY_PRIVATE_ANSWERS) || !is_private(addr);
+	if (!(s->flags & PROXY_DENY_PRIVATE_ANSWERS))
+		return true;
+	return !is_private(addr) && !(addr_embedded_v4(addr, &v4) && is_private(&v4));
 }

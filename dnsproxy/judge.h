@@ -35,7 +35,10 @@ void judge_name(const struct image *img, const struct proxy_settings *s, const s
 
 /* Does an address rule of the policy let something through to it? */
 bool judge_rule_allows(const struct image *img, const struct sluice_addr *addr, bool in_cluster);
-/* May a name open the address at all? `in_cluster_domain`: some name of the chain lies there. */
+/*
+ * May a name open the address at all? `in_cluster`: it, or the IPv4 address it stands for, is the cluster's;
+ * `in_cluster_domain`: some name of the chain lies there.
+ */
 bool judge_may_open(const struct proxy_settings *s, const struct sluice_addr *addr, bool in_cluster,
 		    bool in_cluster_domain);
 

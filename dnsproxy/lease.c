@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/siphash.h"
+#include "bpf/addr_class.h"
 
 uint64_t lease_length(uint32_t ttl, uint32_t min_ttl, uint32_t max_ttl, uint32_t grace)
 {
@@ -16,20 +17,19 @@ uint64_t lease_length(uint32_t ttl, uint32_t min_ttl, uint32_t max_ttl, uint32_t
 	return (seconds + grace) * NSEC_PER_SEC;
 }
 
-int lease_name(const struct maps *m, const struct wire_name *name, uint64_t *ret_id)
+uint64_t lease_name_id(const struct maps *m, const struct wire_name *name)
 {
-	struct sluice_name entry = { .len = name->len };
-	int r;
+	uint64_t id = siphash24(name->text, name->len, (const uint64_t *)m->settings->name_key);
 
-	memcpy(entry.text, name->text, name->len);
-	entry.id = siphash24(name->text, name->len, (const uint64_t *)m->settings->name_key);
-	if (entry.id == 0)
-		entry.id = 1;
-	r = m->put_name(m->context, &entry);
-	if (r < 0)
-		return r;
-	*ret_id = entry.id;
-	return 0;
+	return id ? id : 1;
+}
+
+static int put_name(const struct maps *m, const struct lease_request *req)
+{
+	struct sluice_name entry = { .id = req->name, .len = req->text->len };
+
+	memcpy(entry.text, req->text->text, req->text->len);
+	return m->put_name(m->context, &entry);
 }
 
 /*
@@ -56,10 +56,9 @@ static struct sluice_lease_slot *choose_slot(struct sluice_lease *l, const struc
 }
 
 /* Answers from a resolver's cache move the end by the time passed since; a write per query would gain nothing. */
-static bool unchanged(const struct sluice_lease_slot *slot, const struct lease_request *req)
+static bool unchanged(uint64_t expires, uint32_t endpoint, const struct lease_request *req)
 {
-	return slot->expires + NSEC_PER_SEC >= req->expires && slot->expires > req->now &&
-	       slot->endpoint == req->endpoint;
+	return expires + NSEC_PER_SEC >= req->expires && expires > req->now && endpoint == req->endpoint;
 }
 
 /* 1: the slot changed, 0: it says so already, -ENOSPC. */
@@ -70,7 +69,8 @@ static int fill_slot(struct sluice_lease *l, const struct lease_request *req, ui
 	if (!slot)
 		return -ENOSPC;
 	if (slot->set == set && slot->name == req->name) {
-		if (unchanged(slot, req))
+		res->expires = slot->expires;
+		if (unchanged(slot->expires, slot->endpoint, req))
 			return 0;
 	} else if (slot->set != 0) {
 		res->reused++;
@@ -81,6 +81,7 @@ static int fill_slot(struct sluice_lease *l, const struct lease_request *req, ui
 	slot->set = set;
 	slot->name = req->name;
 	slot->endpoint = req->endpoint;
+	res->expires = slot->expires;
 	return 1;
 }
 
@@ -108,10 +109,68 @@ int lease_write(const struct maps *m, const struct lease_request *req, const str
 	}
 	if (!changed)
 		return 0;
+	if (!ret->named) {
+		r = put_name(m, req);
+		if (r < 0)
+			return r;
+		ret->named = true;
+	}
 	r = m->put_lease(m->context, &lease);
 	if (r == 0)
 		ret->written++;
 	return r;
+}
+
+/* ---- remembered -------------------------------------------------------------------------------------------------- */
+
+static size_t memo_set(const struct lease_request *req, const struct sluice_addr *addr)
+{
+	return (req->name ^ addr->d[0] ^ (uint64_t)addr->w[3] * 0x9e3779b1u ^ req->policy) % LEASE_MEMO_SETS;
+}
+
+static bool tells_of(const struct lease_memo_entry *e, const struct lease_request *req, const struct sluice_addr *addr)
+{
+	return e->name == req->name && e->set == req->sets[0] && e->policy == req->policy && addr_equal(&e->addr, addr);
+}
+
+const struct lease_memo_entry *lease_recall(const struct lease_memo *m, const struct lease_request *req,
+					    const struct sluice_addr *addr)
+{
+	const struct lease_memo_entry *set = m->entries[memo_set(req, addr)];
+
+	for (int i = 0; req->nsets == 1 && i < LEASE_MEMO_WAYS; i++)
+		if (tells_of(&set[i], req, addr))
+			return req->now - set[i].seen <= LEASE_MEMO_TIME ? &set[i] : NULL;
+	return NULL;
+}
+
+bool lease_stands(const struct lease_memo_entry *e, const struct lease_request *req)
+{
+	return unchanged(e->expires, e->endpoint, req);
+}
+
+void lease_remember(struct lease_memo *m, const struct lease_request *req, const struct sluice_addr *addr,
+		    uint64_t expires)
+{
+	struct lease_memo_entry *set = m->entries[memo_set(req, addr)], *e = &set[0];
+
+	if (req->nsets != 1)
+		return;
+	for (int i = 0; i < LEASE_MEMO_WAYS; i++) {
+		if (tells_of(&set[i], req, addr)) {
+			e = &set[i];
+			break;
+		}
+		if (set[i].seen < e->seen)
+			e = &set[i];
+	}
+	*e = (struct lease_memo_entry){ .policy = req->policy,
+					.addr = *addr,
+					.name = req->name,
+					.expires = expires,
+					.seen = req->now,
+					.set = req->sets[0],
+					.endpoint = req->endpoint };
 }
 
 bool lease_holds(const struct maps *m, uint64_t policy, const struct sluice_addr *addr, uint64_t now)

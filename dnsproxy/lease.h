@@ -5,12 +5,14 @@
 #ifndef SLUICE_DNSPROXY_LEASE_H
 #define SLUICE_DNSPROXY_LEASE_H
 
+#include "base/clock.h"
 #include "dnsproxy/maps.h"
 #include "dnsproxy/wire.h"
 
 struct lease_request {
 	uint64_t policy;
-	uint64_t name; /* id, from lease_name */
+	uint64_t name; /* id, from lease_name_id */
+	const struct wire_name *text;
 	uint64_t now;
 	uint64_t expires;
 	uint32_t endpoint;
@@ -21,17 +23,52 @@ struct lease_request {
 struct lease_result {
 	uint32_t written; /* map writes */
 	uint32_t reused;  /* slots taken from an older lease because all were in use */
+	bool named;	  /* the name's text is in the kernel */
+	uint64_t expires; /* of the slot last filled or found right */
 };
 
 /* Length of a lease in ns: clamp(ttl, min, max) + grace, all in seconds. */
 uint64_t lease_length(uint32_t ttl, uint32_t min_ttl, uint32_t max_ttl, uint32_t grace);
 
-/* Writes the name under its id. 0 or -errno (-E2BIG: the table is full). */
-int lease_name(const struct maps *m, const struct wire_name *name, uint64_t *ret_id);
+uint64_t lease_name_id(const struct maps *m, const struct wire_name *name);
 
-/* Opens `addr` for every set of the request. 0 or -errno: -ENOSPC when its slots are full, -E2BIG when the table is. */
+/*
+ * Opens `addr` for every set of the request; the name's text is written before the first lease that is new or changed
+ * (one that stands keeps its name). 0 or -errno: -ENOSPC when its slots are full, -E2BIG when a table is.
+ */
 int lease_write(const struct maps *m, const struct lease_request *req, const struct sluice_addr *addr,
 		struct lease_result *ret);
+
+/*
+ * What was seen in the kernel's tables a moment ago: a popular name costs no system call per answer. An entry is good for
+ * LEASE_MEMO_TIME. Policy ids are never used again, and of a policy in use nobody takes out a lease that has not run out,
+ * so what is remembered stands; that the address was none of the cluster's may be as old, and the kernel looks itself.
+ * For names with one rule set, as nearly all have. Zeroed is empty.
+ */
+#define LEASE_MEMO_SETS 1024
+#define LEASE_MEMO_WAYS 4 /* a set is searched whole, and its oldest entry makes room */
+#define LEASE_MEMO_TIME (1 * NSEC_PER_SEC)
+
+struct lease_memo {
+	struct lease_memo_entry {
+		uint64_t policy;
+		struct sluice_addr addr;
+		uint64_t name;
+		uint64_t expires;
+		uint64_t seen;
+		uint32_t set;
+		uint32_t endpoint;
+	} __attribute__((aligned(64))) entries[LEASE_MEMO_SETS][LEASE_MEMO_WAYS];
+};
+
+/* NULL: nothing is remembered of it. Only policy, name, sets and now of `req` count. */
+const struct lease_memo_entry *lease_recall(const struct lease_memo *m, const struct lease_request *req,
+					    const struct sluice_addr *addr);
+/* Is the lease as `req` would have it? */
+bool lease_stands(const struct lease_memo_entry *e, const struct lease_request *req);
+/* After lease_write, which said when it ends. */
+void lease_remember(struct lease_memo *m, const struct lease_request *req, const struct sluice_addr *addr,
+		    uint64_t expires);
 
 /* Does a lease of the policy hold for the address now? */
 bool lease_holds(const struct maps *m, uint64_t policy, const struct sluice_addr *addr, uint64_t now);

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "dnsproxy/conf.h"
+#include "dnsproxy/confine.h"
 #include "dnsproxy/kmaps.h"
 #include "dnsproxy/listen.h"
 #include "dnsproxy/privs.h"
@@ -193,8 +194,10 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	r = wait_for_agent(&o, &set, &kmaps, &dir, &settings);
-	if (r == 0)
+	if (r == 0) {
+		confine(o.pin_path);
 		r = serve(&kmaps, dir, signals, &settings);
+	}
 	kmaps_close(&kmaps);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

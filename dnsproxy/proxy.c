@@ -63,7 +63,7 @@ static int ask(void *context, const struct proxy_resolver *resolver, uint32_t in
 {
 	struct proxy *p = context;
 
-	return upstream_ask(p->upstream, resolver, index, tcp, msg, len, ret_transport);
+	return upstream_ask(p->upstream, resolver, index, tcp, msg, len, p->now, ret_transport);
 }
 
 static void asked(void *context, uint32_t transport, bool tcp)
@@ -173,10 +173,14 @@ int proxy_run(struct proxy *p)
 {
 	take_over(p);
 	while (!p->stop) {
-		uint64_t deadline = core_tick(p->core, p->now);
+		uint64_t deadline;
 		int r;
 
 		conns_resume(p->conns, p->now);
+		deadline = core_tick(p->core, p->now);
+		/* First what pods wait for. */
+		listen_flush(p->listen);
+		upstream_flush(p->upstream, p->now);
 		listen_flush(p->listen);
 		r = loop_run_once(p->loop, timeout_ms(p, deadline));
 		if (r < 0)
@@ -188,6 +192,7 @@ int proxy_run(struct proxy *p)
 			each_second(p);
 		}
 	}
+	upstream_flush(p->upstream, p->now);
 	listen_flush(p->listen);
 	return 0;
 }

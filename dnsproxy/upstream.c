@@ -18,10 +18,12 @@
 #include "dnsproxy/wire.h"
 
 #define POOL	    16
-#define POOL_USES   64
+#define POOL_USES   256
 #define POOL_AGE    (30 * NSEC_PER_SEC)
 #define STREAMS	    32
-#define RECEIVE_MAX 32 /* datagrams per turn */
+#define BATCH	    32	 /* queries sent at once */
+#define RECEIVE	    16	 /* answers taken at once */
+#define ANSWER_SIZE 2048 /* more than we say we take; what is longer still is nobody's answer to us */
 
 struct pooled {
 	struct source source;
@@ -30,7 +32,23 @@ struct pooled {
 	uint32_t transport;
 	uint32_t uses;
 	uint32_t waiting; /* queries whose answer is due here */
+	bool failed;	  /* what waits here has to be told */
 	int fd;		  /* -1: closed */
+};
+
+/* Queries of one turn of the loop, all for the same socket: one call sends them. */
+struct queue {
+	struct pooled *socket;
+	unsigned int count;
+	struct mmsghdr headers[BATCH];
+	struct iovec iovs[BATCH];
+	uint8_t data[BATCH][WIRE_MIN_UDP];
+};
+
+struct inbox {
+	struct mmsghdr headers[RECEIVE];
+	struct iovec iovs[RECEIVE];
+	uint8_t data[RECEIVE][ANSWER_SIZE];
 };
 
 /* One query, one answer. `have` counts the length prefix too. */
@@ -50,7 +68,9 @@ struct upstream {
 	int loop;
 	unsigned int nrandom;
 	uint16_t random[128];
-	uint8_t buf[WIRE_MAX_MESSAGE];
+	bool failed; /* some socket */
+	struct queue queue;
+	struct inbox inbox;
 	struct pooled udp[PROXY_MAX_RESOLVERS][POOL];
 	struct stream streams[STREAMS];
 };
@@ -79,22 +99,25 @@ static void pooled_ready(struct source *source, uint32_t events, uint64_t now)
 {
 	struct pooled *s = source->owner;
 	struct upstream *u = s->upstream;
+	struct inbox *in = &u->inbox;
+	int n;
 
 	(void)events;
-	for (int i = 0; i < RECEIVE_MAX && s->fd >= 0; i++) {
-		ssize_t n = recv(s->fd, u->buf, sizeof(u->buf), MSG_DONTWAIT | MSG_TRUNC);
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n < 0) {
-			/* ICMP said that nobody is there. The port is known to whoever sent that: it goes too. */
-			s->uses = POOL_USES;
-			core_lost(u->core, s->transport, false, now);
-			return;
-		}
-		if ((size_t)n <= sizeof(u->buf))
-			core_answer(u->core, s->transport, false, u->buf, (size_t)n, now);
+	if (s->fd < 0)
+		return;
+	/* One batch per turn: the loop comes back while there is more. */
+	n = recvmmsg(s->fd, in->headers, RECEIVE, MSG_DONTWAIT, NULL);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		/* ICMP said that nobody is there. The port is known to whoever sent that: it goes too. */
+		s->uses = POOL_USES;
+		core_lost(u->core, s->transport, false, now);
+		return;
 	}
+	for (int i = 0; i < n; i++)
+		if (!(in->headers[i].msg_hdr.msg_flags & MSG_TRUNC))
+			core_answer(u->core, s->transport, false, in->data[i], in->headers[i].msg_len, now);
 }
 
 static int connect_to(const struct proxy_resolver *to, int type, int *ret_fd)
@@ -153,28 +176,86 @@ static struct pooled *pick(struct upstream *u, uint32_t index, uint64_t now)
 	return s;
 }
 
-static int ask_udp(struct upstream *u, const struct proxy_resolver *to, uint32_t index, const uint8_t *msg, size_t len,
-		   uint32_t *ret_transport)
+/* Who waits on a socket that failed is told by upstream_flush: the core may be in the midst of something. */
+static void send_queue(struct upstream *u)
 {
-	uint64_t now = clock_now();
-	struct pooled *s = pick(u, index, now);
+	struct queue *q = &u->queue;
+	unsigned int done = 0;
+
+	while (done < q->count) {
+		int n = sendmmsg(q->socket->fd, q->headers + done, q->count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			/* May be the error of an earlier datagram; it says the same. */
+			q->socket->uses = POOL_USES;
+			q->socket->failed = u->failed = true;
+			break;
+		}
+		done += (unsigned int)n;
+	}
+	q->count = 0;
+	q->socket = NULL;
+}
+
+static void put_query(struct queue *q, struct pooled *s, const uint8_t *msg, size_t len)
+{
+	unsigned int i = q->count++;
+
+	q->socket = s;
+	memcpy(q->data[i], msg, len);
+	q->iovs[i] = (struct iovec){ q->data[i], len };
+	q->headers[i].msg_hdr = (struct msghdr){ .msg_iov = &q->iovs[i], .msg_iovlen = 1 };
+}
+
+/*
+ * Queries of one turn share a socket, which chance has picked: equal questions are never under way twice, so more than
+ * one query behind a port makes none of them easier to hit.
+ */
+static int ask_udp(struct upstream *u, const struct proxy_resolver *to, uint32_t index, const uint8_t *msg, size_t len,
+		   uint64_t now, uint32_t *ret_transport)
+{
+	struct queue *q = &u->queue;
+	struct pooled *s = q->socket;
 	int r;
 
+	if (len > sizeof(q->data[0]))
+		return -EMSGSIZE;
+	if (q->count > 0 && (q->count == BATCH || s->transport / POOL != index || is_spent(s, now)))
+		send_queue(u);
+	if (q->count == 0)
+		s = pick(u, index, now);
 	if (s->fd < 0) {
 		r = pooled_open(s, to, now);
 		if (r < 0)
 			return r;
 	}
-	if (send(s->fd, msg, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-		/* May be the error of an earlier datagram; it says the same. */
-		r = -errno;
-		s->uses = POOL_USES;
-		return r;
-	}
+	put_query(q, s, msg, len);
 	s->uses++;
 	s->waiting++;
 	*ret_transport = s->transport;
 	return 0;
+}
+
+void upstream_flush(struct upstream *u, uint64_t now)
+{
+	/* Who is told asks another resolver, which may fail too: a few rounds, the rest in the loop's next turn. */
+	for (int round = 0; round < 4; round++) {
+		if (u->queue.count > 0)
+			send_queue(u);
+		if (!u->failed)
+			return;
+		u->failed = false;
+		for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++) {
+			struct pooled *s = &u->udp[i / POOL][i % POOL];
+
+			if (!s->failed)
+				continue;
+			s->failed = false;
+			core_lost(u->core, i, false, now);
+		}
+	}
 }
 
 /* ---- TCP --------------------------------------------------------------------------------------------------------- */
@@ -273,13 +354,13 @@ static int ask_tcp(struct upstream *u, const struct proxy_resolver *to, const ui
 /* ---- for the core ------------------------------------------------------------------------------------------------ */
 
 int upstream_ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
-		 size_t len, uint32_t *ret_transport)
+		 size_t len, uint64_t now, uint32_t *ret_transport)
 {
 	struct upstream *u = context;
 
 	if (tcp)
 		return ask_tcp(u, resolver, msg, len, ret_transport);
-	return ask_udp(u, resolver, index, msg, len, ret_transport);
+	return ask_udp(u, resolver, index, msg, len, now, ret_transport);
 }
 
 void upstream_asked(void *context, uint32_t transport, bool tcp)
@@ -298,6 +379,8 @@ void upstream_asked(void *context, uint32_t transport, bool tcp)
 
 void upstream_reset(struct upstream *u, uint64_t now)
 {
+	if (u->queue.count > 0)
+		send_queue(u);
 	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
 		pooled_close(&u->udp[i / POOL][i % POOL]);
 	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
@@ -324,6 +407,10 @@ int upstream_new(int loop, struct upstream **ret)
 		s->upstream = u;
 		s->transport = i;
 		s->fd = -1;
+	}
+	for (uint32_t i = 0; i < RECEIVE; i++) {
+		u->inbox.iovs[i] = (struct iovec){ u->inbox.data[i], ANSWER_SIZE };
+		u->inbox.headers[i].msg_hdr = (struct msghdr){ .msg_iov = &u->inbox.iovs[i], .msg_iovlen = 1 };
 	}
 	*ret = u;
 	return 0;

@@ -17,9 +17,12 @@ void upstream_set_core(struct upstream *u, struct core *core);
 /* Resolvers may have changed: sockets to others are closed. Queries that wait on one go to the next resolver. */
 void upstream_reset(struct upstream *u, uint64_t now);
 
-/* As struct core_io has them; the context is the struct upstream. */
+/* Sends what is queued; at the end of each turn of the loop. */
+void upstream_flush(struct upstream *u, uint64_t now);
+
+/* As struct core_io has them; the context is the struct upstream. UDP queries wait for upstream_flush. */
 int upstream_ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
-		 size_t len, uint32_t *ret_transport);
+		 size_t len, uint64_t now, uint32_t *ret_transport);
 void upstream_asked(void *context, uint32_t transport, bool tcp);
 uint16_t upstream_random(void *context);
 

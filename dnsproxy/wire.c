@@ -349,7 +349,7 @@ void wire_end(struct wire_out *o, const struct wire_query *q, enum wire_rcode rc
 	wire_count(o, WIRE_ADDITIONAL);
 }
 
-size_t wire_write_query(uint8_t *buf, size_t cap, const struct wire_query *q, uint16_t id)
+size_t wire_write_query(uint8_t *buf, size_t cap, const struct wire_query *q, uint16_t id, bool edns)
 {
 	struct wire_out o = { .data = buf, .cap = cap };
 
@@ -358,16 +358,18 @@ size_t wire_write_query(uint8_t *buf, size_t cap, const struct wire_query *q, ui
 	wire_put16(&o, 1);
 	wire_put16(&o, 0);
 	wire_put16(&o, 0);
-	wire_put16(&o, 1);
+	wire_put16(&o, edns ? 1 : 0);
 	wire_put_name(&o, &q->name);
 	wire_put16(&o, q->qtype);
 	wire_put16(&o, WIRE_CLASS_IN);
-	wire_put8(&o, 0);
-	wire_put16(&o, WIRE_OPT);
-	wire_put16(&o, WIRE_EDNS_UDP);
-	wire_put16(&o, 0);
-	wire_put16(&o, q->dnssec_ok ? 0x8000 : 0);
-	wire_put16(&o, 0);
+	if (edns) {
+		wire_put8(&o, 0);
+		wire_put16(&o, WIRE_OPT);
+		wire_put16(&o, WIRE_EDNS_UDP);
+		wire_put16(&o, 0);
+		wire_put16(&o, q->dnssec_ok ? 0x8000 : 0);
+		wire_put16(&o, 0);
+	}
 	return o.overflow ? 0 : o.len;
 }
 

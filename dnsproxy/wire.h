@@ -137,8 +137,11 @@ void wire_put_soa(struct wire_out *o, const struct wire_query *q, size_t zone);
 void wire_end(struct wire_out *o, const struct wire_query *q, enum wire_rcode rcode, enum wire_ede ede,
 	      const char *text);
 
-/* The query we send: our id, lower case, recursion desired, our size, DO as asked and nothing else. */
-size_t wire_write_query(uint8_t *buf, size_t cap, const struct wire_query *q, uint16_t id);
+/*
+ * The query we send: our id, lower case, recursion desired, our size, DO as asked and nothing else. Without `edns` there
+ * is no OPT record, so neither size nor DO.
+ */
+size_t wire_write_query(uint8_t *buf, size_t cap, const struct wire_query *q, uint16_t id, bool edns);
 
 /* How much an answer by UDP may hold for this asker. */
 size_t wire_udp_limit(const struct wire_query *q);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "proxy.skel.h"
 #include "tests/bpf/harness.h"
 
 static int keep_only(uint64_t caps)
@@ -36,15 +37,19 @@ static bool needs_perfmon(void)
 static void loads_with_the_agents_capabilities(void **state)
 {
 	struct veth_bpf *skel = veth_bpf__open();
+	struct proxy_bpf *proxy = proxy_bpf__open();
 
 	(void)state;
 	assert_non_null(skel);
+	assert_non_null(proxy);
 	bpf_map__set_max_entries(skel->maps.endpoints, 16);
 	bpf_map__set_max_entries(skel->maps.runtime, 16);
 	bpf_map__set_max_entries(skel->maps.dns_log, 16);
 	assert_int_equal(keep_only(1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | (uint64_t)needs_perfmon() << CAP_PERFMON),
 			 0);
 	assert_int_equal(veth_bpf__load(skel), 0);
+	assert_int_equal(proxy_bpf__load(proxy), 0);
+	proxy_bpf__destroy(proxy);
 	veth_bpf__destroy(skel);
 }
 

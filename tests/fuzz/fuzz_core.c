@@ -42,7 +42,7 @@ static void check_asked(void)
 
 	if (f.nasked == 0)
 		return;
-	must(wire_read_query(f.asked.data, f.asked.len, &q) == WIRE_OK && q.edns);
+	must(wire_read_query(f.asked.data, f.asked.len, &q) == WIRE_OK);
 	image_match_name(images[0], q.name.text, q.name.len, &a);
 	image_match_name(images[1], q.name.text, q.name.len, &b);
 	must(a.askable || b.askable);
@@ -51,27 +51,31 @@ static void check_asked(void)
 static void step(uint8_t op, const uint8_t *data, size_t len, uint64_t *clock)
 {
 	struct core_asker from = { .ifindex = 103, .endpoint = 3, .generation = 77, .port = 4000, .tcp = op & 8 };
+	struct core_asker neighbour = { .ifindex = 104, .endpoint = 4, .generation = 78, .port = 4000, .tcp = op & 8 };
 	uint64_t now = *clock += NSEC_PER_MSEC;
 	uint8_t answer[512];
+	size_t head;
 
 	switch (op & 7) {
 	case 0:
 	case 1:
-		core_query(f.core, &from, data, len, now);
+		core_query(f.core, op & 0x10 ? &neighbour : &from, data, len, now);
 		break;
 	case 2:
 		core_answer(f.core, f.asked_transport, f.asked_tcp, data, len, now);
 		break;
 	case 3: /* to the question last asked: header and question are right, the rest is the input's */
 	case 4:
-		if (f.asked.len < 11 || f.asked.len - 11 + len > sizeof(answer))
+		head = f.asked.len - (f.asked.data[11] ? 11 : 0); /* without the OPT record */
+		if (f.asked.len < 12 || head + len > sizeof(answer))
 			break;
-		memcpy(answer, f.asked.data, f.asked.len - 11);
-		memcpy(answer + f.asked.len - 11, data, len);
+		memcpy(answer, f.asked.data, head);
+		memcpy(answer + head, data, len);
 		answer[2] = 0x81 | (op & 0x20 ? 2 : 0);
+		answer[3] = op & 8 ? len & 15 : 0; /* an error at times */
 		answer[7] = op >> 6;
 		answer[9] = answer[11] = 0;
-		core_answer(f.core, f.asked_transport, f.asked_tcp, answer, f.asked.len - 11 + len, now);
+		core_answer(f.core, f.asked_transport, f.asked_tcp, answer, head + len, now);
 		break;
 	case 5:
 		core_tick(f.core, *clock += (uint64_t)len * NSEC_PER_SEC);
@@ -100,6 +104,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	fake_new(&f, images[0]);
 	f.images[2] = images[1];
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = f.conf.resolvers[0];
+	f.conf.resolvers[1].addr.b[15]++;
+	core_set_settings(f.core, &f.conf);
+	f.endpoints[4] = f.endpoints[3];
+	f.endpoints[4].generation = 78;
+	f.endpoints[4].ifindex = 104;
+	f.links[4] = (struct sluice_if){ 4, 78 };
 	f.max_leases = 8;
 	while (size >= 2) {
 		size_t len = data[1] < size - 2 ? data[1] : size - 2;

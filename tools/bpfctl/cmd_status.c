@@ -102,9 +102,16 @@ static void add_proxy(struct page *p)
 			      stats ? age_json(stats->heartbeat, p->r.now) : json_null(), "uptime_seconds",
 			      stats && alive ? age_json(stats->started, p->r.now) : json_null());
 
-	if (stats)
-		json_object_set_new(o, "counts", dns_counts_json(stats));
+	if (stats) {
+		_cleanup_json_ json_t *all = dns_stats_json(stats);
+
+		json_object_update(o, all);
+	}
 	json_object_set_new(p->root, "dns_proxy", o);
+	for (size_t i = 0; alive && stats && i < SLUICE_DNS_RESOLVERS; i++)
+		if (stats->resolvers[i].port && stats->resolvers[i].down)
+			warn(p, "dns proxy: resolver %zu does not answer; %s", i + 1,
+			     "others are preferred until it does again");
 	if (!alive && any_dns_endpoint(p))
 		warn(p, "dns proxy: not running; queries of endpoints with name rules are dropped");
 }
@@ -279,6 +286,41 @@ static void print_counts(const char *title, const json_t *object)
 		printf("%-12snone\n", title);
 }
 
+/* Bounds of the histogram's buckets, so "within", not "is". */
+static void print_latency(const json_t *latency)
+{
+	static const unsigned int percents[] = { 50, 99 };
+
+	if (get_number(latency, "count") == 0)
+		return;
+	printf("%-12s", "dns latency");
+	for (size_t i = 0; i < ARRAY_SIZE(percents); i++) {
+		int64_t us = dns_latency_bound(latency, percents[i]);
+
+		printf("%s%u%% within ", i ? ", " : "", percents[i]);
+		if (us < 0)
+			printf("more than 5 s");
+		else
+			printf("%g ms", (double)us / 1000);
+	}
+	printf(", of %lld answers\n", (long long)get_number(latency, "count"));
+}
+
+static void print_resolvers(const json_t *list)
+{
+	static const struct out_column columns[] = {
+		{ "RESOLVER", "address", OUT_PLAIN }, { "PORT", "port", OUT_PLAIN },
+		{ "SENT", "sent", OUT_RIGHT },	      { "ANSWERS", "answers", OUT_RIGHT },
+		{ "ERRORS", "errors", OUT_RIGHT },    { "TIMEOUTS", "timeouts", OUT_RIGHT },
+		{ "FAILED", "failures", OUT_RIGHT },  { "DOWN", "down", OUT_PLAIN },
+	};
+
+	if (json_array_size(list) == 0)
+		return;
+	putchar('\n');
+	out_table(stdout, columns, ARRAY_SIZE(columns), list);
+}
+
 static void print_policies(const json_t *o)
 {
 	printf("policies    ");
@@ -294,7 +336,7 @@ static void print_page(const json_t *root)
 		{ "USED", "used", OUT_RIGHT },
 		{ "MAX", "max", OUT_RIGHT },
 	};
-	const json_t *ep = json_object_get(root, "endpoints");
+	const json_t *ep = json_object_get(root, "endpoints"), *proxy = json_object_get(root, "dns_proxy");
 	json_t *warning;
 	size_t i;
 
@@ -310,7 +352,11 @@ static void print_page(const json_t *root)
 	print_counts("drops", json_object_get(root, "drops"));
 	print_counts("totals", json_object_get(root, "totals"));
 	print_counts("losses", json_object_get(root, "losses"));
-	print_counts("dns", json_object_get(json_object_get(root, "dns_proxy"), "counts"));
+	print_counts("dns", json_object_get(proxy, "counts"));
+	print_counts("dns rcodes", json_object_get(proxy, "rcodes"));
+	print_counts("dns types", json_object_get(proxy, "qtypes"));
+	print_latency(json_object_get(proxy, "latency_us"));
+	print_resolvers(json_object_get(proxy, "resolvers"));
 	putchar('\n');
 	out_table(stdout, columns, ARRAY_SIZE(columns), json_object_get(root, "tables"));
 }

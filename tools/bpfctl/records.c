@@ -431,6 +431,7 @@ static json_t *dns_record_json(const struct records *r, const struct sluice_dns_
 	set(o, "verdict", json_string(dns_verdict_name(rec->verdict)));
 	set(o, "rcode", json_string(rcode_name(rec->rcode)));
 	set(o, "ttl", json_integer(rec->ttl));
+	set(o, "left_out", json_integer(I(rec->left_out)));
 	set(o, "latency_us", json_integer(rec->latency_us));
 	set(o, "age_seconds", json_real(seconds_between(rec->time, r->now)));
 	set(o, "addresses", addr_list(rec->addrs, rec->naddrs < 8 ? rec->naddrs : 8));
@@ -444,7 +445,7 @@ static json_t *shared_element(const struct records *r, enum pin pin, uint32_t in
 	if (pin == PIN_ENDPOINTS)
 		return record_endpoint(r, index);
 	if (pin == PIN_DNS_STATS)
-		return dns_counts_json(value);
+		return dns_stats_json(value);
 	if (pin == PIN_DNS_LOG && index == 0) {
 		const struct sluice_dns_log_head *head = value;
 

@@ -2,10 +2,13 @@
 #include "tools/bpfctl/tables.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "bpf/abi_names.h"
 #include "tools/bpfctl/events.h"
+#include "tools/bpfctl/out.h"
 
 static int64_t used_sockets(struct pins *pins)
 {
@@ -72,7 +75,9 @@ json_t *totals_json(const __u64 *totals)
 	return o;
 }
 
-json_t *dns_counts_json(const struct sluice_dns_stats *stats)
+/* ---- the DNS proxy ------------------------------------------------------------------------------------------------ */
+
+static json_t *dns_counts(const struct sluice_dns_stats *stats)
 {
 	json_t *o = json_object();
 
@@ -83,4 +88,93 @@ json_t *dns_counts_json(const struct sluice_dns_stats *stats)
 			json_object_set_new(o, name, json_integer((json_int_t)stats->counts[i]));
 	}
 	return o;
+}
+
+static json_t *dns_rcodes(const struct sluice_dns_stats *stats)
+{
+	json_t *o = json_object();
+	char number[16];
+
+	for (unsigned int i = 0; i < SLUICE_DNS_RCODES; i++) {
+		const char *name = rcode_name((uint8_t)i);
+
+		if (!stats->rcodes[i])
+			continue;
+		snprintf(number, sizeof(number), "RCODE%u", i);
+		json_object_set_new(o, strcmp(name, "unknown") ? name : number,
+				    json_integer((json_int_t)stats->rcodes[i]));
+	}
+	return o;
+}
+
+static json_t *dns_qtypes(const struct sluice_dns_stats *stats)
+{
+	json_t *o = json_object();
+	char number[16];
+
+	for (unsigned int i = 0; i < SLUICE_DNS_QTYPES; i++) {
+		const char *name = i == 0 ? "other" : qtype_name((uint16_t)i);
+
+		if (!stats->qtypes[i])
+			continue;
+		snprintf(number, sizeof(number), "TYPE%u", i);
+		json_object_set_new(o, name ? name : number, json_integer((json_int_t)stats->qtypes[i]));
+	}
+	return o;
+}
+
+static json_t *dns_latency(const struct sluice_dns_stats *stats)
+{
+	static const unsigned int bounds[] = SLUICE_DNS_LATENCY_BOUNDS;
+	json_t *buckets = json_array();
+	json_int_t count = 0;
+
+	for (size_t i = 0; i < SLUICE_DNS_LATENCIES; i++) {
+		json_array_append_new(buckets, json_pack("{s:o, s:I}", "up_to",
+							 i < ARRAY_SIZE(bounds) ? json_integer(bounds[i]) : json_null(),
+							 "count", (json_int_t)stats->latency_us[i]));
+		count += (json_int_t)stats->latency_us[i];
+	}
+	return json_pack("{s:o, s:I, s:I}", "buckets", buckets, "count", count, "sum",
+			 (json_int_t)stats->latency_sum_us);
+}
+
+static json_t *dns_resolvers(const struct sluice_dns_stats *stats)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < SLUICE_DNS_RESOLVERS; i++) {
+		const struct sluice_dns_resolver *r = &stats->resolvers[i];
+
+		if (r->port)
+			json_array_append_new(
+				list, json_pack("{s:o*, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "address",
+						out_addr(&r->addr), "port", (json_int_t)r->port, "sent",
+						(json_int_t)r->sent, "answers", (json_int_t)r->answers, "errors",
+						(json_int_t)r->errors, "timeouts", (json_int_t)r->timeouts, "failures",
+						(json_int_t)r->failures, "down", r->down != 0));
+	}
+	return list;
+}
+
+json_t *dns_stats_json(const struct sluice_dns_stats *stats)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "counts", dns_counts(stats), "rcodes", dns_rcodes(stats),
+			 "qtypes", dns_qtypes(stats), "latency_us", dns_latency(stats), "resolvers",
+			 dns_resolvers(stats));
+}
+
+int64_t dns_latency_bound(const json_t *latency, unsigned int percent)
+{
+	int64_t count = get_number(latency, "count"), seen = 0;
+	json_t *bucket;
+	size_t i;
+
+	json_array_foreach(json_object_get(latency, "buckets"), i, bucket)
+	{
+		seen += get_number(bucket, "count");
+		if (count > 0 && seen * 100 >= count * percent)
+			return json_is_integer(json_object_get(bucket, "up_to")) ? get_number(bucket, "up_to") : -1;
+	}
+	return -1;
 }

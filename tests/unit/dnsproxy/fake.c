@@ -21,6 +21,7 @@ static bool in_cluster(void *context, const struct sluice_addr *addr)
 {
 	struct fake *f = context;
 
+	f->looks++;
 	for (uint32_t i = 0; i < f->ncluster; i++)
 		if (addr_equal(&f->cluster[i], addr))
 			return true;
@@ -38,7 +39,9 @@ static struct sluice_lease *find_lease(struct fake *f, const struct sluice_lease
 static int get_lease(void *context, const struct sluice_lease_key *key, struct sluice_lease *ret)
 {
 	struct sluice_lease *lease = find_lease(context, key);
+	struct fake *f = context;
 
+	f->looks++;
 	if (!lease)
 		return -ENOENT;
 	*ret = *lease;

@@ -25,6 +25,7 @@ struct fake {
 	struct sluice_name names[FAKE_LEASES];
 	uint32_t nnames, max_names;
 	uint32_t lease_writes;
+	uint32_t looks; /* at leases and the cluster table */
 	struct sluice_dns_stats stats;
 	struct sluice_dns_record log[1 + 16];
 	struct maps maps;

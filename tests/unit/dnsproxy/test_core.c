@@ -111,10 +111,32 @@ static const struct sluice_dns_record *last_record(void)
 	return &f.log[1 + (((struct sluice_dns_log_head *)f.log)->next - 2) % 16];
 }
 
+/* One more pod, on interface 100 + id, under the same policy. */
+static void add_endpoint(uint32_t id)
+{
+	f.links[id] = (struct sluice_if){ id, 100 + id };
+	f.endpoints[id] = f.endpoints[3];
+	f.endpoints[id].generation = 100 + id;
+	f.endpoints[id].ifindex = 100 + id;
+}
+
+static void ask_from(uint32_t id, const struct msg *m)
+{
+	struct core_asker from = asker(false);
+
+	from.ifindex = 100 + id;
+	assert_int_equal(core_query(f.core, &from, m->data, m->len, NOW), 0);
+}
+
+static bool asked_with_opt(void)
+{
+	return f.asked.data[11] != 0;
+}
+
 /* The beginning of the answer to what was last asked upstream. */
 static struct msg begin_answer(void)
 {
-	struct msg m = { .len = f.asked.len - 11 }; /* without the OPT record */
+	struct msg m = { .len = f.asked.len - (asked_with_opt() ? 11 : 0) };
 
 	memcpy(m.data, f.asked.data, m.len);
 	m.data[2] |= 0x80;
@@ -296,12 +318,21 @@ static void refused_addresses_are_stripped(void **state)
 	f.cluster[f.ncluster++] = test_addr("10.0.3.3");
 	resolve_to("pypi.org", "10.0.3.3");
 	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "64:ff9b::a00:303"); /* a node's address behind NAT64 and 6to4 is a node's */
+	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "2002:a00:303::1");
+	assert_string_equal(replied(), "");
+	assert_int_equal(f.nleases, 0);
 	resolve_to("pypi.org", "10.0.3.4");
 	assert_string_equal(replied(), "pypi.org 10.0.3.4 60");
 	assert_int_equal(f.nleases, 1);
+	resolve_to("pypi.org", "64:ff9b::a00:304");
+	assert_string_equal(replied(), "pypi.org 64:ff9b::a00:304 60");
 	f.conf.flags = PROXY_DENY_PRIVATE_ANSWERS;
 	core_set_settings(f.core, &f.conf);
 	resolve_to("pypi.org", "10.0.3.5");
+	assert_string_equal(replied(), "");
+	resolve_to("pypi.org", "64:ff9b::a00:305");
 	assert_string_equal(replied(), "");
 	resolve_to("pypi.org", "192.0.2.9");
 	assert_string_equal(replied(), "pypi.org 192.0.2.9 60");
@@ -357,7 +388,7 @@ static void ids_are_not_the_pods(void **state)
 	ask_name("pypi.org", WIRE_A);
 	first = get16(f.asked.data);
 	f.next_random = (uint16_t)(first - 0x3779); /* the generator says the same again */
-	ask_name("pypi.org", WIRE_A);
+	ask_name("pypi.org", WIRE_AAAA);
 	assert_int_not_equal(get16(f.asked.data), first);
 	assert_int_not_equal(first, 0x1234);
 }
@@ -477,6 +508,55 @@ static void full_tables_are_servfail(void **state)
 }
 
 /* Semantics section 4, hazard 17. */
+/* A name asked often costs no look at the tables; one that has moved, or another policy's, does. */
+static void what_was_just_opened_is_remembered(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+	uint32_t looks;
+
+	(void)state;
+	resolve_to("pypi.org", "192.0.2.1");
+	looks = f.looks;
+	assert_int_not_equal(looks, 0);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_string_equal(replied(), "pypi.org 192.0.2.1 60");
+	assert_int_equal(f.looks, looks);
+	assert_int_equal(f.lease_writes, 1);
+	resolve_to("pypi.org", "192.0.2.2");
+	resolve_to("a.example.org", "192.0.2.1"); /* shares the address, not the name */
+	assert_int_equal(f.lease_writes, 3);
+	f.images[2] = policy.img;
+	set_state(SLUICE_MODE_ENFORCE, 2);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.nleases, 3);
+	set_state(SLUICE_MODE_ENFORCE, 1);
+	/* A chain through the cluster's domain opens nothing, remembered or not. */
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_name_rr(&m, "pypi.org", WIRE_CNAME, 60, "x.ns.pod.cluster.local");
+	add_addr(&m, "x.ns.pod.cluster.local", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_string_equal(replied(), "pypi.org -> x.ns.pod.cluster.local 60");
+	/* Nor does what is remembered outlive the settings, or a second. */
+	core_set_settings(f.core, &f.conf);
+	looks = f.looks;
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_true(f.looks > looks);
+	looks = f.looks;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 600, "192.0.2.1"); /* a longer promise */
+	assert_true(give(&m));
+	assert_int_equal(f.leases[0].slots[0].expires, NOW + NSEC_PER_MSEC + 605 * NSEC_PER_SEC);
+	looks = f.looks;
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(send_query(&m, false), 0);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(core_answer(f.core, f.asked_transport, false, m.data, m.len, NOW + 1100 * NSEC_PER_MSEC));
+	assert_true(f.looks > looks);
+}
+
 static void ask_only_names_tell_what_is_reachable(void **state)
 {
 	struct msg m;
@@ -650,18 +730,266 @@ static void one_endpoint_does_not_take_all(void **state)
 	ask_name("pypi.org", WIRE_A);
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 1);
-	f.links[4] = (struct sluice_if){ 4, 78 };
-	f.endpoints[4] = f.endpoints[3];
-	f.endpoints[4].generation = 78;
-	f.endpoints[4].ifindex = 104;
+	add_endpoint(4);
 	from.ifindex = 104;
 	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	assert_int_equal(f.nasked, 1); /* all of them are one question to the resolver */
 	assert_int_equal(f.nreplies, 1);
 	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT + 1);
 	for (int i = 1; i < 5; i++)
 		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
 	assert_int_equal(core_in_flight(f.core), 0);
 	assert_int_equal(f.nreplies, CORE_FLIGHTS_PER_ENDPOINT + 2);
+}
+
+/* Equal questions of one policy are one upstream query; each asker is answered and leased for itself. */
+static void equal_questions_share_an_answer(void **state)
+{
+	struct msg m = query("PYPI.org", WIRE_A), edns = query("pypi.org", WIRE_A);
+
+	(void)state;
+	add_endpoint(4);
+	add_endpoint(5);
+	ask_name("pypi.org", WIRE_A);
+	ask_from(4, &m);
+	m.data[1] = 0x77; /* another id, and the same pod twice */
+	ask_from(4, &m);
+	add_opt(&edns, 1232, 0, NULL, 0);
+	ask_from(5, &edns);
+	assert_int_equal(f.nasked, 1);
+	assert_int_equal(core_in_flight(f.core), 4);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SHARED], 3);
+	f.endpoints[5].state = SLUICE_STATE(SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1, 2);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_int_equal(f.nreplies, 4);
+	assert_int_equal(core_in_flight(f.core), 0);
+	assert_int_equal(f.nreleased, 1);
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(answers(f.replies[i].data, f.replies[i].len, text, sizeof(text)),
+				    "pypi.org 192.0.2.1 60");
+	assert_memory_equal(f.replies[1].data + 12, "\004PYPI\003org", 10);
+	assert_int_equal(get16(f.replies[2].data), 0x1277);
+	/* Its policy is another one by now, and does not list the name. */
+	assert_string_equal(replied(), "");
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+	assert_int_equal(f.nleases, 1);
+	assert_int_equal(f.leases[0].slots[0].endpoint, 4);
+	assert_false(give(&m));
+}
+
+/* What differs in anything that the answer may hang on is asked for itself. */
+static void unequal_questions_do_not(void **state)
+{
+	struct sluice_addr second = test_addr("10.0.0.54");
+	struct msg m = query("pypi.org", WIRE_A);
+	struct core_asker from = asker(false);
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = second, .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	add_endpoint(4);
+	ask_name("pypi.org", WIRE_A);
+	ask_name("pypi.org", WIRE_AAAA);
+	ask_name("a.example.org", WIRE_A);
+	assert_int_equal(send_query(&m, true), 0);
+	from.server = second;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	add_opt(&m, 1232, 0x8000, NULL, 0);
+	assert_int_equal(send_query(&m, false), 0);
+	assert_int_equal(f.nasked, 6);
+	f.images[2] = policy.img; /* the same rules, another policy */
+	f.endpoints[4].state = SLUICE_STATE(SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1, 2);
+	m = query("pypi.org", WIRE_A);
+	ask_from(4, &m);
+	assert_int_equal(f.nasked, 7);
+	core_set_settings(f.core, &f.conf); /* nor what was asked of other settings' resolvers */
+	ask_name("pypi.org", WIRE_A);
+	assert_int_equal(f.nasked, 8);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SHARED], 0);
+}
+
+static void who_waits_shares_the_failure(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+
+	(void)state;
+	add_endpoint(4);
+	add_endpoint(5);
+	ask_name("pypi.org", WIRE_A);
+	ask_from(4, &m);
+	ask_from(5, &m);
+	f.endpoints[3].generation++; /* the pod that asked first is gone, and so is another */
+	f.endpoints[5].generation++;
+	for (int i = 1; i < 5; i++)
+		core_tick(f.core, NOW + (uint64_t)i * NSEC_PER_SEC);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(f.replied_to.ifindex, 104);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(core_in_flight(f.core), 0);
+	ask_from(4, &m);
+	assert_int_equal(core_in_flight(f.core), 1); /* a query of its own again */
+	assert_int_equal(f.nasked, 4);
+	f.endpoints[4].generation++;
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(f.nleases, 0);
+}
+
+/* Servers from before EDNS: once asked without, then remembered for a while. */
+static void resolvers_that_refuse_edns(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+	struct core_asker from = asker(false);
+
+	(void)state;
+	for (int form = 0; form < 3; form++) {
+		core_set_settings(f.core, &f.conf);
+		ask_name("pypi.org", WIRE_A);
+		assert_true(asked_with_opt());
+		m = begin_answer();
+		m.data[3] = form == 0 ? WIRE_RCODE_FORMERR : form == 1 ? WIRE_RCODE_NOTIMP : 0;
+		if (form == 0) { /* a header and nothing else */
+			memset(m.data + 4, 0, 8);
+			m.len = 12;
+		}
+		if (form == 2) { /* BADVERS: its upper bits are in the OPT record */
+			add_opt(&m, 512, 0, NULL, 0);
+			m.data[m.len - 6] = 1;
+		}
+		assert_true(give(&m));
+		assert_false(asked_with_opt());
+		assert_int_equal(core_in_flight(f.core), 1);
+		/* A failure of the question itself says nothing about EDNS. */
+		m = begin_answer();
+		m.data[3] = WIRE_RCODE_FORMERR;
+		assert_true(give(&m));
+		assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+		ask_name("pypi.org", WIRE_A);
+		assert_true(asked_with_opt());
+		m = begin_answer();
+		m.data[3] = WIRE_RCODE_NOTIMP;
+		assert_true(give(&m));
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+		assert_string_equal(replied(), "pypi.org 192.0.2.1 60");
+		ask_name("pypi.org", WIRE_A);
+		assert_false(asked_with_opt());
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+	}
+	m = query("pypi.org", WIRE_A);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + 301 * NSEC_PER_SEC), 0);
+	assert_true(asked_with_opt());
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_UPSTREAM_PLAIN], 9);
+	/* Only what came by the query's own socket under its id. */
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_FORMERR;
+	memset(m.data + 4, 0, 8);
+	m.len = 12;
+	m.data[0] ^= 1;
+	assert_false(give(&m));
+}
+
+static uint64_t ask_at(const char *name, uint64_t now)
+{
+	struct core_asker from = asker(false);
+	struct msg m = query(name, WIRE_A);
+	uint32_t before = f.nreplies;
+
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, now), 0);
+	/* The first resolver is dead, the other answers within a millisecond. */
+	for (uint64_t wait = 0; wait < 10 * NSEC_PER_SEC; wait += NSEC_PER_MSEC) {
+		core_tick(f.core, now + wait);
+		if (f.asked_of.addr.b[15] == 54) {
+			m = begin_answer();
+			add_addr(&m, name, 60, "192.0.2.1");
+			core_answer(f.core, f.asked_transport, false, m.data, m.len, now + wait + NSEC_PER_MSEC);
+		}
+		if (f.nreplies > before)
+			return wait + NSEC_PER_MSEC;
+	}
+	return UINT64_MAX;
+}
+
+/* Ten minutes with the preferred resolver dead: what it costs, and how soon it is used again once it is back. */
+static void fail_over_is_quick_and_ends(void **state)
+{
+	uint64_t now = NOW, worst = 0;
+	unsigned int slow = 0;
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = test_addr("10.0.0.54"), .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	for (int i = 0; i < 6000; i++, now += 100 * NSEC_PER_MSEC) {
+		uint64_t took = ask_at("pypi.org", now);
+
+		worst = took > worst ? took : worst;
+		slow += took > 10 * NSEC_PER_MSEC;
+	}
+	print_message("6000 queries, the first of two resolvers dead: %u waited, the longest %llu ms\n", slow,
+		      (unsigned long long)(worst / NSEC_PER_MSEC));
+	assert_int_equal(worst, 1001 * NSEC_PER_MSEC); /* one try */
+	assert_true(slow >= 2 && slow <= 2 + 4 + 600 / 16 + 1);
+	/* It is back: the next probe is answered, and all go to it again. */
+	for (int i = 0; i < 170; i++, now += 100 * NSEC_PER_MSEC) {
+		struct core_asker from = asker(false);
+
+		m = query("pypi.org", WIRE_A);
+		assert_int_equal(core_query(f.core, &from, m.data, m.len, now), 0);
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(core_answer(f.core, f.asked_transport, false, m.data, m.len, now));
+		if (f.asked_of.addr.b[15] == 53)
+			slow = 0;
+		else
+			assert_int_not_equal(slow, 0);
+	}
+	assert_int_equal(slow, 0);
+}
+
+/* Errors are about the name more often than the resolver: the next one is asked, and this one stays up for long. */
+static void errors_do_not_take_a_resolver_down(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = test_addr("10.0.0.54"), .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	for (int i = 0; i < 17; i++) {
+		ask_name("pypi.org", WIRE_A);
+		assert_int_equal(f.asked_of.addr.b[15], i < 16 ? 53 : 54);
+		if (i < 16) {
+			m = begin_answer();
+			m.data[3] = WIRE_RCODE_SERVFAIL;
+			assert_true(give(&m));
+			assert_int_equal(f.asked_of.addr.b[15], 54);
+		}
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+		assert_int_equal(rcode(), 0);
+	}
+	/* All have said so: no third try. */
+	f.nasked = 0;
+	ask_name("a.example.org", WIRE_A);
+	for (int of = 0; of < 2; of++) {
+		m = begin_answer();
+		m.data[3] = WIRE_RCODE_REFUSED;
+		assert_true(give(&m));
+	}
+	assert_int_equal(f.nasked, 2);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(core_in_flight(f.core), 0);
 }
 
 static void log_is_a_ring_with_a_rate(void **state)
@@ -678,6 +1006,88 @@ static void log_is_a_ring_with_a_rate(void **state)
 		ask_name("evil.example", WIRE_A);
 	assert_true(head->suppressed > 500);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_DENIED], 1020);
+}
+
+/* Logged and left out are all there is, for each endpoint by itself; a new one in the slot starts anew. */
+static void log_says_what_it_leaves_out(void **state)
+{
+	struct sluice_dns_log_head *head = (struct sluice_dns_log_head *)f.log;
+	struct msg m = query("evil.example", WIRE_A);
+	struct core_asker from = asker(false);
+	uint64_t logged, left_out;
+
+	(void)state;
+	add_endpoint(4);
+	for (int i = 0; i < 1000; i++)
+		ask_name("evil.example", WIRE_A);
+	left_out = head->suppressed;
+	assert_int_equal(head->next - 1 + left_out, 1000);
+	/* Another's is not kept back, and says nothing of that. */
+	ask_from(4, &m);
+	assert_int_equal(last_record()->endpoint, 4);
+	assert_int_equal(last_record()->left_out, 0);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + NSEC_PER_SEC), 0);
+	assert_int_equal(last_record()->left_out, left_out);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + NSEC_PER_SEC), 0);
+	assert_int_equal(last_record()->left_out, 0);
+	assert_int_equal(head->suppressed, left_out);
+	for (int i = 0; i < 1000; i++)
+		ask_name("evil.example", WIRE_A);
+	logged = head->next;
+	f.links[3].generation = f.endpoints[3].generation = 99;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + 10 * NSEC_PER_SEC), 0);
+	assert_int_equal(head->next, logged + 1);
+	assert_int_equal(last_record()->left_out, 0);
+}
+
+static void counters_tell_verdict_rcode_type_resolver_and_time(void **state)
+{
+	const struct sluice_dns_resolver *first = &f.stats.resolvers[0], *second = &f.stats.resolvers[1];
+	struct sluice_addr addr = test_addr("10.0.0.54");
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = addr, .port = 5353 };
+	core_set_settings(f.core, &f.conf);
+	assert_memory_equal(&second->addr, &addr, 16);
+	assert_int_equal(second->port, 5353);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.stats.latency_us[3], 1); /* up to 1 ms, and that it took */
+	assert_int_equal(f.stats.latency_sum_us, 1000);
+	ask_name("evil.example", 999);
+	ask_name("evil.example.cluster.local", WIRE_AAAA);
+	ask_name("pypi.org", WIRE_AAAA);
+	core_tick(f.core, NOW + NSEC_PER_SEC); /* a time-out at the first */
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_SERVFAIL;
+	assert_true(give(&m)); /* an error of the second; the first again */
+	core_lost(f.core, f.asked_transport, false, NOW + 2 * NSEC_PER_SEC);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.latency_us[13], 1); /* up to 2 s */
+	assert_int_equal(f.stats.qtypes[WIRE_A], 1);
+	assert_int_equal(f.stats.qtypes[WIRE_AAAA], 2);
+	assert_int_equal(f.stats.qtypes[0], 1);
+	assert_int_equal(f.stats.rcodes[0], 2);
+	assert_int_equal(f.stats.rcodes[WIRE_RCODE_NXDOMAIN], 1);
+	assert_int_equal(f.stats.rcodes[WIRE_RCODE_SERVFAIL], 1);
+	assert_int_equal(first->sent, 3);
+	assert_int_equal(first->answers, 1);
+	assert_int_equal(first->timeouts, 1);
+	assert_int_equal(first->failures, 1);
+	assert_int_equal(first->down, 1);
+	assert_int_equal(second->sent, 1);
+	assert_int_equal(second->errors, 1);
+	assert_int_equal(second->down, 0);
+	/* The same resolver goes on counting; another in its place does not inherit. */
+	f.conf.resolvers[1].port = 53;
+	core_set_settings(f.core, &f.conf);
+	assert_int_equal(first->sent, 3);
+	assert_int_equal(first->down, 0);
+	assert_int_equal(second->sent, 0);
+	f.conf.nresolvers = 1;
+	core_set_settings(f.core, &f.conf);
+	assert_int_equal(second->port, 0);
 }
 
 static void odd_names_are_shown_escaped(void **state)
@@ -709,6 +1119,7 @@ int main(void)
 		TEST(endpoint_that_is_gone_gets_nothing),
 		TEST(modes_without_names_are_servfail),
 		TEST(full_tables_are_servfail),
+		TEST(what_was_just_opened_is_remembered),
 		TEST(ask_only_names_tell_what_is_reachable),
 		TEST(ask_only_names_stay_here_where_nothing_outside_is_open),
 		TEST(audit_answers_and_reports),
@@ -716,7 +1127,15 @@ int main(void)
 		TEST(resolvers_take_over_from_each_other),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
+		TEST(equal_questions_share_an_answer),
+		TEST(unequal_questions_do_not),
+		TEST(who_waits_shares_the_failure),
+		TEST(resolvers_that_refuse_edns),
+		TEST(fail_over_is_quick_and_ends),
+		TEST(errors_do_not_take_a_resolver_down),
 		TEST(log_is_a_ring_with_a_rate),
+		TEST(log_says_what_it_leaves_out),
+		TEST(counters_tell_verdict_rcode_type_resolver_and_time),
 		TEST(odd_names_are_shown_escaped),
 	};
 

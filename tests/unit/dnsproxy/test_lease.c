@@ -28,9 +28,15 @@ static int tear_down(void **state)
 
 static int open_for(uint32_t set, uint64_t name, uint64_t expires, struct lease_result *res)
 {
-	struct lease_request req = {
-		.policy = 1, .name = name, .now = NOW, .expires = expires, .endpoint = 3, .nsets = 1, .sets = &set
-	};
+	static const struct wire_name text = { .len = 9, .text = "a.example" };
+	struct lease_request req = { .policy = 1,
+				     .text = &text,
+				     .name = name,
+				     .now = NOW,
+				     .expires = expires,
+				     .endpoint = 3,
+				     .nsets = 1,
+				     .sets = &set };
 	struct sluice_addr addr = test_addr("192.0.2.1");
 
 	return lease_write(&f.maps, &req, &addr, res);
@@ -114,16 +120,32 @@ static void leases_end(void **state)
 static void names_have_keyed_ids(void **state)
 {
 	struct wire_name n = { .len = 9, .text = "a.example" };
-	uint64_t first, second;
+	uint64_t first = lease_name_id(&f.maps, &n);
 
 	(void)state;
-	assert_int_equal(lease_name(&f.maps, &n, &first), 0);
-	assert_int_equal(lease_name(&f.maps, &n, &second), 0);
-	assert_int_equal(first, second);
+	assert_int_equal(first, lease_name_id(&f.maps, &n));
 	assert_int_not_equal(first, 0);
 	f.settings.name_key[1] = 99;
-	assert_int_equal(lease_name(&f.maps, &n, &second), 0);
-	assert_int_not_equal(first, second);
+	assert_int_not_equal(first, lease_name_id(&f.maps, &n));
+}
+
+/* Its text is there before a lease tells of it, and is not written for one that stands. */
+static void names_come_with_the_first_lease(void **state)
+{
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.nnames, 1);
+	assert_int_equal(f.names[0].id, 7);
+	assert_memory_equal(f.names[0].text, "a.example", 10);
+	f.nnames = 0;
+	res = (struct lease_result){};
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.nnames, 0);
+	f.max_names = 0;
+	assert_int_equal(open_for(SET(2), 8, NOW + 60 * NSEC_PER_SEC, &res), -E2BIG);
+	assert_int_equal(f.lease_writes, 1);
 }
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
@@ -137,6 +159,7 @@ int main(void)
 		TEST(only_name_sets),
 		TEST(leases_end),
 		TEST(names_have_keyed_ids),
+		TEST(names_come_with_the_first_lease),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

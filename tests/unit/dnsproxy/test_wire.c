@@ -294,7 +294,7 @@ static void the_upstream_query_is_ours(void **state)
 	m.data[3] |= WIRE_CD | 0x20;
 	add_opt(&m, 4000, 0xffff, options, sizeof(options));
 	assert_int_equal(read_msg(&m, &q), WIRE_OK);
-	len = wire_write_query(buf, sizeof(buf), &q, 0x4321);
+	len = wire_write_query(buf, sizeof(buf), &q, 0x4321, true);
 	assert_int_equal(len, 12 + 16 + 4 + 11);
 	assert_int_equal(get16(buf), 0x4321);
 	assert_int_equal(get16(buf + 2), WIRE_RD);
@@ -304,6 +304,10 @@ static void the_upstream_query_is_ours(void **state)
 	assert_true(again.dnssec_ok);
 	assert_int_equal(get16(buf + len - 4), 0x8000); /* no other flag */
 	assert_int_equal(get16(buf + len - 2), 0);
+	/* For a resolver that refuses EDNS: the same without the record. */
+	assert_int_equal(wire_write_query(buf, sizeof(buf), &q, 0x4321, false), len - 11);
+	assert_int_equal(wire_read_query(buf, len - 11, &again), WIRE_OK);
+	assert_false(again.edns);
 }
 
 static void names_within(void **state)

@@ -16,6 +16,7 @@
 #include "tools/bpfctl/images.h"
 #include "tools/bpfctl/lines.h"
 #include "tools/bpfctl/out.h"
+#include "tools/bpfctl/tables.h"
 
 static void test_exit_codes(void **state)
 {
@@ -156,10 +157,47 @@ static void test_words_for_numbers(void **state)
 	assert_string_equal(mode_name((enum sluice_mode)9), "unknown");
 	assert_int_equal(proto_number("icmpv6"), 58);
 	assert_int_equal(proto_number("GRE"), 0);
-	for (int i = SLUICE_TOTAL_FORWARDED; i <= SLUICE_TOTAL_INBOUND_NOTED; i++)
+	for (int i = SLUICE_TOTAL_FORWARDED; i <= SLUICE_TOTAL_PROXY_BLOCKED; i++)
 		assert_string_not_equal(total_name((enum sluice_total)i), "unknown");
-	for (int i = 0; i <= SLUICE_DNS_STAT_NO_POLICY; i++)
+	for (int i = 0; i <= SLUICE_DNS_STAT_UPSTREAM_PLAIN; i++)
 		assert_string_not_equal(dns_stat_name((enum sluice_dns_stat)i), "unknown");
+}
+
+static void test_dns_stats(void **state)
+{
+	static struct sluice_dns_stats s = {
+		.rcodes = { [0] = 9, [16] = 2, [20] = 1 },
+		.qtypes = { [0] = 4, [28] = 5, [200] = 6 },
+		.latency_us = { [0] = 98, [3] = 1, [15] = 1 },
+		.latency_sum_us = 7,
+	};
+	_cleanup_json_ json_t *o = NULL;
+	const json_t *latency, *resolvers;
+
+	(void)state;
+	s.counts[SLUICE_DNS_STAT_SHARED] = 3;
+	s.resolvers[1] = (struct sluice_dns_resolver){
+		.addr = { .b = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 53 } }, .port = 53, .sent = 8, .down = 1
+	};
+	o = dns_stats_json(&s);
+	assert_int_equal(get_number(json_object_get(o, "counts"), "shared"), 3);
+	assert_int_equal(get_number(json_object_get(o, "counts"), "servfail"), 0);
+	assert_int_equal(get_number(json_object_get(o, "rcodes"), "NOERROR"), 9);
+	assert_int_equal(get_number(json_object_get(o, "rcodes"), "BADVERS"), 2);
+	assert_int_equal(get_number(json_object_get(o, "rcodes"), "RCODE20"), 1);
+	assert_int_equal(json_object_size(json_object_get(o, "rcodes")), 3);
+	assert_int_equal(get_number(json_object_get(o, "qtypes"), "other"), 4);
+	assert_int_equal(get_number(json_object_get(o, "qtypes"), "AAAA"), 5);
+	assert_int_equal(get_number(json_object_get(o, "qtypes"), "TYPE200"), 6);
+	latency = json_object_get(o, "latency_us");
+	assert_int_equal(get_number(latency, "count"), 100);
+	assert_int_equal(dns_latency_bound(latency, 50), 100);
+	assert_int_equal(dns_latency_bound(latency, 99), 1000);
+	assert_int_equal(dns_latency_bound(latency, 100), -1);
+	resolvers = json_object_get(o, "resolvers");
+	assert_int_equal(json_array_size(resolvers), 1);
+	assert_string_equal(get_text(json_array_get(resolvers, 0), "address"), "10.0.0.53");
+	assert_true(get_flag(json_array_get(resolvers, 0), "down"));
 }
 
 static void write_file(const char *path, const char *text)
@@ -217,6 +255,7 @@ int main(void)
 		cmocka_unit_test(test_image_file_names),
 		cmocka_unit_test(test_line_filter),
 		cmocka_unit_test(test_words_for_numbers),
+		cmocka_unit_test(test_dns_stats),
 		cmocka_unit_test(test_policy_check),
 	};
 
