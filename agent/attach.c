@@ -112,8 +112,10 @@ static int link_path(const struct kernel *k, uint32_t ifindex, const struct hook
 	return snprintf(buf, size, "%s/links/%u-%s", k->pin_path, ifindex, h->name) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
-/* `tcx.ifindex` lies where `xdp.ifindex` does, first in the union; 0 once the interface has gone. */
-/* Of a cgroup's link (the DNS proxy's) the cgroup's id stands in that place. Either is 0 once its object is gone. */
+/*
+ * `tcx.ifindex` lies where `xdp.ifindex` does, first in the union; of a cgroup's link (the DNS proxy's) its cgroup's id
+ * stands there. Either is 0 once its object is gone.
+ */
 static int link_info(int fd, uint32_t *ret_ifindex, uint32_t *ret_program)
 {
 	struct bpf_link_info info = {};

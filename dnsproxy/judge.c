@@ -123,13 +123,12 @@ bool judge_rule_allows(const struct image *img, const struct sluice_addr *addr, 
 	return set != 0 && set_allows(img, set);
 }
 
-/* RFC 1918, RFC 6598, RFC 2544, RFC 4193: what dns.denyPrivateAnswers adds, also inside an IPv6 address. */
+/* RFC 1918, RFC 6598, RFC 2544, RFC 4193: what dns.denyPrivateAnswers adds. */
 static bool is_private(const struct sluice_addr *a)
 {
-	struct sluice_addr v4 = *a;
-	const __u8 *b = v4.b + 12;
+	const __u8 *b = a->b + 12;
 
-	if (!addr_is_v4(a) && !addr_embedded_v4(a, &v4))
+	if (!addr_is_v4(a))
 		return (a->b[0] & 0xfe) == 0xfc;
 	return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168) ||
 	       (b[0] == 100 && (b[1] & 0xc0) == 64) || (b[0] == 198 && (b[1] & 0xfe) == 18);

@@ -240,6 +240,8 @@ static int set_up(void **state)
 	mkdir(pin_path, 0700);
 	mkdir(run_dir, 0755);
 	mkdir(path, 0755);
+	/* Without IPv6, or the peer's neighbour discovery would add events of its own. */
+	shell("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6");
 	shell("ip link set lo up && ip link add ctl0 type veth peer name ctl1 && ip link set ctl0 up && ip link set "
 	      "ctl1 up");
 	shell("for f in -4 -6; do ip $f rule add pref 5 fwmark 0x1000/0x1000 lookup 2053 &&"
