@@ -137,7 +137,7 @@ static int tcx_create(const struct kernel *k, uint32_t ifindex, const struct hoo
 static int tcx_attach(const struct kernel *k, uint32_t ifindex, const struct hook *h)
 {
 	_cleanup_close_ int fd = -1;
-	uint32_t there, program;
+	uint32_t there = 0, program = 0;
 	char path[PATH_MAX];
 	int r = link_path(k, ifindex, h, path, sizeof(path));
 
@@ -171,7 +171,7 @@ static void tcx_detach(const struct kernel *k, uint32_t ifindex, const struct ho
 static int tcx_attached(const struct kernel *k, uint32_t ifindex, const struct hook *h)
 {
 	_cleanup_close_ int fd = -1;
-	uint32_t there, program;
+	uint32_t there = 0, program = 0;
 	char path[PATH_MAX];
 	int r = link_path(k, ifindex, h, path, sizeof(path));
 
@@ -279,7 +279,7 @@ void kernel_prune_links(struct kernel *k)
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir))) {
 		_cleanup_close_ int fd = -1;
-		uint32_t ifindex, program;
+		uint32_t ifindex = 0, program = 0;
 		char full[PATH_MAX];
 
 		if (entry->d_name[0] == '.' ||
