@@ -5,16 +5,24 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "tools/bpfctl/check_resolve.h"
 #include "tools/bpfctl/ctl.h"
+#include "tools/bpfctl/lint.h"
 #include "tools/bpfctl/manifests.h"
 #include "tools/bpfctl/out.h"
+#include "tools/bpfctl/tree.h"
 
-enum { CHECK_QUIET };
+enum { CHECK_QUIET, CHECK_RESOLVE, CHECK_RESOLVER, CHECK_TIMEOUT };
+
+#define RESOLVE_TIMEOUT_SECONDS 2
+#define RESOLVE_TRIES		2
 
 struct check {
 	struct store *store;
 	struct diags diags;
 	struct paths paths;
+	struct tree tree;
+	json_t *names; /* with --resolve */
 };
 
 static void check_clear(struct check *c)
@@ -22,21 +30,31 @@ static void check_clear(struct check *c)
 	store_freep(&c->store);
 	diags_clear(&c->diags);
 	paths_clear(&c->paths);
+	tree_clear(&c->tree);
+	json_decref(c->names);
+}
+
+static int check_file(struct check *c, const char *path)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = paths_read(path, &text, &len);
+
+	if (r < 0)
+		return r;
+	r = tree_add(&c->tree, path, text, len); /* no YAML: the store says so */
+	return r == -ENOMEM ? r : store_update(c->store, path, text, len, &c->diags);
 }
 
 static int check_files(struct check *c)
 {
 	for (size_t i = 0; i < c->paths.count; i++) {
-		_cleanup_free_ char *text = NULL;
-		size_t len;
-		int r = paths_read(c->paths.items[i], &text, &len);
+		int r = check_file(c, c->paths.items[i]);
 
-		if (r == 0)
-			r = store_update(c->store, c->paths.items[i], text, len, &c->diags);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return lint(&c->tree, &c->diags);
 }
 
 static size_t count_level(const struct diags *diags, enum diag_level level)
@@ -97,39 +115,77 @@ static void print_result(const struct check *c, bool valid, bool quiet)
 		       count_level(&c->diags, DIAG_WARNING), count_level(&c->diags, DIAG_NOTICE));
 }
 
-static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
+static enum ctl_exit resolve(struct check *c, const struct ctl_args *args)
 {
-	__attribute__((cleanup(check_clear))) struct check c = {};
-	bool valid;
+	struct resolve_options o = { .server = args->value[CHECK_RESOLVER], .tries = RESOLVE_TRIES };
+	uint64_t seconds = RESOLVE_TIMEOUT_SECONDS;
+	int r;
+
+	if (args->value[CHECK_TIMEOUT] && ctl_parse_number(args->value[CHECK_TIMEOUT], 1, 60, &seconds) < 0)
+		return ctl_usage("'%s' is no number of seconds from 1 to 60", args->value[CHECK_TIMEOUT]);
+	o.timeout_ms = (unsigned int)seconds * 1000;
+	r = check_resolve(&c->tree, &o, &c->diags, &c->names);
+	if (r == -EINVAL)
+		return ctl_usage("'%s' is no resolver: ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT", o.server);
+	if (r == -ETIMEDOUT)
+		ctl_error("no resolver answered");
+	else if (r < 0)
+		ctl_error("cannot resolve: %s", strerror(-r));
+	return r < 0 ? CTL_UNREACHABLE : CTL_OK;
+}
+
+static enum ctl_exit read_files(struct check *c, const struct ctl_args *args)
+{
 	int r;
 
 	for (size_t i = 0; i < args->noperands; i++) {
-		r = paths_add(&c.paths, args->operand[i]);
+		r = paths_add(&c->paths, args->operand[i]);
 		if (r < 0) {
 			ctl_error("%s: %s", args->operand[i],
 				  r == -ENOENT ? "no such file, or no manifest in it" : strerror(-r));
 			return CTL_UNREACHABLE;
 		}
 	}
-	r = store_new(&c.store);
+	r = store_new(&c->store);
 	if (r == 0)
-		r = check_files(&c);
-	if (r < 0) {
-		if (r == -ENOMEM)
-			ctl_error("out of memory");
-		return CTL_UNREACHABLE;
-	}
+		r = check_files(c);
+	if (r == -ENOMEM)
+		ctl_error("out of memory");
+	return r < 0 ? CTL_UNREACHABLE : CTL_OK;
+}
+
+static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
+{
+	__attribute__((cleanup(check_clear))) struct check c = {};
+	enum ctl_exit code;
+	bool valid;
+
+	if ((args->value[CHECK_RESOLVER] || args->value[CHECK_TIMEOUT]) && !args->value[CHECK_RESOLVE])
+		return ctl_usage("--resolver and --timeout go with --resolve");
+	code = read_files(&c, args);
+	if (code == CTL_OK && args->value[CHECK_RESOLVE])
+		code = resolve(&c, args);
+	if (code != CTL_OK)
+		return code;
 	valid = c.diags.errors == 0 && store_refused_count(c.store) == 0;
-	if (ctl->json)
-		out_json(json_pack("{s:b, s:I, s:o*, s:o*}", "valid", valid, "errors", (json_int_t)c.diags.errors,
-				   "policies", policies_json(c.store), "diagnostics", diags_json(&c.diags)));
-	else
+	if (ctl->json) {
+		json_t *o = json_pack("{s:b, s:I, s:o*, s:o*}", "valid", valid, "errors", (json_int_t)c.diags.errors,
+				      "policies", policies_json(c.store), "diagnostics", diags_json(&c.diags));
+
+		if (c.names)
+			json_object_set(o, "names", c.names);
+		out_json(o);
+	} else {
 		print_result(&c, valid, args->value[CHECK_QUIET] != NULL);
+	}
 	return valid ? CTL_OK : CTL_NO;
 }
 
 static const struct ctl_opt opts[] = {
 	[CHECK_QUIET] = { 'q', "quiet", NULL, "errors only, and no summary" },
+	[CHECK_RESOLVE] = { 'r', "resolve", NULL, "ask DNS for every exact name" },
+	[CHECK_RESOLVER] = { 0, "resolver", "ADDR[:PORT]", "ask this one (default: those of /etc/resolv.conf)" },
+	[CHECK_TIMEOUT] = { 0, "timeout", "SECONDS", "of each of two tries (default 2)" },
 	{ 0 },
 };
 
@@ -139,7 +195,12 @@ const struct ctl_command cmd_policy_check = {
 	.summary = "Would these manifests be accepted? Says what is wrong, with file, line and column",
 	.detail = "A directory stands for its *.yaml, *.yml and *.json files; - for standard input. Needs no agent and "
 		  "no\n"
-		  "privileges. Exit code 1: something is refused.",
+		  "privileges. Exit code 1: something is refused.\n\n"
+		  "Warnings that end in a word in brackets are advice on what is valid. The files are judged together. "
+		  "An\n"
+		  "object does without some of it by naming the words in its annotation " LINT_IGNORE ".\n\n"
+		  "With --resolve: names that do not exist, aliases that no rule lists, addresses shared with other "
+		  "names.",
 	.opts = opts,
 	.min_operands = 1,
 	.max_operands = CTL_MAX_OPERANDS,
