@@ -15,9 +15,11 @@
 #ifndef SLUICE_AGENT_API_H
 #define SLUICE_AGENT_API_H
 
+#include "dnsproxy/settings.h"
+
 #define API_DEFAULT_SOCKET   "/run/sluice/sluice.sock"
-#define API_DEFAULT_RUN_DIR  "/run/sluice"
-#define API_DEFAULT_PIN_PATH "/sys/fs/bpf/sluice"
+#define API_DEFAULT_RUN_DIR  PROXY_DEFAULT_RUN_DIR
+#define API_DEFAULT_PIN_PATH PROXY_DEFAULT_PIN_PATH
 #define API_ACCEPTED_DIR     "policies" /* below the run directory: policy files as last taken whole */
 #define API_ACCEPTED_ENDING  ".accepted"
 #define API_DEFAULT_CONFIG   "/etc/sluice/sluice.yaml"

@@ -65,7 +65,8 @@ static SLUICE_INLINE void event_fill(struct sluice_event *e, const struct work *
 	const struct packet *p = &w->packet;
 
 	__builtin_memset(e, 0, sizeof(*e));
-	e->time = bpf_ktime_get_ns(); /* finer than w->now: what is reported is rare, and is sorted against the DNS log */
+	/* Finer than w->now: what is reported is rare, and is sorted against the DNS log. */
+	e->time = bpf_ktime_get_ns();
 	e->state = w->state;
 	e->name = w->decision.name;
 	e->local = p->src;

@@ -15,7 +15,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "agent/api.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -36,8 +35,8 @@ static void usage(FILE *f)
 {
 	fputs("usage: sluice-dnsproxy [--pin-path DIR] [--run-dir DIR]\n"
 	      "\n"
-	      "  --pin-path DIR  where the agent pins its maps (" API_DEFAULT_PIN_PATH ")\n"
-	      "  --run-dir DIR   the agent's run directory (" API_DEFAULT_RUN_DIR ")\n"
+	      "  --pin-path DIR  where the agent pins its maps (" PROXY_DEFAULT_PIN_PATH ")\n"
+	      "  --run-dir DIR   the agent's run directory (" PROXY_DEFAULT_RUN_DIR ")\n"
 	      "  --version       version of the program and of the map layout\n"
 	      "  --help          this text\n",
 	      f);
@@ -178,7 +177,7 @@ static int serve(struct kmaps *k, int dir, int signals, const struct proxy_setti
 
 int main(int argc, char **argv)
 {
-	struct options o = { API_DEFAULT_PIN_PATH, API_DEFAULT_RUN_DIR };
+	struct options o = { PROXY_DEFAULT_PIN_PATH, PROXY_DEFAULT_RUN_DIR };
 	struct kmaps kmaps = KMAPS_INIT;
 	struct proxy_settings settings;
 	_cleanup_close_ int signals = -1, dir = -1;

@@ -11,10 +11,12 @@
 
 #include "bpf/abi.h"
 
-#define PROXY_SETTINGS_MAGIC 0x3153584f52504c53ull /* "SLPROXS1" little-endian on disk */
-#define PROXY_DIR	     "proxy"		   /* below the run directory */
-#define PROXY_SETTINGS_FILE  "settings"
-#define PROXY_IMAGE_FORMAT   "%016llx.img" /* policy id */
+#define PROXY_SETTINGS_MAGIC   0x3153584f52504c53ull /* "SLPROXS1" little-endian on disk */
+#define PROXY_DEFAULT_RUN_DIR  "/run/sluice"
+#define PROXY_DEFAULT_PIN_PATH "/sys/fs/bpf/sluice"
+#define PROXY_DIR	       "proxy" /* below the run directory */
+#define PROXY_SETTINGS_FILE    "settings"
+#define PROXY_IMAGE_FORMAT     "%016llx.img" /* policy id */
 
 #define PROXY_MAX_RESOLVERS 8
 #define PROXY_MAX_SEARCH    32
