@@ -313,15 +313,22 @@ static size_t label_len(const char *name)
 	return strcspn(name, ".");
 }
 
-/* `*` stands for zero or more characters within the label. */
+/* `*` stands for zero or more characters within the label. `upto[n]`: the pattern so far matches the first n of them. */
 static bool label_matches(const char *pattern, size_t plen, const char *label, size_t len)
 {
-	if (plen == 0)
-		return len == 0;
-	if (*pattern == '*')
-		return label_matches(pattern + 1, plen - 1, label, len) ||
-		       (len > 0 && label_matches(pattern, plen, label + 1, len - 1));
-	return len > 0 && tolower(*pattern) == *label && label_matches(pattern + 1, plen - 1, label + 1, len - 1);
+	bool upto[256] = { true };
+
+	if (len >= sizeof(upto))
+		return false;
+	for (; plen > 0; pattern++, plen--) {
+		for (size_t n = 1; *pattern == '*' && n <= len; n++)
+			upto[n] |= upto[n - 1];
+		for (size_t n = len; *pattern != '*' && n > 0; n--)
+			upto[n] = upto[n - 1] && tolower(*pattern) == label[n - 1];
+		if (*pattern != '*')
+			upto[0] = false;
+	}
+	return upto[len];
 }
 
 /* Label by label, and as many on either side. A final dot of the pattern says nothing. */
