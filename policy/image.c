@@ -11,12 +11,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "policy/image_format.h"
+#include "policy/names.h"
 
 struct image {
 	const struct fmt_header *header;
@@ -368,30 +370,6 @@ static bool plain_name(const char *name, size_t len)
 	return len == 0 || before != '.';
 }
 
-/* `*` is zero or more characters; back to the last star on a mismatch, so at most len * plen steps. */
-static bool glob_matches(const char *pattern, size_t plen, const char *text, size_t len)
-{
-	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
-
-	while (t < len) {
-		if (p < plen && pattern[p] == '*') {
-			star = p++;
-			mark = t;
-		} else if (p < plen && pattern[p] == text[t]) {
-			p++;
-			t++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			t = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < plen && pattern[p] == '*')
-		p++;
-	return p == plen;
-}
-
 static uint32_t literal_child(const struct image *img, uint32_t parent, const char *label, size_t len)
 {
 	size_t n = count_of(img, FMT_EDGES);
@@ -490,7 +468,7 @@ static void walk_names(struct walk *w, uint32_t node, size_t left)
 	for (uint32_t i = n->globs.first; i < n->globs.first + n->globs.count; i++) {
 		const struct fmt_node *g = &w->img->nodes[w->img->globs[i]];
 
-		if (glob_matches(w->img->strings + g->label, g->label_len, label, len))
+		if (name_glob_matches(w->img->strings + g->label, g->label_len, label, len))
 			walk_names(w, w->img->globs[i], rest);
 	}
 }
@@ -517,4 +495,73 @@ bool image_name_below(const struct image *img, const char *name, size_t len)
 	if (len <= 253 && plain_name(name, len))
 		walk_names(&w, 0, len);
 	return w.below;
+}
+
+/* ---- patterns ---------------------------------------------------------------------------------------------------- */
+
+/* The node's labels, from it up to the root, are the pattern from left to right. False: the image is nonsense. */
+static bool pattern_of(const struct image *img, uint32_t node, bool deep, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	if (deep)
+		len = (size_t)snprintf(buf, size, "**");
+	for (; node; node = img->nodes[node].parent) {
+		const struct fmt_node *n = &img->nodes[node];
+		bool star = n->edge == FMT_EDGE_STAR;
+		size_t label = star ? 1 : n->label_len;
+
+		if (len + label + 2 > size)
+			return false;
+		if (len)
+			buf[len++] = '.';
+		memcpy(buf + len, star ? "*" : img->strings + n->label, label);
+		len += label;
+	}
+	buf[len] = '\0';
+	return true;
+}
+
+struct each_name {
+	const struct image *img;
+	int (*each)(const struct image_name *name, void *context);
+	void *context;
+};
+
+static int each_term(const struct each_name *e, const struct fmt_span *span, struct image_name *name)
+{
+	for (uint32_t i = span->first; i < span->first + span->count; i++) {
+		int r;
+
+		name->set = e->img->terms[i].set;
+		name->rule = e->img->terms[i].rule;
+		r = e->each(name, e->context);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int each_of_node(const struct each_name *e, uint32_t node)
+{
+	const struct fmt_node *n = &e->img->nodes[node];
+	struct image_name name = {};
+	int r = 0;
+
+	if (n->exact.count && pattern_of(e->img, node, false, name.pattern, sizeof(name.pattern)))
+		r = each_term(e, &n->exact, &name);
+	if (r == 0 && n->deep.count && pattern_of(e->img, node, true, name.pattern, sizeof(name.pattern)))
+		r = each_term(e, &n->deep, &name);
+	return r;
+}
+
+int image_each_name(const struct image *img, int (*each)(const struct image_name *name, void *context), void *context)
+{
+	const struct each_name e = { .img = img, .each = each, .context = context };
+	struct image_name all = { .pattern = "*" };
+	int r = each_term(&e, &img->header->all, &all);
+
+	for (uint32_t i = 0; r == 0 && i < count_of(img, FMT_NODES); i++)
+		r = each_of_node(&e, i);
+	return r;
 }
