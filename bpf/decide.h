@@ -104,6 +104,8 @@ static SLUICE_INLINE void decide_by_embedded(const struct sluice_tables *t, cons
 
 	decision_init(&e);
 	decide_by_address(t, q, v4, in_cluster, &e);
+	/* Two addresses are judged, so what orders the rules of one level says nothing here: deny wins within it. */
+	e.precedence |= SLUICE_PRECEDENCE_SUB;
 	if (e.reason != SLUICE_REASON_POLICY_DENY || e.precedence < d->precedence)
 		return;
 	if (e.precedence > d->precedence || d->verdict == SLUICE_ALLOW) {

@@ -13,6 +13,8 @@
 /* No group of its level has name rules, or more than one has. */
 #define GROUP_NONE UINT32_MAX
 #define GROUP_MANY (UINT32_MAX - 1)
+/* The group of what a Service's backends say. */
+#define GROUP_BACKENDS (UINT32_MAX - 2)
 
 /*
  * How strong a rule is. Levels are decided one after the other, the highest first. Within a level each group is an
@@ -98,6 +100,7 @@ struct addr_rule {
 struct dests {
 	struct image_dest *items; /* by (address, bits) */
 	size_t count;
+	size_t sorted; /* the first of them; what dests_put() adds is not found before dests_sort() */
 	bool has_bits[129];
 	bool opens_outside;
 };
@@ -106,8 +109,7 @@ struct dests {
 int dests_build(const struct addr_rule *rules, size_t n, const struct sluice_prefix *masks, size_t nmasks,
 		struct sets *sets, struct dests *ret);
 bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sluice_dest *ret);
-/* Replaces or adds; `d` is in order again after dests_sort(). */
-int dests_put(struct dests *d, size_t sorted, const struct sluice_addr *addr, const struct sluice_dest *dest);
+int dests_put(struct dests *d, const struct sluice_addr *addr, const struct sluice_dest *dest); /* replaces or adds */
 void dests_sort(struct dests *d);
 void dests_clear(struct dests *d);
 bool addr_rule_meets(const struct addr_rule *rule, const struct sluice_addr *addr); /* excepts heeded */

@@ -280,13 +280,14 @@ void dests_sort(struct dests *d)
 {
 	if (d->count > 1)
 		qsort(d->items, d->count, sizeof(*d->items), compare_dests);
+	d->sorted = d->count;
 	for (size_t i = 0; i < d->count; i++)
 		d->has_bits[d->items[i].bits] = true;
 }
 
-static struct image_dest *find_exact(const struct dests *d, size_t sorted, const struct image_dest *key)
+static struct image_dest *find_exact(const struct dests *d, const struct image_dest *key)
 {
-	return sorted ? bsearch(key, d->items, sorted, sizeof(*key), compare_dests) : NULL;
+	return d->sorted ? bsearch(key, d->items, d->sorted, sizeof(*key), compare_dests) : NULL;
 }
 
 bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sluice_dest *ret)
@@ -300,7 +301,7 @@ bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sl
 			continue;
 		key.bits = (uint32_t)bits;
 		addr_mask(&key.addr, key.bits);
-		found = find_exact(d, d->count, &key);
+		found = find_exact(d, &key);
 		if (found) {
 			*ret = found->dest;
 			return true;
@@ -309,10 +310,10 @@ bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sl
 	return false;
 }
 
-int dests_put(struct dests *d, size_t sorted, const struct sluice_addr *addr, const struct sluice_dest *dest)
+int dests_put(struct dests *d, const struct sluice_addr *addr, const struct sluice_dest *dest)
 {
 	const struct image_dest key = { .addr = *addr, .bits = 128, .dest = *dest };
-	struct image_dest *slot = find_exact(d, sorted, &key);
+	struct image_dest *slot = find_exact(d, &key);
 
 	if (!slot)
 		slot = array_push(&d->items, &d->count, sizeof(*slot));

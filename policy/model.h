@@ -22,8 +22,8 @@ enum policy_kind {
 };
 
 enum tier {
+	TIER_NAMESPACE = 0, /* of all kinds that say none */
 	TIER_ADMIN,
-	TIER_NAMESPACE,
 	TIER_BASELINE,
 };
 

@@ -28,7 +28,8 @@ struct frontend {
 	bool cluster_ip;
 	uint8_t proto;
 	uint16_t port;
-	bool judged; /* the backends have a word: `rule` and `action` */
+	bool judged;   /* the backends have a word: `rule` and `action` */
+	bool admitted; /* all of them are admitted, be it by default */
 	uint32_t rule;
 	enum action action;
 };
@@ -125,7 +126,7 @@ static void judge_port(const struct lowering *lo, const struct inventory_service
 		ret->action = ACTION_DENY;
 		ret->rule = t.deny.rule;
 	} else if (t.backends > 0 && t.allowed == t.backends) {
-		ret->judged = true;
+		ret->judged = ret->admitted = true;
 		ret->action = ACTION_ALLOW;
 		ret->rule = t.allow.rule;
 	}
@@ -220,19 +221,30 @@ static int push_grant(struct gather *g, const struct grant *grant)
 	return 0;
 }
 
-static int add_judged(struct gather *g, const struct frontend *f)
+static int add_word(struct gather *g, const struct frontend *f, uint32_t rule, enum action action)
 {
-	struct grant grant = { .nports = 1, .rule = f->rule, .rank = g->lo->ranks[f->rule] };
-	struct port_range *ports = f->judged ? lower_own_ports(g->lo, 1) : NULL;
+	struct grant grant = { .nports = 1, .rule = rule, .rank = g->lo->ranks[rule] };
+	struct port_range *ports = lower_own_ports(g->lo, 1);
 
-	if (!f->judged)
-		return 0;
 	if (!ports)
 		return -ENOMEM;
 	*ports = (struct port_range){ proto_bit(f->proto), f->port, f->port };
 	grant.ports = ports;
-	grant.rank.action = f->action;
+	grant.rank.action = action;
+	/* A list beside those of its level: of two addresses' rules no order is given, so deny wins. */
+	grant.rank.group = GROUP_BACKENDS;
+	grant.rank.names = GROUP_NONE;
 	return push_grant(g, &grant);
+}
+
+/* Where a Pass as written skips the backends' own word, the default is left to who has one. */
+static int add_judged(struct gather *g, const struct frontend *f)
+{
+	int r = f->judged ? add_word(g, f, f->rule, f->action) : 0;
+
+	if (r >= 0 && f->admitted && f->rule && !g->lo->isolated)
+		r = add_word(g, f, 0, ACTION_ALLOW);
+	return r;
 }
 
 static int push_range(struct lowering *lo, struct grant *out, size_t cap, uint32_t protos, uint32_t first,
@@ -315,7 +327,7 @@ static int intern_scope(struct gather *g, bool inside, uint32_t *ret)
 	return r < 0 ? r : sets_intern(&g->lo->parts.sets, g->grants, g->ngrants, false, ret, NULL);
 }
 
-static int put_address(struct lowering *lo, size_t sorted, const struct frontend *fronts, size_t n)
+static int put_address(struct lowering *lo, const struct frontend *fronts, size_t n)
 {
 	struct gather g = { .lo = lo, .fronts = fronts, .nfronts = n };
 	struct sluice_dest dest = {}, now = {};
@@ -333,7 +345,7 @@ static int put_address(struct lowering *lo, size_t sorted, const struct frontend
 	/* A ClusterIP is in the table of cluster addresses, so its other set is never asked for. */
 	if (r < 0 || (dest.cluster_set == now.cluster_set && (g.cluster_ip || dest.set == now.set)))
 		return r;
-	return dests_put(&lo->parts.dests, sorted, &fronts[0].addr, &dest);
+	return dests_put(&lo->parts.dests, &fronts[0].addr, &dest);
 }
 
 /* A name that leads to a Service may be asked where some pod behind it, ready or not, is admitted. */
@@ -371,7 +383,6 @@ static int ask_services(struct lowering *lo)
 int services_build(struct lowering *lo)
 {
 	const struct inventory *inv = lo->index.inv;
-	size_t sorted = lo->parts.dests.count;
 	struct frontends f = {};
 	int r = ask_services(lo);
 
@@ -382,7 +393,7 @@ int services_build(struct lowering *lo)
 	for (size_t i = 0, end; i < f.count && r >= 0; i = end) {
 		for (end = i + 1; end < f.count && addr_compare(&f.items[end].addr, &f.items[i].addr) == 0;)
 			end++;
-		r = put_address(lo, sorted, f.items + i, end - i);
+		r = put_address(lo, f.items + i, end - i);
 	}
 	free(f.items);
 	dests_sort(&lo->parts.dests);

@@ -11,8 +11,9 @@
  * final rule remembers it, because name rules between the Pass and the next tier must not speak there either.
  *
  * Where policies tie that are ordered lists each, every one is painted on a line of its own and the lines are joined,
- * deny before allow before pass. One number per segment then has to stand against the names of that level: it is exact
- * as long as one of the tied lists has names, and else denies.
+ * deny before allow before pass. One number per segment then has to stand against the names of that level. That is exact
+ * as long as one of the tied lists has names. Where several have (upstream: undefined), a Deny or a Pass that one of them
+ * has for the address comes before all names of the level.
  *
  * Equal sets share an id. Sets of names are compared without the rule they come from: two policies that open the same
  * ports for a name need one lease slot, not two; the first rule stands for them.
@@ -124,6 +125,18 @@ static uint32_t unpainted(struct line *l, uint32_t i)
 	return i;
 }
 
+/* The precedence with which a list's word stands against the names of its level. */
+static uint32_t against_names(const struct grant *g)
+{
+	const struct rank *r = &g->rank;
+
+	if (r->names == GROUP_NONE || r->names == r->group || r->action == ACTION_ALLOW)
+		return r->precedence;
+	if (r->action == ACTION_DENY || r->names == GROUP_MANY)
+		return r->level | SLUICE_PRECEDENCE_SUB;
+	return r->level;
+}
+
 static void paint(struct line *l, const struct grant *g, uint32_t first, uint32_t end)
 {
 	const uint32_t *from = bsearch(&first, l->cuts, l->ncuts, sizeof(first), compare_u32);
@@ -132,7 +145,7 @@ static void paint(struct line *l, const struct grant *g, uint32_t first, uint32_
 	for (uint32_t i = unpainted(l, (uint32_t)(from - l->cuts)); i < (uint32_t)(to - l->cuts);
 	     i = unpainted(l, i + 1)) {
 		l->colour[i].grant = g;
-		l->colour[i].precedence = g->rank.precedence;
+		l->colour[i].precedence = against_names(g);
 		l->next[i] = i + 1;
 	}
 }
@@ -170,29 +183,16 @@ static int strength(enum action action)
 	return 0;
 }
 
-/* The precedence with which a list's word stands against the names of its level. */
-static uint32_t against_names(const struct grant *g)
-{
-	const struct rank *r = &g->rank;
-
-	if (r->names == GROUP_NONE || r->names == r->group || r->action == ACTION_ALLOW)
-		return r->precedence;
-	if (r->action == ACTION_DENY)
-		return r->level | SLUICE_PRECEDENCE_SUB;
-	return r->names == GROUP_MANY ? r->precedence : r->level;
-}
-
 static void join(struct paint *to, const struct paint *from)
 {
-	uint32_t precedence = against_names(from->grant);
 	int order = to->grant ? strength(from->grant->rank.action) - strength(to->grant->rank.action) : 1;
 
 	if (order < 0)
 		return;
 	if (order > 0)
 		to->grant = from->grant;
-	if (order > 0 || precedence > to->precedence)
-		to->precedence = precedence;
+	if (order > 0 || from->precedence > to->precedence)
+		to->precedence = from->precedence;
 }
 
 static void line_clear(struct line *l)
