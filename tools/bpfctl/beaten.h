@@ -8,8 +8,8 @@
 #include "tools/bpfctl/offline.h"
 
 /*
- * A list of {policy, kind, file, line, column, text, action} in the order of the files, without the rule `winner` (NULL:
- * none decided); a new reference. 0 or -ENOMEM.
+ * A list of {policy, kind, file, line, column, text, action}, the strongest first, without the rule `winner` (NULL: none
+ * decided); a new reference. 0 or -ENOMEM.
  */
 int beaten_rules(struct offline *off, const struct subject *subject, const struct explain_query *q,
 		 const struct image_source *winner, json_t **ret);

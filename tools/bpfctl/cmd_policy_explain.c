@@ -54,6 +54,8 @@ static const char *answer_text(const struct question *q)
 
 	switch (a->by) {
 	case EXPLAIN_BY_NOTHING:
+		if (a->allowed)
+			return "no rule speaks for it, and the endpoint is not in default deny";
 		return reason_text(SLUICE_REASON_POLICY_DEFAULT);
 	case EXPLAIN_BY_RULE:
 		return a->allowed ? "an address rule allows it" : "a rule denies it";

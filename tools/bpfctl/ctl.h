@@ -68,6 +68,7 @@ extern const struct ctl_command cmd_endpoint_list;
 extern const struct ctl_command cmd_endpoint_get;
 extern const struct ctl_command cmd_policy_check;
 extern const struct ctl_command cmd_policy_convert;
+extern const struct ctl_command cmd_policy_diff;
 extern const struct ctl_command cmd_policy_get;
 extern const struct ctl_command cmd_policy_explain;
 extern const struct ctl_command cmd_name_list;

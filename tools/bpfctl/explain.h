@@ -59,6 +59,8 @@ struct explain_answer {
 
 void explain(const struct image *img, const struct explain_world *world, const struct explain_query *q,
 	     struct explain_answer *ret);
+/* The same of a name, by the rules alone: port 53 is a port like others. */
+void explain_by_rules(const struct image *img, const struct explain_query *q, struct explain_answer *ret);
 /* Without an image: an endpoint in quarantine, or one that nothing selects. */
 void explain_mode(enum sluice_mode mode, struct explain_answer *ret);
 
