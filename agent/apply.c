@@ -251,13 +251,14 @@ static struct subject *gather_subjects(const struct endpoints *e)
 size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 {
 	_cleanup_free_ struct subject *pods = gather_subjects(e);
+	const struct inventory_node node = { .name = "", .addrs = in->node, .naddrs = in->nnode, .local = true };
 	struct pass p = { .e = e, .in = in };
 
 	if (!pods) {
 		log_error("out of memory; the policies in force stay");
 		return 0;
 	}
-	p.inventory = (struct inventory){ .pods = pods, .npods = e->count };
+	p.inventory = (struct inventory){ .pods = pods, .npods = e->count, .nodes = &node, .nnodes = 1 };
 	e->now = clock_now();
 	gather_cluster(e, in);
 	sync_cluster(&p);

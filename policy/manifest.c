@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/siphash.h"
+#include "base/strbuf.h"
 #include "policy/array.h"
 #include "policy/read.h"
 
@@ -172,10 +174,10 @@ static void read_known_members(struct yctx *c, const struct ynode *root, bool sp
 		while (m < n && strcmp(members[m], key->text) != 0)
 			m++;
 		if (m == n)
-			yctx_error(c, key,
-				   "member %s is not supported; expected one of: apiVersion, kind, metadata, status, "
-				   "spec%s",
-				   key->text, specs ? ", specs" : "");
+			yctx_unknown(c, key,
+				     "member %s is not supported; expected one of: apiVersion, kind, metadata, status, "
+				     "spec%s",
+				     key->text, specs ? ", specs" : "");
 	}
 }
 
@@ -326,6 +328,74 @@ static void read_kind(struct reader *r, const struct ynode *node)
 		read_supported(r, node, k);
 }
 
+/* ---- what is known of an object ---------------------------------------------------------------------------------- */
+
+static bool is_unknown(const struct yctx *c, const struct ynode *key)
+{
+	for (size_t i = 0; i < c->nunknown; i++)
+		if (c->unknown[i] == key)
+			return true;
+	return false;
+}
+
+/* The tree as bytes, without positions and without members that nobody knew. */
+static void add_known(const struct yctx *c, const struct ynode *node, struct strbuf *out)
+{
+	strbuf_addf(out, "%d%d:", node->kind, node->kind == YNODE_SCALAR ? (int)node->scalar : 0);
+	switch (node->kind) {
+	case YNODE_SCALAR:
+		strbuf_add(out, node->text, strlen(node->text) + 1);
+		break;
+	case YNODE_SEQUENCE:
+		for (size_t i = 0; i < node->count; i++)
+			add_known(c, node->items[i], out);
+		break;
+	case YNODE_MAPPING:
+		for (size_t i = 0; i < node->count; i++) {
+			if (is_unknown(c, ynode_key(node, i)))
+				continue;
+			add_known(c, ynode_key(node, i), out);
+			add_known(c, ynode_value(node, i), out);
+		}
+		break;
+	}
+	strbuf_add(out, ";", 1);
+}
+
+static uint64_t known_of(struct yctx *c, const struct ynode *root)
+{
+	static const uint64_t key[2] = { 0x736c75696365, 0x6b6e6f776e };
+	static const char *const members[] = { "spec", "specs" };
+	CLEANUP(strbuf_clear) struct strbuf text = {};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const struct ynode *node = ynode_get(root, members[i]);
+
+		strbuf_add(&text, members[i], strlen(members[i]));
+		if (node)
+			add_known(c, node, &text);
+	}
+	c->oom = c->oom || text.failed;
+	return siphash24(text.data, text.len, key);
+}
+
+static void note_known(struct reader *r, const struct ynode *node, size_t first, size_t first_diag, size_t errors)
+{
+	uint64_t known = r->out->count > first ? known_of(&r->ctx, node) : 0;
+
+	for (size_t i = first; i < r->out->count; i++) {
+		struct policy *p = r->out->policies[i];
+
+		p->known = known;
+		p->only_unknown = errors > 0 && errors == r->ctx.nunknown;
+		p->first_diag = first_diag;
+		p->ndiags = r->ctx.diags->count - first_diag;
+	}
+	free(r->ctx.unknown);
+	r->ctx.unknown = NULL;
+	r->ctx.nunknown = 0;
+}
+
 static void read_object(struct reader *r, const struct ynode *node)
 {
 	size_t first = r->out->count, first_diag = r->ctx.diags->count, errors = r->ctx.errors;
@@ -338,6 +408,7 @@ static void read_object(struct reader *r, const struct ynode *node)
 		add_unread(r, node, &shapeless, "manifest");
 	if (r->ctx.errors > errors)
 		refuse_from(r, first, first_diag);
+	note_known(r, node, first, first_diag, r->ctx.errors - errors);
 }
 
 /* `List`, and the kinds' own lists that the API server hands out. */
@@ -417,7 +488,7 @@ static void refuse_duplicates(struct reader *r)
 int manifest_read(const char *file, const char *text, size_t len, struct diags *diags, struct manifest *ret)
 {
 	struct manifest m = {};
-	struct reader r = { .ctx = { .file = file, .diags = diags }, .out = &m };
+	struct reader r = { .ctx = { .file = file, .diags = diags, .keep_unknown = true }, .out = &m };
 	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
 	int result = yaml_read(file, text, len, diags, &docs);
 
