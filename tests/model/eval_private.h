@@ -14,12 +14,26 @@ struct ev_dest {
 	bool api_server;
 };
 
+enum ev_action {
+	EV_NONE,
+	EV_PASS,
+	EV_ACCEPT,
+	EV_DENY, /* in rising order of who wins a tie */
+};
+
+/* What the backends of a ClusterIP say together: one more list at the level that decided it for them. */
+struct ev_word {
+	long level;
+	enum ev_action action; /* EV_NONE: none */
+};
+
 struct ev_ctx {
 	const struct ev_policies *policies;
 	const struct world *world;
 	const struct ev_flow *flow;
 	struct ev_dest dest;
 	bool names_count; /* the flow's names may open its address at all */
+	struct ev_word word;
 };
 
 /* ---- eval_common.c --------------------------------------------------------------------------------------------- */
@@ -70,12 +84,6 @@ bool ev_k8s_isolates(const struct ev_policy *p); /* of NetworkPolicy and Applica
 bool ev_k8s_allows(const struct ev_ctx *c, const struct ev_policy *p);
 bool ev_k8s_name(const struct ev_policy *p, const char *name);
 
-enum ev_action {
-	EV_NONE,
-	EV_PASS,
-	EV_ACCEPT,
-	EV_DENY, /* in rising order of who wins a tie */
-};
 enum ev_action ev_cluster_action(const struct ev_ctx *c, const struct ev_policy *p);
 
 #endif

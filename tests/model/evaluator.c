@@ -104,13 +104,21 @@ bool ev_isolated(const struct ev_policies *p, const struct world *w, const struc
 	return false;
 }
 
+/* Who is isolated never comes to the Baseline tier, so its names are none of theirs. */
+static bool out_of_reach(const struct ev_policy *p, bool isolated)
+{
+	return isolated && is_cluster(p) && ev_is(ynode_get(p->spec, "tier"), "Baseline");
+}
+
 static bool some_name(const struct ev_policies *p, const struct world *w, const struct world_pod *from,
 		      const char *name, bool opens)
 {
+	bool isolated = ev_isolated(p, w, from);
+
 	for (size_t i = 0; i < p->count; i++) {
 		const struct ev_policy *q = &p->items[i];
 
-		if (!selected_by(w, q, from) || !counts(q))
+		if (!selected_by(w, q, from) || !counts(q) || out_of_reach(q, isolated))
 			continue;
 		if (is_cilium(q) ? ev_cilium_name(q, name, opens) : ev_k8s_name(q, name))
 			return true;
@@ -146,6 +154,7 @@ struct decision {
 	bool by_rule; /* not by a default */
 };
 
+#define LEVEL_ADMIN	1
 #define LEVEL_NAMESPACE 10000
 #define LEVEL_BASELINE	20000
 #define LEVEL_DEFAULT	30000
@@ -156,9 +165,9 @@ static bool in_tier(const struct ev_policy *p, const char *tier)
 }
 
 /* What the policies of one tier and priority say together: Deny, then Accept, then Pass. */
-static enum ev_action at_priority(const struct ev_ctx *c, const char *tier, long priority)
+static enum ev_action at_priority(const struct ev_ctx *c, const char *tier, long level, long priority)
 {
-	enum ev_action best = EV_NONE;
+	enum ev_action best = c->word.level == level + priority ? c->word.action : EV_NONE;
 
 	for (size_t i = 0; i < c->policies->count; i++) {
 		const struct ev_policy *p = &c->policies->items[i];
@@ -192,13 +201,15 @@ static long next_priority(const struct ev_policies *policies, const char *tier, 
 static bool cluster_tier(const struct ev_ctx *c, const char *tier, long level, struct decision *ret)
 {
 	for (long p = next_priority(c->policies, tier, -1); p >= 0; p = next_priority(c->policies, tier, p)) {
-		enum ev_action action = at_priority(c, tier, p);
+		enum ev_action action = at_priority(c, tier, level, p);
 
 		if (action == EV_PASS)
 			return false;
 		if (action == EV_NONE)
 			continue;
-		*ret = (struct decision){ level + p, action == EV_ACCEPT, true };
+		ret->level = level + p;
+		ret->allowed = action == EV_ACCEPT;
+		ret->by_rule = true;
 		return true;
 	}
 	return false;
@@ -207,7 +218,8 @@ static bool cluster_tier(const struct ev_ctx *c, const char *tier, long level, s
 /* Section 2, point 2: deny beats allow, allows are a union, whoever is isolated and matches nothing is denied. */
 static bool namespace_tier(const struct ev_ctx *c, struct decision *ret)
 {
-	bool allowed = false, denied = false;
+	bool here = c->word.level == LEVEL_NAMESPACE;
+	bool allowed = here && c->word.action == EV_ACCEPT, denied = here && c->word.action == EV_DENY;
 
 	for (size_t i = 0; i < c->policies->count; i++) {
 		const struct ev_policy *p = &c->policies->items[i];
@@ -221,17 +233,20 @@ static bool namespace_tier(const struct ev_ctx *c, struct decision *ret)
 			allowed |= ev_k8s_allows(c, p);
 		}
 	}
-	*ret = (struct decision){ LEVEL_NAMESPACE, allowed && !denied, allowed || denied };
+	ret->level = LEVEL_NAMESPACE;
+	ret->allowed = allowed && !denied;
+	ret->by_rule = allowed || denied;
 	return allowed || denied || ev_isolated(c->policies, c->world, c->flow->from);
 }
 
 static struct decision through_tiers(const struct ev_ctx *c)
 {
-	struct decision d;
+	struct decision d = {};
 
-	if (cluster_tier(c, "Admin", 0, &d) || namespace_tier(c, &d) || cluster_tier(c, "Baseline", LEVEL_BASELINE, &d))
+	if (cluster_tier(c, "Admin", LEVEL_ADMIN, &d) || namespace_tier(c, &d) ||
+	    cluster_tier(c, "Baseline", LEVEL_BASELINE, &d))
 		return d;
-	return (struct decision){ LEVEL_DEFAULT, true, false };
+	return (struct decision){ .level = LEVEL_DEFAULT, .allowed = true };
 }
 
 /* ---- destinations ---------------------------------------------------------------------------------------------- */
@@ -278,32 +293,44 @@ static const struct world_service_port *service_port(const struct world_service 
 	return NULL;
 }
 
-/*
- * Section 7: admitted when every ready backend, on its target port, is; denied when any is denied, by whatever kind of
- * rule; a CIDR of the other kinds that holds the ClusterIP itself (`own`) speaks for it as written. Of these the
- * earlier level counts, and at one level the denial.
- */
-static struct decision judge_service(const struct ev_ctx *c, struct decision own)
+/* What the ready backends say together: the earliest denial, else, if all are admitted, the latest admission. */
+static bool ask_backends(const struct ev_ctx *c, struct decision *ret)
 {
 	const struct world_service_port *port = service_port(c->dest.service, c->flow->proto, c->flow->port);
 	struct sluice_addr backends[WORLD_MAX * WORLD_ADDRS];
 	size_t n = port ? backends_of(c->world, c->dest.service, addr_is_ipv4(&c->flow->to), backends) : 0;
-	struct decision admitted = { .level = -1, .allowed = true }, best = own;
-	bool all = n > 0;
+	bool all = n > 0, denied = false;
 
 	for (size_t i = 0; i < n; i++) {
 		struct ev_flow flow = { c->flow->from, backends[i], c->flow->proto, port->target, NULL, 0 };
 		struct decision d = judge(c->policies, c->world, &flow);
+		bool denial = !d.allowed && d.by_rule;
 
 		all &= d.allowed;
-		if (!d.allowed && d.by_rule && (!best.by_rule || d.level <= best.level))
-			best = d;
-		if (d.level > admitted.level)
-			admitted = (struct decision){ d.level, true, d.by_rule };
+		if (denial ? !denied || d.level < ret->level : !denied && (i == 0 || d.level > ret->level))
+			*ret = d;
+		denied |= denial;
 	}
-	if (all && (!best.by_rule || admitted.level < best.level))
-		best = admitted;
-	return best;
+	return denied || all;
+}
+
+/*
+ * Section 7: admitted when every ready backend, on its target port, is; denied when any is denied, by whatever kind of
+ * rule. That word counts where the rule it came from does, beside the CIDRs of the other kinds that hold the ClusterIP
+ * itself. Where nothing speaks it is denied, also for who is not isolated (hazard 13: a ClusterIP with no backend).
+ */
+static struct decision judge_service(const struct ev_ctx *c)
+{
+	struct decision said = {}, d;
+	bool speaks = ask_backends(c, &said);
+	struct ev_ctx with = *c;
+
+	if (speaks && said.by_rule)
+		with.word = (struct ev_word){ said.level, said.allowed ? EV_ACCEPT : EV_DENY };
+	d = through_tiers(&with);
+	if (!d.by_rule)
+		d.allowed &= speaks && said.allowed;
+	return d;
 }
 
 /* Hazard 12: what denies the IPv4 address inside an IPv6 one denies the packet too; what allows it allows nothing. */
@@ -324,23 +351,31 @@ static struct decision judge(const struct ev_policies *p, const struct world *w,
 	struct decision d;
 
 	if (ev_never_leaves(&flow->to))
-		return (struct decision){ -1, false, true };
+		return (struct decision){ .level = -1, .by_rule = true };
 	c.names_count = !ev_in_cluster(&c.dest) && !c.dest.api_server && !ev_no_name_opens(&flow->to) &&
 			!ev_in_cluster(&d4) && !d4.api_server;
-	d = through_tiers(&c);
-	if (c.dest.service)
-		d = judge_service(&c, d);
+	d = c.dest.service ? judge_service(&c) : through_tiers(&c);
 	return embeds ? judge_embedded(&c, &v4, d) : d;
+}
+
+/* Section 2, point 4. */
+static bool selected(const struct ev_policies *p, const struct world *w, const struct world_pod *from)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (selected_by(w, &p->items[i], from) && counts(&p->items[i]))
+			return true;
+	return false;
 }
 
 bool ev_allowed(const struct ev_policies *p, const struct world *w, const struct ev_flow *flow)
 {
-	return judge(p, w, flow).allowed;
+	return !selected(p, w, flow->from) || judge(p, w, flow).allowed;
 }
 
 bool ev_dns_allowed(const struct ev_policies *p, const struct world *w, const struct ev_flow *flow)
 {
-	struct decision d = judge(p, w, flow);
+	struct ev_flow without = { flow->from, flow->to, flow->proto, flow->port, NULL, 0 };
+	struct decision d = judge(p, w, &without);
 
 	return d.allowed || !d.by_rule;
 }

@@ -55,7 +55,10 @@ bool ev_load(const struct ydocs *docs, struct ev_policies *ret);
 
 /* Semantics section 2, whole. */
 bool ev_allowed(const struct ev_policies *p, const struct world *w, const struct ev_flow *flow);
-/* Section 4: port 53 of an endpoint with name rules is the proxy's unless the address is denied outright. */
+/*
+ * Section 4: port 53 of an endpoint with name rules is the proxy's unless the address is denied outright.
+ * That is between the address rules: a name that leads there is no reason to talk past the proxy.
+ */
 bool ev_dns_allowed(const struct ev_policies *p, const struct world *w, const struct ev_flow *flow);
 
 bool ev_isolated(const struct ev_policies *p, const struct world *w, const struct world_pod *from);

@@ -169,6 +169,8 @@ struct gen {
 	struct strbuf *t;
 	uint32_t features;
 	unsigned int serial; /* makes names of objects */
+	unsigned int owner[2]
+			  [4]; /* which list of a tier and priority has names: 1 AWS's, 2 + serial one of upstream's */
 };
 
 static bool has(const struct gen *g, enum feature f)
@@ -656,13 +658,13 @@ static void put_upstream_protocol(struct gen *g, bool named)
 		strbuf_addf(g->t, "{%s: {destinationPort: {number: %u}}}", proto, PICK(g->r, numbers));
 }
 
-static void put_cluster_rule(struct gen *g, bool aws)
+static void put_cluster_rule(struct gen *g, bool aws, bool names)
 {
 	static const char *const actions[] = { "Accept", "Deny", "Pass" };
-	uint32_t action = dice(g, 3), peer = dice(g, 6);
+	uint32_t action = dice(g, 3), peer = dice(g, 7) % 6; /* names twice as often */
 	bool named;
 
-	if (action > 0 && peer == 0)
+	if ((action > 0 || !names) && peer == 0)
 		peer = 1;
 	named = peer > 2 && has(g, FEATURE_NAMED_PORTS);
 	strbuf_addf(g->t, "  - {action: %s, to: [", actions[action]);
@@ -688,12 +690,17 @@ static void put_cluster_rule(struct gen *g, bool aws)
 
 static void put_cluster(struct gen *g, bool aws)
 {
-	static const uint32_t priorities[] = { 0, 10, 10, 20, 1000 };
+	static const uint32_t priorities[] = { 0, 10, 20, 1000 };
+	uint32_t baseline = dice(g, 4) == 0, priority = dice(g, 5) % ARRAY_SIZE(priorities);
+	unsigned int self = aws ? 1 : 2 + g->serial, *owner = &g->owner[baseline][priority];
 
+	/* Where lists tie and two of them have names, the compiler denies more than it would have to. */
+	if (*owner == 0)
+		*owner = self;
 	strbuf_addf(g->t, "apiVersion: %s\nkind: ClusterNetworkPolicy\nmetadata: {name: n%u}\nspec:\n",
 		    aws ? "networking.k8s.aws/v1alpha1" : "policy.networking.k8s.io/v1alpha2", g->serial++);
-	strbuf_addf(g->t, "  tier: %s\n  priority: %u\n  subject: {", dice(g, 3) ? "Admin" : "Baseline",
-		    PICK(g->r, priorities));
+	strbuf_addf(g->t, "  tier: %s\n  priority: %u\n  subject: {", baseline ? "Baseline" : "Admin",
+		    priorities[priority]);
 	if (dice(g, 2)) {
 		put(g, "namespaces: ");
 		put_namespace_selector(g);
@@ -702,7 +709,7 @@ static void put_cluster(struct gen *g, bool aws)
 	}
 	put(g, "}\n  egress:\n");
 	for (uint32_t i = 0, n = 1 + dice(g, 4); i < n; i++)
-		put_cluster_rule(g, aws);
+		put_cluster_rule(g, aws, *owner == self);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -734,7 +741,7 @@ static void put_policy(struct gen *g)
 
 void generate_policies(struct rng *r, uint32_t features, struct strbuf *text)
 {
-	struct gen g = { r, text, features, 0 };
+	struct gen g = { .r = r, .t = text, .features = features };
 
 	for (uint32_t i = 0, n = 1 + chance(r, 6); i < n; i++)
 		put_policy(&g);
@@ -795,7 +802,7 @@ void generate_lease(struct rng *r, struct lease *ret)
 	static const char *const closed[] = { "10.0.0.1",      "10.1.0.1",	    "172.20.0.1",     "169.254.169.254",
 					      "fd00:ec2::254", "64:ff9b::c000:201", "64:ff9b::a00:1", "192.0.2.2" };
 
-	ret->name = asked_names[chance(r, (uint32_t)nasked_names)];
+	ret->name = asked_names[chance(r, chance(r, 4) ? 4 : (uint32_t)nasked_names)];
 	if (addr_parse(chance(r, 8) ? PICK(r, outside) : PICK(r, closed), &ret->addr) < 0)
 		abort();
 }
@@ -848,7 +855,6 @@ static const struct {
 				"apiVersion: networking.k8s.aws/v1alpha1\nkind: ApplicationNetworkPolicy\n"
 				"metadata: {name: p, namespace: a}\n"
 				"spec: {podSelector: {}, egress: [{to: [{podSelector: {}}]}]}\n" },
-	[FEATURE_SERVICES] = { "Services", NULL },
 };
 
 const char *feature_name(enum feature f)

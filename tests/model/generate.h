@@ -31,7 +31,6 @@ enum feature {
 	FEATURE_ICMPS,
 	FEATURE_DEFAULT_DENY,
 	FEATURE_POD_PEERS, /* of ApplicationNetworkPolicy */
-	FEATURE_SERVICES,  /* ClusterIPs are judged: seen by whether the compiler knows Services */
 	FEATURE_MAX,
 };
 const char *feature_name(enum feature f);
