@@ -105,11 +105,11 @@ static int compare_endpoint(struct comparison *c, const struct subject *was, con
 {
 	CLEANUP(offline_image_clear) struct offline_image old = {};
 	CLEANUP(offline_image_clear) struct offline_image new = {};
-	int r = offline_is_enforced(&c->was, was) ? offline_compile(&c->was, was, &old) : 0;
+	int r = offline_is_enforced(&c->was, was) ? offline_compile(&c->was, was, &c->was.diags, &old) : 0;
 	json_t *diff;
 
 	if (r >= 0 && offline_is_enforced(&c->is, is))
-		r = offline_compile(&c->is, is, &new);
+		r = offline_compile(&c->is, is, &c->is.diags, &new);
 	if (r < 0)
 		return r;
 	diff = diff_images(old.img, new.img, &c->names);

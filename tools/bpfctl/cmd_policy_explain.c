@@ -127,7 +127,8 @@ static void print_answer(const json_t *o)
 	if (get_text(o, "name")[0])
 		printf("  name    %s\n", get_text(o, "name"));
 	if (json_object_get(o, "askable"))
-		printf("  dns     %s\n", get_flag(o, "ask_only")  ? "may be asked, but its answer opens nothing"
+		printf("  dns     %s\n", get_flag(o, "ask_only")
+						 ? "may be asked; the answer tells only what other rules allow"
 					 : get_flag(o, "askable") ? "may be asked"
 								  : "may not be asked");
 	json_array_foreach(json_object_get(o, "leases"), i, lease) printf(
@@ -312,7 +313,7 @@ static int offline_answer(struct offline *off, const struct subject *subject, st
 	struct explain_world world = offline_world(off);
 	struct image_source source;
 	bool decided;
-	int r = offline_compile(off, subject, image);
+	int r = offline_compile(off, subject, &off->diags, image);
 
 	if (r < 0)
 		return r;
@@ -389,11 +390,17 @@ const struct ctl_command cmd_policy_explain = {
 	.operands = "[-f FILE|DIR...]",
 	.max_operands = CTL_MAX_OPERANDS,
 	.summary = "May this pod reach that host and port, and which rule says so?",
-	.detail = "The verdict comes from the code the kernel runs, on the policy that is in force now. A host name "
-		  "that a\n"
-		  "name rule admits is allowed before it was ever resolved; one that no name rule lists gets the "
-		  "verdict of\n"
-		  "the rules for any address.",
+	.detail =
+		"The verdict comes from the code the kernel runs, on the policy that is in force now. A host name that "
+		"a\n"
+		"name rule admits is allowed before it was ever resolved; one that no name rule lists gets the verdict "
+		"of\n"
+		"the rules for any address.\n\n"
+		"With -f, the files hold manifests and the endpoints they are for: endpoints: documents, or Pods with "
+		"the\n"
+		"Namespaces, Nodes, Services and EndpointSlices around them. The rules that the deciding one beat are "
+		"told\n"
+		"then too.",
 	.opts = opts,
 	.run = run,
 };

@@ -53,8 +53,10 @@ int offline_add(struct offline *off, const char *path)
 		if (r < 0)
 			ctl_error("%s: %s", path, r == -ENOENT ? "no such file, or no manifest in it" : strerror(-r));
 	}
-	for (size_t i = 0; r >= 0 && i < paths.count; i++)
+	for (size_t i = 0; r >= 0 && i < paths.count; i++) {
 		r = add_file(off, paths.items[i]);
+		off->nfiles++;
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -65,11 +67,11 @@ void offline_image_clear(struct offline_image *image)
 	*image = (struct offline_image){};
 }
 
-int offline_compile(struct offline *off, const struct subject *subject, struct offline_image *ret)
+int offline_compile(struct offline *off, const struct subject *subject, struct diags *diags, struct offline_image *ret)
 {
 	struct inventory inventory = fleet_inventory(&off->fleet, subject);
 	size_t len = 0;
-	int r = compile(off->store, subject, &inventory, &off->diags, &ret->bytes, &len);
+	int r = compile(off->store, subject, &inventory, diags, &ret->bytes, &len);
 
 	ret->mode = r == 1 ? SLUICE_MODE_OPEN : SLUICE_MODE_ENFORCE;
 	return r == 0 ? image_open(ret->bytes, len, &ret->img) : r < 0 ? r : 0;

@@ -20,6 +20,7 @@ struct offline {
 	struct diags diags; /* of the manifests */
 	struct fleet fleet;
 	struct tree tree; /* the manifests as they stand */
+	size_t nfiles;
 };
 void offline_clear(struct offline *off);
 
@@ -33,8 +34,8 @@ struct offline_image {
 	struct image *img; /* NULL when open */
 };
 void offline_image_clear(struct offline_image *image);
-/* 0 or -errno. */
-int offline_compile(struct offline *off, const struct subject *subject, struct offline_image *ret);
+/* 0 or -errno; remarks of the compiler go to `diags`. */
+int offline_compile(struct offline *off, const struct subject *subject, struct diags *diags, struct offline_image *ret);
 /*
  * False for a pod on its node's network that no label (its own or its namespace's) puts under its policies: it is not
  * enforced then.

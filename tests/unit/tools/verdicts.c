@@ -45,7 +45,7 @@ char *verdicts_of(const char *const *files, const char *const *pods, const char 
 		const struct subject *subject = fleet_find(&off.fleet, *pods);
 
 		assert_non_null(subject);
-		assert_int_equal(offline_compile(&off, subject, &image), 0);
+		assert_int_equal(offline_compile(&off, subject, &off.diags, &image), 0);
 		for (const char *const *to = destinations; *to; to++)
 			for (const char *const *port = ports; *port; port++)
 				one_verdict(&b, &off, &image, *pods, *to, *port);
