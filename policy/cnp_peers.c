@@ -43,18 +43,9 @@ void cnp_read_to_cidr(struct yctx *c, const struct ynode *node, void *out)
 
 	if (!l3_member(c, node, e, "toCIDR"))
 		return;
-	for (size_t i = 0; i < node->count; i++) {
-		char text[ADDR_TEXT_MAX];
-		struct sluice_prefix prefix;
-		struct peer *peer;
-
-		if (!read_cidr(c, node->items[i], "toCIDR", &prefix))
-			continue;
-		peer = read_peer_add(c, e->entry, node->items[i], PEER_CIDR, cnp_words(e, "toCIDR", words),
-				     prefix_format(&prefix, text));
-		if (peer)
-			peer->prefix = prefix;
-	}
+	cnp_words(e, "toCIDR", words);
+	for (size_t i = 0; i < node->count; i++)
+		read_cidr_except(c, e->entry, node->items[i], NULL, words, false);
 }
 
 /* ---- toCIDRSet --------------------------------------------------------------------------------------------------- */

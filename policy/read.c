@@ -120,7 +120,7 @@ void read_except(struct yctx *c, const struct ynode *node, struct peer *peer)
 
 		if (!read_cidr(c, node->items[i], "except", &prefix))
 			continue;
-		if (!prefix_inside(&prefix, &peer->prefix)) {
+		if (peer->kind == PEER_CIDR && !prefix_inside(&prefix, &peer->prefix)) {
 			yctx_error(c, node->items[i], "except: expected a prefix inside %s, got %s",
 				   prefix_format(&peer->prefix, outer), node->items[i]->text);
 			continue;

@@ -231,17 +231,30 @@ static int add_word(struct gather *g, const struct frontend *f, uint32_t rule, e
 	*ports = (struct port_range){ proto_bit(f->proto), f->port, f->port };
 	grant.ports = ports;
 	grant.rank.action = action;
+	grant.rank.order = action == ACTION_DENY ? 0 : 1;
 	/* A list beside those of its level: of two addresses' rules no order is given, so deny wins. */
 	grant.rank.group = GROUP_BACKENDS;
 	grant.rank.names = GROUP_NONE;
 	return push_grant(g, &grant);
 }
 
+/* Two Services at one frontend: which of them kube-proxy takes is not known, so both must be admitted. */
+static bool shared_and_spoiled(const struct gather *g, const struct frontend *f)
+{
+	for (size_t i = 0; i < g->nfronts; i++)
+		if (g->fronts[i].proto == f->proto && g->fronts[i].port == f->port && !g->fronts[i].judged)
+			return true;
+	return false;
+}
+
 /* Where a Pass as written skips the backends' own word, the default is left to who has one. */
 static int add_judged(struct gather *g, const struct frontend *f)
 {
-	int r = f->judged ? add_word(g, f, f->rule, f->action) : 0;
+	int r;
 
+	if (f->admitted && shared_and_spoiled(g, f))
+		return 0;
+	r = f->judged ? add_word(g, f, f->rule, f->action) : 0;
 	if (r >= 0 && f->admitted && f->rule && !g->lo->isolated)
 		r = add_word(g, f, 0, ACTION_ALLOW);
 	return r;
