@@ -382,12 +382,10 @@ static bool make_witness(struct witness *w, const struct name_pattern *p, size_t
 
 static void cut_match(const struct image *img, const struct image_match *m, uint8_t proto, struct cuts *cuts)
 {
-	for (size_t i = 0; img && i < image_dest_count(img) && image_dest_at(img, i)->bits == 0; i++)
-		cuts_add_set(cuts, img, image_dest_at(img, i)->dest.set, proto);
-	for (size_t i = 0; img && i < image_dest_count(img); i++) {
-		const struct image_dest *row = image_dest_at(img, i);
+	for (size_t family = 0; img && family < 2; family++) {
+		const struct image_dest *row = explain_any_row(img, family == 0);
 
-		if (row->bits == 96 && addr_is_ipv4(&row->addr))
+		if (row)
 			cuts_add_set(cuts, img, row->dest.set, proto);
 	}
 	for (uint32_t i = 0; i < m->nsets; i++)

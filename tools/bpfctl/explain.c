@@ -166,14 +166,24 @@ static void from_decision(const struct sluice_decision *d, struct explain_answer
 		ret->rule = 0; /* a row may name the Pass it remembers */
 }
 
-/* The row for every address of a family, with no longer prefix: 0.0.0.0/0 or ::/0. NULL: there is none. */
-static const struct image_dest *any_row(const struct image *img, bool ipv4)
+const struct image_dest *explain_any_row(const struct image *img, bool ipv4)
 {
-	for (size_t i = 0; i < image_dest_count(img); i++) {
-		const struct image_dest *row = image_dest_at(img, i);
+	static const struct sluice_addr none = {}, mapped = { .b = { [10] = 0xff, [11] = 0xff } };
+	const struct sluice_addr *wanted = ipv4 ? &mapped : &none;
+	uint32_t bits = ipv4 ? 96 : 0;
+	size_t low = 0, high = image_dest_count(img);
 
-		if (ipv4 ? row->bits == 96 && addr_is_ipv4(&row->addr) : row->bits == 0)
+	while (low < high) { /* the rows stand by address, then length */
+		size_t middle = low + (high - low) / 2;
+		const struct image_dest *row = image_dest_at(img, middle);
+		int order = addr_compare(&row->addr, wanted);
+
+		if (order == 0 && row->bits == bits)
 			return row;
+		if (order < 0 || (order == 0 && row->bits < bits))
+			low = middle + 1;
+		else
+			high = middle;
 	}
 	return NULL;
 }
@@ -181,7 +191,7 @@ static const struct image_dest *any_row(const struct image *img, bool ipv4)
 /* What the rules for any address of a family outside the cluster say. */
 static struct sluice_decision decide_any(const struct image *img, const struct explain_query *q, bool ipv4)
 {
-	const struct image_dest *row = any_row(img, ipv4);
+	const struct image_dest *row = explain_any_row(img, ipv4);
 	struct sluice_decision d;
 	struct sluice_rule rule;
 

@@ -61,6 +61,8 @@ void explain(const struct image *img, const struct explain_world *world, const s
 	     struct explain_answer *ret);
 /* The same of a name, by the rules alone: port 53 is a port like others. */
 void explain_by_rules(const struct image *img, const struct explain_query *q, struct explain_answer *ret);
+/* The row for every address of a family, 0.0.0.0/0 or ::/0; NULL: there is none. */
+const struct image_dest *explain_any_row(const struct image *img, bool ipv4);
 /* Without an image: an endpoint in quarantine, or one that nothing selects. */
 void explain_mode(enum sluice_mode mode, struct explain_answer *ret);
 
