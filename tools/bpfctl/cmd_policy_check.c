@@ -39,6 +39,21 @@ static bool is_told(const struct diags *diags, const struct diag *d)
 	return false;
 }
 
+/* A DNS server of the cluster under name rules would be forwarded to itself. */
+static void check_resolver(struct check *c, const struct subject *subject, const struct offline_image *image,
+			   struct diags *found)
+{
+	struct image_source source;
+
+	if (image->img && (image_flags(image->img) & IMAGE_NAMES) && offline_backs_resolver(&c->off, subject) &&
+	    image_rule_source(image->img, 1, &source))
+		diag_add(found, DIAG_WARNING, source.file, source.line, source.column,
+			 "%s/%s is one of the cluster's own DNS servers: its port 53 is not handed to the DNS proxy, "
+			 "and "
+			 "follows the address rules",
+			 subject->namespace_name, subject->name);
+}
+
 /* What the policies come to for the endpoints and pods of the files, if there are any: each remark once. */
 static int check_endpoints(struct check *c)
 {
@@ -49,6 +64,7 @@ static int check_endpoints(struct check *c)
 		CLEANUP(diags_clear) struct diags found = {};
 		int r = offline_compile(&c->off, &f->subjects[i], &found, &image);
 
+		check_resolver(c, &f->subjects[i], &image, &found);
 		for (size_t k = 0; k < found.count; k++) {
 			const struct diag *d = &found.items[k];
 

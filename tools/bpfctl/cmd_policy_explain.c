@@ -238,6 +238,7 @@ static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args
 	q->mode = SLUICE_STATE_MODE(state);
 	world.policy = SLUICE_STATE_POLICY(state);
 	world.now = r.now;
+	world.no_proxy = !(state & SLUICE_STATE_NAMES);
 	if (q->mode == SLUICE_MODE_QUARANTINE || q->mode == SLUICE_MODE_OPEN) {
 		explain_mode(q->mode, &q->answer);
 	} else {
@@ -310,7 +311,7 @@ static void explain_service(const struct offline *off, const struct explain_worl
 static int offline_answer(struct offline *off, const struct subject *subject, struct offline_image *image,
 			  struct question *q)
 {
-	struct explain_world world = offline_world(off);
+	struct explain_world world = offline_world(off, subject);
 	struct image_source source;
 	bool decided;
 	int r = offline_compile(off, subject, &off->diags, image);

@@ -84,11 +84,17 @@ static void write_labels(struct writer *w, const struct ynode *metadata, const c
 void writer_head(struct writer *w, const char *version, const char *kind, const char *name, const char *namespace_name)
 {
 	const struct tree_policy *p = w->policy;
+	char own[300];
 
+	/* The specs of one object become objects of their own. */
+	if (p->index)
+		snprintf(own, sizeof(own), "%.240s-%zu", name ? name : p->name, p->index + 1);
+	else
+		snprintf(own, sizeof(own), "%.270s", name ? name : p->name);
 	writer_line(w, 0, "apiVersion: %s", version);
 	writer_line(w, 0, "kind: %s", kind);
 	writer_line(w, 0, "metadata:");
-	writer_line(w, 2, "name: %s", writer_quote(name ? name : p->name));
+	writer_line(w, 2, "name: %s", writer_quote(own));
 	if (namespace_name)
 		writer_line(w, 2, "namespace: %s", writer_quote(namespace_name));
 	write_labels(w, ynode_get(p->root, "metadata"), "labels");

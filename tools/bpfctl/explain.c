@@ -253,9 +253,9 @@ void explain_by_rules(const struct image *img, const struct explain_query *q, st
 		explain_name(img, q, ret);
 }
 
-static bool is_dns(const struct image *img, const struct explain_query *q)
+static bool is_dns(const struct image *img, const struct explain_world *world, const struct explain_query *q)
 {
-	return q->number == 53 && (q->proto == IPPROTO_UDP || q->proto == IPPROTO_TCP) &&
+	return !world->no_proxy && q->number == 53 && (q->proto == IPPROTO_UDP || q->proto == IPPROTO_TCP) &&
 	       (image_flags(img) & IMAGE_NAMES);
 }
 
@@ -277,10 +277,10 @@ void explain(const struct image *img, const struct explain_world *world, const s
 	if (q->is_name) {
 		explain_name(img, q, ret);
 	} else {
-		d = is_dns(img, q) ? decide_dns(&tables, &query) : decide(&tables, &query);
+		d = is_dns(img, world, q) ? decide_dns(&tables, &query) : decide(&tables, &query);
 		from_decision(&d, ret);
 	}
-	if (is_dns(img, q) && (q->is_name || ret->allowed)) {
+	if (is_dns(img, world, q) && (q->is_name || ret->allowed)) {
 		ret->allowed = true;
 		ret->reason = SLUICE_REASON_NONE;
 		ret->by = EXPLAIN_BY_DNS_PROXY;

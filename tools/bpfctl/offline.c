@@ -170,7 +170,26 @@ static bool in_cluster(void *context, const struct sluice_addr *addr)
 	return fleet_has_addr(context, addr);
 }
 
-struct explain_world offline_world(struct offline *off)
+/* By the Service kube-dns where the inventory has it, else by the label that every cluster gives them. */
+bool offline_backs_resolver(const struct offline *off, const struct subject *subject)
 {
-	return (struct explain_world){ .in_cluster = in_cluster, .context = &off->fleet, .now = clock_now() };
+	static const char ns[] = "kube-system", name[] = "kube-dns";
+	const struct objects *o = &off->fleet.objects;
+	const char *label = label_of(subject->labels, subject->nlabels, "k8s-app");
+
+	if (strcmp(subject->namespace_name, ns) != 0)
+		return false;
+	for (size_t i = 0; i < o->nservices; i++) {
+		if (!strcmp(o->services[i].namespace_name, ns) && !strcmp(o->services[i].name, name))
+			return is_selected(&o->services[i], subject);
+	}
+	return label && !strcmp(label, name);
+}
+
+struct explain_world offline_world(struct offline *off, const struct subject *subject)
+{
+	return (struct explain_world){ .in_cluster = in_cluster,
+				       .context = &off->fleet,
+				       .now = clock_now(),
+				       .no_proxy = offline_backs_resolver(off, subject) };
 }

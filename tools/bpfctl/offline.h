@@ -46,7 +46,9 @@ bool offline_is_enforced(const struct offline *off, const struct subject *subjec
  * pods when it has none. Number of them, at most `max`; 0 for any other name.
  */
 size_t offline_service_addrs(const struct offline *off, const char *name, struct sluice_addr *ret, size_t max);
+/* Is it one of the cluster's own DNS servers? Its port 53 is never handed to the proxy. */
+bool offline_backs_resolver(const struct offline *off, const struct subject *subject);
 /* What explain() needs to know of the world. */
-struct explain_world offline_world(struct offline *off);
+struct explain_world offline_world(struct offline *off, const struct subject *subject);
 
 #endif

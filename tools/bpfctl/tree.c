@@ -55,14 +55,15 @@ size_t tree_list(const struct ynode *node, const char *key, const struct ynode *
 	return *ret && (*ret)->kind == YNODE_SEQUENCE ? (*ret)->count : 0;
 }
 
-static int add_spec(struct tree *t, const char *file, const struct ynode *root, const struct ynode *spec, size_t kind)
+static int add_spec(struct tree *t, const char *file, const struct ynode *root, const struct ynode *spec, size_t kind,
+		    size_t index)
 {
 	struct tree_policy *p = array_push(&t->items, &t->count, sizeof(*p));
 	const char *ns = tree_text(root, "metadata", "namespace", NULL);
 
 	if (!p)
 		return -ENOMEM;
-	*p = (struct tree_policy){ .kind = kinds[kind].kind, .file = file, .root = root, .spec = spec };
+	*p = (struct tree_policy){ .kind = kinds[kind].kind, .file = file, .root = root, .spec = spec, .index = index };
 	p->name = tree_text(root, "metadata", "name", NULL);
 	p->name = p->name ? p->name : "(no name)";
 	p->namespace_name = kinds[kind].namespaced ? (ns ? ns : "default") : NULL;
@@ -73,11 +74,11 @@ static int add_object(struct tree *t, const char *file, const struct ynode *root
 {
 	const struct ynode *spec = ynode_get(root, "spec"), *specs;
 	size_t n = tree_list(root, "specs", &specs);
-	int r = spec && spec->kind == YNODE_MAPPING ? add_spec(t, file, root, spec, kind) : 0;
+	int r = spec && spec->kind == YNODE_MAPPING ? add_spec(t, file, root, spec, kind, 0) : 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (specs->items[i]->kind == YNODE_MAPPING)
-			r = add_spec(t, file, root, specs->items[i], kind);
+			r = add_spec(t, file, root, specs->items[i], kind, i + (spec ? 1 : 0));
 	}
 	return r;
 }

@@ -33,6 +33,7 @@ struct tree_policy {
 	const struct ynode *spec;
 	const char *namespace_name; /* NULL: cluster-wide */
 	const char *name;
+	size_t index; /* among the specs of its object */
 };
 
 /* `= {}` is an empty one. The nodes live as long as the tree. */

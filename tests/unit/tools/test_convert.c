@@ -167,6 +167,19 @@ static void test_clusters(void **state)
 	assert_same_meaning("admin", admin, "cilium", "anp");
 }
 
+/* An object with several specs becomes several objects. */
+static void test_specs(void **state)
+{
+	(void)state;
+	assert_same_meaning("specs",
+			    "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"
+			    "specs:\n- endpointSelector: {matchLabels: {tier: sandbox}}\n"
+			    "  egress:\n  - toFQDNs: [{matchName: pypi.org}]\n"
+			    "- endpointSelector: {matchLabels: {tier: other}}\n  egress:\n  - toCIDR: [192.0.2.0/24]\n"
+			    "  egressDeny:\n  - toCIDR: [192.0.2.0/28]\n",
+			    "anp", "cilium");
+}
+
 static void assert_notes(const char *name, const char *text, const char *to, const char *const *expected)
 {
 	_cleanup_free_ char *out = NULL;
@@ -235,7 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_anp),   cmocka_unit_test(test_cnp),   cmocka_unit_test(test_clusters),
-		cmocka_unit_test(test_notes), cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_specs), cmocka_unit_test(test_notes), cmocka_unit_test(test_usage),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

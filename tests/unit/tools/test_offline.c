@@ -158,6 +158,29 @@ static void test_objects(void **state)
 	assert_verdict("ns/agent", "none.ns.svc.cluster.local", "8080", "denied");
 }
 
+/* A DNS server of the cluster is never forwarded to itself, and check says so. */
+static void test_resolver(void **state)
+{
+	static const char text[] = "apiVersion: networking.k8s.aws/v1alpha1\nkind: ApplicationNetworkPolicy\n"
+				   "metadata: {name: dns, namespace: kube-system}\nspec:\n  podSelector: {}\n"
+				   "  egress: [{to: [{domainNames: [a.org]}]}]\n---\nendpoints:\n"
+				   "- {namespace: kube-system, name: coredns, labels: {k8s-app: kube-dns}}\n"
+				   "- {namespace: kube-system, name: other, labels: {k8s-app: other}}\n";
+	const char *file = folder_add(&folder, "resolver.txt", text);
+	_cleanup_free_ char *dns = NULL, *other = NULL, *checked = NULL;
+
+	(void)state;
+	assert_int_equal(capture_words(&dns, "policy", "explain", "-e", "--from", "kube-system/coredns", "--to",
+				       "8.8.8.8", "--port", "53/UDP", "-f", file, NULL),
+			 CTL_NO);
+	assert_int_equal(capture_words(&other, "policy", "explain", "-e", "--from", "kube-system/other", "--to",
+				       "8.8.8.8", "--port", "53/UDP", "-f", file, NULL),
+			 CTL_OK);
+	assert_int_equal(capture_words(&checked, "policy", "check", file, NULL), CTL_OK);
+	assert_non_null(strstr(checked, "kube-system/coredns is one of the cluster's own DNS servers"));
+	assert_null(strstr(checked, "kube-system/other is"));
+}
+
 static void test_mistakes(void **state)
 {
 	_cleanup_free_ char *out = NULL, *none = NULL;
@@ -179,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_beaten),
 		cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_resolver),
 		cmocka_unit_test(test_mistakes),
 	};
 

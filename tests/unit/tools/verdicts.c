@@ -13,10 +13,10 @@
 #include "base/strbuf.h"
 #include "tools/bpfctl/offline.h"
 
-static void one_verdict(struct strbuf *b, struct offline *off, const struct offline_image *image, const char *pod,
-			const char *to, const char *port)
+static void one_verdict(struct strbuf *b, struct offline *off, const struct offline_image *image,
+			const struct subject *subject, const char *to, const char *port)
 {
-	struct explain_world world = offline_world(off);
+	struct explain_world world = offline_world(off, subject);
 	struct explain_answer a = {};
 	struct explain_query q = {};
 
@@ -26,7 +26,8 @@ static void one_verdict(struct strbuf *b, struct offline *off, const struct offl
 		explain(image->img, &world, &q, &a);
 	else
 		explain_mode(image->mode, &a);
-	strbuf_addf(b, "%s %s %s: %s%s\n", pod, to, port, a.allowed ? "allowed" : "denied",
+	strbuf_addf(b, "%s/%s %s %s: %s%s\n", subject->namespace_name, subject->name, to, port,
+		    a.allowed ? "allowed" : "denied",
 		    !a.has_askable ? ""
 		    : a.askable	   ? " askable"
 				   : " not askable");
@@ -48,7 +49,7 @@ char *verdicts_of(const char *const *files, const char *const *pods, const char 
 		assert_int_equal(offline_compile(&off, subject, &off.diags, &image), 0);
 		for (const char *const *to = destinations; *to; to++)
 			for (const char *const *port = ports; *port; port++)
-				one_verdict(&b, &off, &image, *pods, *to, *port);
+				one_verdict(&b, &off, &image, subject, *to, *port);
 	}
 	for (size_t i = 0; i < off.diags.count; i++) {
 		char line[512];
