@@ -155,6 +155,19 @@ static enum ctl_exit resolve(struct check *c, const struct ctl_args *args)
 	return r < 0 ? CTL_UNREACHABLE : CTL_OK;
 }
 
+/* As the files stand, not as the checks came. */
+static int compare_diags(const void *a, const void *b)
+{
+	const struct diag *x = a, *y = b;
+	int order = strcmp(x->file, y->file);
+
+	if (order == 0)
+		order = (x->line > y->line) - (x->line < y->line);
+	if (order == 0)
+		order = (x->column > y->column) - (x->column < y->column);
+	return order ? order : strcmp(x->message, y->message);
+}
+
 static enum ctl_exit read_files(struct check *c, const struct ctl_args *args)
 {
 	int r = 0;
@@ -184,6 +197,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 		code = resolve(&c, args);
 	if (code != CTL_OK)
 		return code;
+	if (c.off.diags.count)
+		qsort(c.off.diags.items, c.off.diags.count, sizeof(*c.off.diags.items), compare_diags);
 	valid = c.off.diags.errors == 0 && store_refused_count(c.off.store) == 0;
 	if (ctl->json) {
 		json_t *o =

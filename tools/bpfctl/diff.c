@@ -426,19 +426,34 @@ static void ask_names(void *context, uint8_t proto, uint16_t port, struct port_w
 		is->allowed = was->allowed;
 }
 
-static bool is_askable(const struct image *img, const struct image_match *m)
+/* Which names an endpoint may ask for. */
+enum asking {
+	ASKING_UNTOUCHED, /* no name rules: port 53 is as its addresses are */
+	ASKING_ALL,
+	ASKING_LISTED,
+};
+
+static enum asking asking(const struct image *img)
 {
-	return !img || (!is_refused(img) && (!(image_flags(img) & IMAGE_NAMES) || m->askable));
+	if (!img)
+		return ASKING_ALL;
+	if (is_refused(img) || !(image_flags(img) & IMAGE_NAMES))
+		return image_flags(img) & IMAGE_ISOLATED ? ASKING_UNTOUCHED : ASKING_ALL;
+	return image_flags(img) & IMAGE_ASK_ANY ? ASKING_ALL : ASKING_LISTED;
+}
+
+static void tell_question(struct pair *p, const char *name, bool askable)
+{
+	json_array_append_new(askable ? p->allowed : p->denied, json_pack("{s:s, s:b, s:[s]}", "name", name, "askable",
+									  askable, "ports", "DNS question"));
 }
 
 static void tell_name(struct pair *p, const char *name, const struct witness *w, const struct changes *c)
 {
-	bool was = is_askable(p->was, &w->was), is = is_askable(p->is, &w->is);
-
 	tell(p, json_pack("{s:s}", "name", name), c);
-	if (was != is && !json_array_size(c->allowed) && !json_array_size(c->denied))
-		json_array_append_new(is ? p->allowed : p->denied, json_pack("{s:s, s:b, s:[s]}", "name", name,
-									     "askable", is, "ports", "DNS question"));
+	if (asking(p->was) == ASKING_LISTED && asking(p->is) == ASKING_LISTED && w->was.askable != w->is.askable &&
+	    !json_array_size(c->allowed) && !json_array_size(c->denied))
+		tell_question(p, name, w->is.askable);
 }
 
 static bool look_at(struct witness *w, const struct name_pattern *p, size_t above, struct changes *c)
@@ -508,6 +523,8 @@ json_t *diff_images(const struct image *was, const struct image *is, const struc
 		return json_pack("{s:o, s:o}", "allowed", p.allowed, "denied", p.denied);
 	p.oom = !p.allowed || !p.denied;
 	diff_dns(&p);
+	if (asking(was) != asking(is) && asking(was) != ASKING_UNTOUCHED && asking(is) != ASKING_UNTOUCHED)
+		tell_question(&p, "every name that no rule lists", asking(is) == ASKING_ALL);
 	diff_addresses(&p);
 	for (size_t i = 0; i < names->count && !p.oom; i++)
 		diff_name(&p, &names->items[i]);

@@ -148,6 +148,8 @@ static void test_selection(void **state)
 	(void)state;
 	assert_diff("endpoints: []\n", POLICY("  egress:\n  - toEntities: [world]\n"),
 		    "-::/0@cluster" EVERY " -0.0.0.0/0@cluster" EVERY);
+	assert_diff("endpoints: []\n", POLICY("  egress:\n  - toEntities: [all]\n  - toFQDNs: [{matchName: a.org}]\n"),
+		    "-every name that no rule lists:DNS question");
 	assert_diff(POLICY("  egress: [{}]\n"), POLICY("  egress:\n  - toNonsense: 1\n"), "");
 }
 
