@@ -130,6 +130,9 @@ struct trie {
 	uint32_t *edges; /* a power of two, or none */
 	size_t nedges;
 	size_t literals;
+	uint32_t *glob_edges; /* the same for labels with `*` inside, while it is built */
+	size_t nglob_edges;
+	size_t globs;
 	struct fmt_term *all;
 	size_t nall;
 };

@@ -145,7 +145,9 @@ void store_freep(struct store **s);
  *  - not YAML, or a policy whose selector cannot be read: the file's last good state stays; without one, the
  *    endpoints it might select are denied unless something else selects them;
  *  - a refused policy: its last good state stays; what the refused text selects beyond that is denied.
- * 0: everything accepted; 1: something was refused (diags has errors); -ENOMEM.
+ *  - an update that only adds members nobody here knows: what is in force stays, with a warning.
+ * 0: the text was taken whole; 1: something was refused (diags has errors), or an older text stands in for something;
+ * -ENOMEM.
  */
 int store_update(struct store *s, const char *file, const char *text, size_t len, struct diags *diags);
 

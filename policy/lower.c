@@ -364,9 +364,19 @@ static int lower_nodes(struct lowering *lo, const struct grant *grant, const str
 
 /* ---- Services as peers ------------------------------------------------------------------------------------------- */
 
-/* Backends that are no pods are prefixes to Cilium, and so no addresses of the cluster. */
+/*
+ * To Cilium a Service with a selector stands for its pods, and one without for prefixes, which mean no address of the
+ * cluster. A pod on its node's network is the node, and no pod. `all`: every backend, whatever it is.
+ */
+static bool member_counts(const struct inventory_service *s, const struct member *m, bool all)
+{
+	if (all)
+		return true;
+	return s->nselector == 0 || (m->pod && !m->pod->host_network);
+}
+
 static int lower_members(struct lowering *lo, const struct entry *e, const struct grant *grant,
-			 const struct inventory_service *s, bool cluster)
+			 const struct inventory_service *s, bool all)
 {
 	CLEANUP(members_clear) struct members m = {};
 
@@ -379,12 +389,12 @@ static int lower_members(struct lowering *lo, const struct entry *e, const struc
 
 		if (r < 0)
 			return r;
-		if (r > 0 || (!cluster && s->nselector > 0 && !m.items[i].pod))
+		if (r > 0 || !member_counts(s, &m.items[i], all))
 			continue;
 		rule = lower_address(lo, &own, &m.items[i].addr);
 		if (!rule)
 			return -ENOMEM;
-		rule->inside = cluster || s->nselector > 0;
+		rule->inside = all || s->nselector > 0;
 		rule->cluster = rule->inside;
 	}
 	return 0;

@@ -209,6 +209,14 @@ static struct store_file **find_file(const struct store *s, const char *name)
 	return NULL;
 }
 
+static bool taken_whole(const struct store_file *f)
+{
+	for (size_t i = 0; i < f->nin_force; i++)
+		if (f->in_force[i].last_good)
+			return false;
+	return f->nrefused == 0;
+}
+
 int store_update(struct store *s, const char *file, const char *text, size_t len, struct diags *diags)
 {
 	CLEANUP(file_freep) struct store_file *f = file_new(file);
@@ -230,7 +238,7 @@ int store_update(struct store *s, const char *file, const char *text, size_t len
 		return -ENOMEM;
 	file_freep(slot);
 	*slot = TAKE_PTR(f);
-	return (*slot)->nrefused > 0;
+	return taken_whole(*slot) ? 0 : 1;
 }
 
 int store_remove(struct store *s, const char *file)

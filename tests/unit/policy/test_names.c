@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/policy/policy_test.h"
+#include "base/strbuf.h"
 #include "policy/names.h"
 
 static struct compiled with_name(const char *head, const char *member, const char *pattern)
@@ -262,11 +263,60 @@ static void both_matchers_agree(void **state)
 	}
 }
 
+static void random_label(unsigned int *seed, bool pattern, char *out)
+{
+	size_t n = 3 + (size_t)rand_r(seed) % 5;
+
+	for (size_t i = 0; i < n; i++)
+		*out++ = pattern && i % 3 == 1 && rand_r(seed) % 2 ? '*' : "abcdefg-"[rand_r(seed) % 8];
+	*out = '\0';
+}
+
+/* Wildcards inside labels, very many below one name, against one pattern at a time. */
+static void many_globs(void **state)
+{
+	CLEANUP(strbuf_clear) struct strbuf text = {};
+	static struct name_pattern patterns[600];
+	unsigned int seed = 11;
+	size_t matched = 0;
+	struct compiled c;
+
+	(void)state;
+	strbuf_addf(&text, CNP_HEAD "  egress:\n  - toFQDNs:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+		char label[16], full[64];
+		const char *why;
+
+		random_label(&seed, true, label);
+		snprintf(full, sizeof(full), "%s%s.c%s", i % 5 ? "" : "**.", label, i % 7 ? "" : "*d.e");
+		assert_int_equal(name_pattern_parse(NAME_CILIUM_PATTERN, full, &patterns[i], &why), 0);
+		strbuf_addf(&text, "    - {matchPattern: \"%s\"}\n", full);
+	}
+	strbuf_add(&text, "", 1);
+	c = test_compile(text.data, NULL);
+	for (int i = 0; i < 20000; i++) {
+		char label[16], name[64];
+		bool want = false;
+
+		random_label(&seed, false, label);
+		snprintf(name, sizeof(name), "%s%s.c%s", i % 3 ? "" : "x.", label, i % 2 ? "" : "ad.e");
+		for (size_t k = 0; k < ARRAY_SIZE(patterns) && !want; k++)
+			want = name_pattern_matches(&patterns[k], name, strlen(name));
+		if ((test_name(c.img, name) == 'O') != want)
+			fail_msg("%s: %d", name, want);
+		matched += want;
+	}
+	if (matched < 500 || matched > 19900)
+		fail_msg("%zu of 20000 names matched", matched);
+	compiled_clear(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(proxy_matrix),
 					    cmocka_unit_test(patterns_come_back),
 					    cmocka_unit_test(both_matchers_agree),
+					    cmocka_unit_test(many_globs),
 					    cmocka_unit_test(matching),
 					    cmocka_unit_test(validation),
 					    cmocka_unit_test(below),
