@@ -381,7 +381,7 @@ static const struct ctl_opt opts[] = {
 	[EXPLAIN_FROM] = { 0, "from", "NAMESPACE/POD", "who sends (live: an endpoint id or an interface too)" },
 	[EXPLAIN_TO] = { 0, "to", "HOST|ADDRESS", "to whom" },
 	[EXPLAIN_PORT] = { 0, "port", "N[/PROTOCOL]", "TCP by default; for ICMP and ICMPv6 the type" },
-	[EXPLAIN_FILE] = { 'f', "file", "FILE|DIR", "from manifests and endpoints or pods, not from this node" },
+	[EXPLAIN_FILE] = { 'f', "file", "FILE|DIR", "from manifests and endpoints or pods, not from this node", true },
 	[EXPLAIN_EXIT_CODE] = { 'e', "exit-code", NULL, "exit 1 when the verdict is denied" },
 	{ 0 },
 };

@@ -30,6 +30,7 @@ struct ctl_opt {
 	const char *name;  /* without "--"; NULL ends the table */
 	const char *value; /* what to call the value in --help; NULL: a flag */
 	const char *help;
+	bool operands; /* more values are operands: -f A -f B is -f A B. Else giving a value twice is an error */
 };
 
 struct ctl_args {

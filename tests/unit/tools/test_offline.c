@@ -181,6 +181,21 @@ static void test_resolver(void **state)
 	assert_null(strstr(checked, "kube-system/other is"));
 }
 
+/* No file is left out in silence. */
+static void test_files_of_several_options(void **state)
+{
+	_cleanup_free_ char *out = NULL, *twice = NULL;
+
+	(void)state;
+	assert_int_equal(capture_words(&out, "policy", "explain", "-e", "--from", "ns/agent", "--to", "192.0.2.1",
+				       "--port", "80", "-f", folder.files[0], "-f", folder.files[1], NULL),
+			 CTL_NO);
+	assert_non_null(strstr(out, "a rule denies it"));
+	assert_int_equal(capture_words(&twice, "policy", "explain", "--from", "ns/agent", "--from", "ns/web", "--to",
+				       "192.0.2.1", "--port", "80", "-f", folder.path, NULL),
+			 CTL_USAGE);
+}
+
 static void test_mistakes(void **state)
 {
 	_cleanup_free_ char *out = NULL, *none = NULL;
@@ -200,9 +215,8 @@ static void test_mistakes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_beaten),
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_resolver),
+		cmocka_unit_test(test_beaten),	 cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_resolver), cmocka_unit_test(test_files_of_several_options),
 		cmocka_unit_test(test_mistakes),
 	};
 
