@@ -333,15 +333,21 @@ static void read_ingress(struct yctx *c, const struct ynode *node, void *out)
 	yctx_notice(c, node, "ingress is not enforced here; only egress is");
 }
 
+static void read_rules(struct yctx *c, struct anp *a)
+{
+	if (!a->egress || ynode_is_null(a->egress) || !yread_sequence(c, a->egress, "egress"))
+		return;
+	for (size_t i = 0; i < a->egress->count; i++)
+		read_rule(c, a->egress->items[i], a);
+}
+
 static void finish_spec(struct yctx *c, const struct ynode *node, struct anp *a)
 {
 	struct policy *p = a->policy;
 	size_t rules = a->egress && a->egress->kind == YNODE_SEQUENCE ? a->egress->count : 0;
 
 	p->isolates = a->type_given ? a->type_egress : rules > 0;
-	if (a->egress && !ynode_is_null(a->egress) && yread_sequence(c, a->egress, "egress"))
-		for (size_t i = 0; i < a->egress->count; i++)
-			read_rule(c, a->egress->items[i], a);
+	read_rules(c, a);
 	if (!a->selector)
 		yctx_error(c, node, "spec: expected a member podSelector");
 	if (a->type_given && !a->type_egress && rules > 0)

@@ -110,23 +110,33 @@ static int add_masks(const struct flatten *fl, bool ipv4, struct edge **edges, s
 	return 0;
 }
 
+/* An IPv6 prefix that happens to cover where IPv4 lives. */
+static bool shadows_ipv4(const struct sluice_prefix *p)
+{
+	return !prefix_is_ipv4(p) && p->bits < 96 && prefix_contains(p, &all_ipv4.addr);
+}
+
+static int add_rule_edges(const struct addr_rule *rule, uint32_t i, struct edge **edges, size_t *nedges)
+{
+	int r = add_edge(edges, nedges, &rule->prefix, i, false);
+
+	for (size_t k = 0; k < rule->nexcepts && r >= 0; k++)
+		if (prefix_covers(&rule->prefix, &rule->excepts[k]))
+			r = add_edge(edges, nedges, &rule->excepts[k], i, true);
+	return r;
+}
+
 static int collect_edges(const struct flatten *fl, size_t n, bool ipv4, struct edge **edges, size_t *nedges)
 {
-	const struct addr_rule *rules = fl->rules;
 	bool shadowed = false;
 	int r = 0;
 
 	for (size_t i = 0; i < n && r >= 0; i++) {
-		const struct addr_rule *rule = &rules[i];
+		const struct addr_rule *rule = &fl->rules[i];
 
-		shadowed = shadowed || (!prefix_is_ipv4(&rule->prefix) && rule->prefix.bits < 96 &&
-					prefix_contains(&rule->prefix, &all_ipv4.addr));
-		if (prefix_is_ipv4(&rule->prefix) != ipv4 || all_excepted(rule))
-			continue;
-		r = add_edge(edges, nedges, &rule->prefix, (uint32_t)i, false);
-		for (size_t k = 0; k < rule->nexcepts && r >= 0; k++)
-			if (prefix_covers(&rule->prefix, &rule->excepts[k]))
-				r = add_edge(edges, nedges, &rule->excepts[k], (uint32_t)i, true);
+		shadowed = shadowed || shadows_ipv4(&rule->prefix);
+		if (prefix_is_ipv4(&rule->prefix) == ipv4 && !all_excepted(rule))
+			r = add_rule_edges(rule, (uint32_t)i, edges, nedges);
 	}
 	if (r >= 0 && ipv4 && shadowed)
 		r = add_edge(edges, nedges, &all_ipv4, NO_RULE, false);

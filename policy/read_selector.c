@@ -232,21 +232,25 @@ static bool read_operator(struct yctx *c, const struct ynode *node, enum operati
 	return false;
 }
 
+static bool takes_values(enum operation op)
+{
+	return op == OP_IN || op == OP_NOT_IN;
+}
+
 static bool read_values(struct yctx *c, const struct ynode *at, const struct ynode *node, struct requirement *r)
 {
-	bool wanted = r->operation == OP_IN || r->operation == OP_NOT_IN, ok = true;
+	bool ok = true;
+	size_t n;
 
 	if (node && !ynode_is_null(node) && !yread_sequence(c, node, "values"))
 		return false;
-	if (!wanted && node && node->kind == YNODE_SEQUENCE && node->count > 0) {
-		yctx_error(c, node, "values: Exists and DoesNotExist take none");
+	n = node && node->kind == YNODE_SEQUENCE ? node->count : 0;
+	if (takes_values(r->operation) != (n > 0)) {
+		yctx_error(c, node ? node : at, "values: %s",
+			   n ? "Exists and DoesNotExist take none" : "In and NotIn take at least one");
 		return false;
 	}
-	if (wanted && (!node || node->kind != YNODE_SEQUENCE || node->count == 0)) {
-		yctx_error(c, node ? node : at, "values: In and NotIn take at least one");
-		return false;
-	}
-	for (size_t i = 0; wanted && i < node->count; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const char *text;
 
 		ok = read_label_value(c, node->items[i], "values", &text) && requirement_value(c, r, text) && ok;

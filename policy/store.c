@@ -201,12 +201,40 @@ static int file_stay(struct store *s, const struct store_file *old, const struct
 	return p ? add_refused(f, p) : -ENOMEM;
 }
 
+/* Files are in the order of their names: the place of this one, or where it belongs. */
+static size_t file_place(const struct store *s, const char *name)
+{
+	size_t low = 0, high = s->nfiles;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (strcmp(s->files[mid]->name, name) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 static struct store_file **find_file(const struct store *s, const char *name)
 {
-	for (size_t i = 0; i < s->nfiles; i++)
-		if (strcmp(s->files[i]->name, name) == 0)
-			return &s->files[i];
-	return NULL;
+	size_t at = file_place(s, name);
+
+	return at < s->nfiles && strcmp(s->files[at]->name, name) == 0 ? &s->files[at] : NULL;
+}
+
+static struct store_file **insert_file(struct store *s, const char *name)
+{
+	size_t at = file_place(s, name);
+	struct store_file **files;
+
+	if (!array_push(&s->files, &s->nfiles, sizeof(*s->files)))
+		return NULL;
+	files = s->files;
+	memmove(files + at + 1, files + at, (s->nfiles - at - 1) * sizeof(*files));
+	files[at] = NULL;
+	return &files[at];
 }
 
 static bool taken_whole(const struct store_file *f)
@@ -233,7 +261,7 @@ int store_update(struct store *s, const char *file, const char *text, size_t len
 	if (r < 0)
 		return r;
 	if (!slot)
-		slot = array_push(&s->files, &s->nfiles, sizeof(*slot));
+		slot = insert_file(s, file);
 	if (!slot)
 		return -ENOMEM;
 	file_freep(slot);
@@ -248,9 +276,10 @@ int store_remove(struct store *s, const char *file)
 	if (!slot)
 		return -ENOENT;
 	file_freep(slot);
-	/* array_push() wants an array that only grew; a hole is closed by moving the last into it, and the count may
-	 * fall: capacity is then larger than it will assume, never smaller. */
-	*slot = s->files[--s->nfiles];
+	/* array_push() wants an array that only grew; the count may fall: capacity is then larger than it will assume, never
+	 * smaller. */
+	s->nfiles--;
+	memmove(slot, slot + 1, (s->nfiles - (size_t)(slot - s->files)) * sizeof(*slot));
 	return 0;
 }
 

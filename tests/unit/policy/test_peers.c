@@ -28,28 +28,8 @@ static const struct slice_port ext_ports[] = { { NULL, IPPROTO_TCP, 6443 } };
 
 enum { FRONT, BACK, BACK2, DONE, HOSTNET, BLUE };
 
-/*
- * ns: front 10.0.0.1, back 10.0.0.2 (ready) and 10.0.0.3 (not), done 10.0.0.4 (finished), hostnet on node 10.1.0.1;
- * far (team=red): blue 10.0.0.6. Services of ns: front 172.20.0.1:80, mix 172.20.0.2:80 (front and back by slice),
- * ext 172.20.0.3:443 (192.0.2.1:6443), peers (headless, of the backs); default/kubernetes 172.20.0.9 (10.1.0.2).
- */
-static void town_build(struct town *t)
+static void town_pods(struct town *t)
 {
-	static const char *const texts[] = { "10.0.0.1",   "10.0.0.2",	"10.0.0.3",    "10.0.0.4",   "10.1.0.1",
-					     "10.0.0.6",   "10.1.0.2",	"172.20.0.1",  "172.20.0.2", "172.20.0.3",
-					     "172.20.0.9", "192.0.2.1", "198.51.100.7" };
-
-	memset(t, 0, sizeof(*t));
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		t->addrs[i] = test_addr(texts[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(t->pods); i++)
-		t->pods[i] = (struct subject){ .namespace_name = i == BLUE ? "far" : "ns",
-					       .labels = i == FRONT ? front_labels : back_labels,
-					       .nlabels = i == FRONT ? 2 : 1,
-					       .addrs = &t->addrs[i],
-					       .naddrs = 1,
-					       .ports = i == FRONT ? front_ports : back_ports,
-					       .nports = 1 };
 	t->pods[FRONT].name = "front";
 	t->pods[FRONT].service_account = "runner";
 	t->pods[BACK].name = "back-0";
@@ -62,12 +42,10 @@ static void town_build(struct town *t)
 	t->pods[HOSTNET].name = "hostnet";
 	t->pods[HOSTNET].host_network = true;
 	t->pods[BLUE].name = "blue";
-	t->namespaces[0] = (struct inventory_namespace){ .name = "ns" };
-	t->namespaces[1] = (struct inventory_namespace){ .name = "far", .labels = red_label, .nlabels = 1 };
-	t->nodes[0] = (struct inventory_node){
-		.name = "n0", .labels = node_labels, .nlabels = 1, .addrs = &t->addrs[4], .naddrs = 1, .local = true
-	};
-	t->nodes[1] = (struct inventory_node){ .name = "n1", .addrs = &t->addrs[6], .naddrs = 1 };
+}
+
+static void town_services(struct town *t)
+{
 	t->services[0] = (struct inventory_service){ .namespace_name = "ns",
 						     .name = "front",
 						     .labels = red_label,
@@ -106,6 +84,38 @@ static void town_build(struct town *t)
 						     .naddrs = 1,
 						     .ports = plain_ports,
 						     .nports = 1 };
+}
+
+/*
+ * ns: front 10.0.0.1, back 10.0.0.2 (ready) and 10.0.0.3 (not), done 10.0.0.4 (finished), hostnet on node 10.1.0.1;
+ * far (team=red): blue 10.0.0.6. Services of ns: front 172.20.0.1:80, mix 172.20.0.2:80 (front and back by slice),
+ * ext 172.20.0.3:443 (192.0.2.1:6443), peers (headless, of the backs); default/kubernetes 172.20.0.9 (10.1.0.2).
+ */
+static void town_build(struct town *t)
+{
+	static const char *const texts[] = { "10.0.0.1",   "10.0.0.2",	"10.0.0.3",    "10.0.0.4",   "10.1.0.1",
+					     "10.0.0.6",   "10.1.0.2",	"172.20.0.1",  "172.20.0.2", "172.20.0.3",
+					     "172.20.0.9", "192.0.2.1", "198.51.100.7" };
+
+	memset(t, 0, sizeof(*t));
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		t->addrs[i] = test_addr(texts[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(t->pods); i++)
+		t->pods[i] = (struct subject){ .namespace_name = i == BLUE ? "far" : "ns",
+					       .labels = i == FRONT ? front_labels : back_labels,
+					       .nlabels = i == FRONT ? 2 : 1,
+					       .addrs = &t->addrs[i],
+					       .naddrs = 1,
+					       .ports = i == FRONT ? front_ports : back_ports,
+					       .nports = 1 };
+	town_pods(t);
+	t->namespaces[0] = (struct inventory_namespace){ .name = "ns" };
+	t->namespaces[1] = (struct inventory_namespace){ .name = "far", .labels = red_label, .nlabels = 1 };
+	t->nodes[0] = (struct inventory_node){
+		.name = "n0", .labels = node_labels, .nlabels = 1, .addrs = &t->addrs[4], .naddrs = 1, .local = true
+	};
+	t->nodes[1] = (struct inventory_node){ .name = "n1", .addrs = &t->addrs[6], .naddrs = 1 };
+	town_services(t);
 	t->endpoints[0] = (struct slice_endpoint){ .addrs = &t->addrs[11], .naddrs = 1 };
 	t->endpoints[1] = (struct slice_endpoint){ .addrs = &t->addrs[6], .naddrs = 1 };
 	t->slices[0] = (struct inventory_slice){ .namespace_name = "ns",
