@@ -15,7 +15,10 @@ static const struct inventory inv = { .pods = &pod, .npods = 1, .namespaces = &n
 static const struct world world = {
 	.namespaces = { { .name = "a" } },
 	.nnamespaces = 1,
-	.pods = { { "a", "p", "default", { { { "app", "web" }, { "tier", "front" } }, 2 } } },
+	.pods = { { .namespace_name = "a",
+		    .name = "p",
+		    .account = "default",
+		    .labels = { { { "app", "web" }, { "tier", "front" } }, 2 } } },
 	.npods = 1,
 };
 static const char cilium[] = "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: p}\n"

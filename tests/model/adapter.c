@@ -43,6 +43,7 @@ static void add_pod(struct adapter_world *a, const struct world_pod *p, size_t i
 		.nports = p->nports,
 		.not_running = p->finished,
 		.not_ready = !p->ready,
+		.host_network = p->host_network,
 	};
 	if (!p->finished)
 		add_cluster(a, &p->addrs);
@@ -86,10 +87,12 @@ static void add_service(struct adapter_world *a, const struct world_service *s, 
 	copy_labels(&s->labels, a->service_labels[i]);
 	copy_labels(&s->selector, a->selectors[i]);
 	for (size_t k = 0; k < s->nports; k++)
-		a->service_ports[i][k] = (struct service_port){ .name = k ? "second" : "first",
-								.proto = s->ports[k].proto,
-								.port = s->ports[k].port,
-								.target_port = s->ports[k].target };
+		a->service_ports[i][k] =
+			(struct service_port){ .name = k ? "second" : "first",
+					       .proto = s->ports[k].proto,
+					       .port = s->ports[k].port,
+					       .target_port = s->ports[k].target_name ? 0 : s->ports[k].target,
+					       .target_name = s->ports[k].target_name };
 	a->services[i] = (struct inventory_service){
 		.namespace_name = s->namespace_name,
 		.name = s->name,

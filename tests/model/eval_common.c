@@ -65,7 +65,7 @@ struct ev_dest ev_find_dest(const struct world *w, const struct sluice_addr *add
 		if (w->service_cidrs[i] && text_holds(w->service_cidrs[i], addr))
 			d.service = &unknown;
 	for (size_t i = 0; i < w->npods; i++)
-		if (!w->pods[i].finished && has_addr(&w->pods[i].addrs, addr))
+		if (!w->pods[i].finished && !w->pods[i].host_network && has_addr(&w->pods[i].addrs, addr))
 			d.pod = &w->pods[i];
 	for (size_t i = 0; i < w->nnodes; i++)
 		if (has_addr(&w->nodes[i].addrs, addr))

@@ -270,18 +270,39 @@ static bool is_backend(const struct world_service *s, const struct world_pod *po
 	return true;
 }
 
+struct backend {
+	struct sluice_addr addr;
+	uint16_t port;
+};
+
+/* A pod without the port that a name asks for is no backend of it. */
+static uint16_t target_port(const struct world_service_port *port, const struct world_pod *pod)
+{
+	if (!port->target_name)
+		return port->target;
+	for (size_t i = 0; i < pod->nports; i++)
+		if (strcmp(pod->ports[i].name, port->target_name) == 0 && pod->ports[i].proto == port->proto)
+			return pod->ports[i].number;
+	return 0;
+}
+
 /* Those of the ClusterIP's own family. */
-static size_t backends_of(const struct world *w, const struct world_service *s, bool v4, struct sluice_addr *ret)
+static size_t backends_of(const struct world *w, const struct world_service *s, const struct world_service_port *port,
+			  bool v4, struct backend *ret)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < w->npods; i++)
-		for (size_t k = 0; is_backend(s, &w->pods[i]) && k < w->pods[i].addrs.count; k++)
-			if (addr_is_ipv4(&w->pods[i].addrs.items[k]) == v4)
-				ret[n++] = w->pods[i].addrs.items[k];
+	for (size_t i = 0; i < w->npods; i++) {
+		const struct world_pod *pod = &w->pods[i];
+		uint16_t number = target_port(port, pod);
+
+		for (size_t k = 0; number && is_backend(s, pod) && k < pod->addrs.count; k++)
+			if (addr_is_ipv4(&pod->addrs.items[k]) == v4)
+				ret[n++] = (struct backend){ pod->addrs.items[k], number };
+	}
 	for (size_t k = 0; s->selector.count == 0 && k < s->outside.count; k++)
 		if (addr_is_ipv4(&s->outside.items[k]) == v4)
-			ret[n++] = s->outside.items[k];
+			ret[n++] = (struct backend){ s->outside.items[k], port->target };
 	return n;
 }
 
@@ -297,12 +318,12 @@ static const struct world_service_port *service_port(const struct world_service 
 static bool ask_backends(const struct ev_ctx *c, struct decision *ret)
 {
 	const struct world_service_port *port = service_port(c->dest.service, c->flow->proto, c->flow->port);
-	struct sluice_addr backends[WORLD_MAX * WORLD_ADDRS];
-	size_t n = port ? backends_of(c->world, c->dest.service, addr_is_ipv4(&c->flow->to), backends) : 0;
+	struct backend backends[WORLD_MAX * WORLD_ADDRS];
+	size_t n = port ? backends_of(c->world, c->dest.service, port, addr_is_ipv4(&c->flow->to), backends) : 0;
 	bool all = n > 0, denied = false;
 
 	for (size_t i = 0; i < n; i++) {
-		struct ev_flow flow = { c->flow->from, backends[i], c->flow->proto, port->target, NULL, 0 };
+		struct ev_flow flow = { c->flow->from, backends[i].addr, c->flow->proto, backends[i].port, NULL, 0 };
 		struct decision d = judge(c->policies, c->world, &flow);
 		bool denial = !d.allowed && d.by_rule;
 

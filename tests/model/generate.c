@@ -89,8 +89,9 @@ static void make_pod(struct rng *r, struct world *w, unsigned int i)
 	add_label(&p->labels, "app", PICK(r, apps));
 	if (chance(r, 3))
 		add_label(&p->labels, "tier", PICK(r, tiers));
-	add_addr(&p->addrs, "10.0.0.", i + 1);
-	if (chance(r, 4))
+	p->host_network = i > 0 && chance(r, 12) == 0;
+	add_addr(&p->addrs, p->host_network ? "10.1.0." : "10.0.0.", p->host_network ? 1 + i % 2 : i + 1);
+	if (chance(r, 4) && !p->host_network)
 		add_addr(&p->addrs, "fd00::", i + 1);
 	p->ports[p->nports++] = (struct world_port){ "http", IPPROTO_TCP, chance(r, 2) ? 80 : 8080 };
 	if (chance(r, 2))
@@ -117,9 +118,11 @@ static void make_service(struct rng *r, struct world *w, unsigned int i)
 		add_addr(&s->outside, "192.0.2.", 1);
 		add_addr(&s->outside, "2001:db8::", 1);
 	}
-	s->ports[s->nports++] = (struct world_service_port){ IPPROTO_TCP, 80, chance(r, 2) ? 80 : 8080 };
+	s->ports[s->nports++] = (struct world_service_port){ IPPROTO_TCP, 80, chance(r, 2) ? 80 : 8080, NULL };
+	if (s->selector.count > 0 && chance(r, 3) == 0)
+		s->ports[0] = (struct world_service_port){ IPPROTO_TCP, 80, 0, "http" };
 	if (chance(r, 2))
-		s->ports[s->nports++] = (struct world_service_port){ IPPROTO_UDP, 53, 53 };
+		s->ports[s->nports++] = (struct world_service_port){ IPPROTO_UDP, 53, 53, NULL };
 }
 
 /* Its addresses are the world's, or a node's. */
@@ -131,7 +134,7 @@ static void make_api_server(struct rng *r, struct world *w)
 	s->name = "kubernetes";
 	add_addr(&s->addrs, "172.20.0.", 9);
 	add_addr(&s->outside, chance(r, 2) ? "192.0.2." : "10.1.0.", 2);
-	s->ports[s->nports++] = (struct world_service_port){ IPPROTO_TCP, 443, 6443 };
+	s->ports[s->nports++] = (struct world_service_port){ IPPROTO_TCP, 443, 6443, NULL };
 }
 
 void generate_world(struct rng *r, struct world *w)
@@ -496,15 +499,11 @@ static void put_section(struct gen *g, const char *section, bool deny, uint32_t 
 	}
 }
 
-static void put_cilium(struct gen *g, bool cluster)
+static void put_cilium_spec(struct gen *g, bool cluster)
 {
 	uint32_t sections = dice(g, 8);
 
-	strbuf_addf(g->t, "apiVersion: cilium.io/v2\nkind: Cilium%sNetworkPolicy\nmetadata: {name: c%u",
-		    cluster ? "Clusterwide" : "", g->serial++);
-	if (!cluster)
-		strbuf_addf(g->t, ", namespace: %s", namespaces[dice(g, 2)]);
-	put(g, "}\nspec:\n  endpointSelector: ");
+	put(g, "endpointSelector: ");
 	put_cilium_selector(g, !cluster);
 	put(g, "\n");
 	if (has(g, FEATURE_DEFAULT_DENY) && dice(g, 4) == 0)
@@ -513,6 +512,24 @@ static void put_cilium(struct gen *g, bool cluster)
 		put_section(g, "egress", false, 4);
 	if (sections < 3)
 		put_section(g, "egressDeny", true, 2);
+}
+
+static void put_cilium(struct gen *g, bool cluster)
+{
+	strbuf_addf(g->t, "apiVersion: cilium.io/v2\nkind: Cilium%sNetworkPolicy\nmetadata: {name: c%u",
+		    cluster ? "Clusterwide" : "", g->serial++);
+	if (!cluster)
+		strbuf_addf(g->t, ", namespace: %s", namespaces[dice(g, 2)]);
+	if (dice(g, 8)) {
+		put(g, "}\nspec:\n  ");
+		put_cilium_spec(g, cluster);
+		return;
+	}
+	put(g, "}\nspecs:\n");
+	for (int i = 0; i < 2; i++) {
+		put(g, "- ");
+		put_cilium_spec(g, cluster);
+	}
 }
 
 static void put_cidr_group(struct gen *g, uint32_t n)
@@ -619,6 +636,8 @@ static void put_cluster_peer(struct gen *g, uint32_t kind)
 	} else if (kind < 3) {
 		put(g, "networks: ");
 		put_cidrs(g);
+	} else if (kind == 5) {
+		strbuf_addf(g->t, "nodes: {matchLabels: {tier: %s}}", PICK(g->r, tiers));
 	} else if (kind == 3) {
 		put(g, "namespaces: ");
 		put_namespace_selector(g);
@@ -658,33 +677,42 @@ static void put_upstream_protocol(struct gen *g, bool named)
 		strbuf_addf(g->t, "{%s: {destinationPort: {number: %u}}}", proto, PICK(g->r, numbers));
 }
 
+static uint32_t pick_cluster_peer(struct gen *g, bool aws, bool names)
+{
+	uint32_t peer = dice(g, 7) % 6; /* names twice as often */
+
+	if (!names && peer == 0)
+		return 1;
+	return peer == 5 && aws ? 4 : peer;
+}
+
+static void put_cluster_protocols(struct gen *g, bool aws, bool named)
+{
+	put(g, aws ? ", ports: [" : ", protocols: [");
+	for (uint32_t i = 0, n = 1 + dice(g, 2); i < n; i++) {
+		comma(g, i);
+		if (aws)
+			put_aws_port(g, named);
+		else
+			put_upstream_protocol(g, named);
+	}
+	put(g, "]");
+}
+
 static void put_cluster_rule(struct gen *g, bool aws, bool names)
 {
 	static const char *const actions[] = { "Accept", "Deny", "Pass" };
-	uint32_t action = dice(g, 3), peer = dice(g, 7) % 6; /* names twice as often */
-	bool named;
+	uint32_t action = dice(g, 3), peer = pick_cluster_peer(g, aws, names && action == 0);
 
-	if ((action > 0 || !names) && peer == 0)
-		peer = 1;
-	named = peer > 2 && has(g, FEATURE_NAMED_PORTS);
 	strbuf_addf(g->t, "  - {action: %s, to: [", actions[action]);
 	put_cluster_peer(g, peer);
 	if (dice(g, 4) == 0) {
 		put(g, ", ");
-		put_cluster_peer(g, peer > 2 ? 3 + dice(g, 2) : 1);
+		put_cluster_peer(g, peer == 3 || peer == 4 ? 3 + dice(g, 2) : 1);
 	}
 	put(g, "]");
-	if (dice(g, 3)) {
-		put(g, aws ? ", ports: [" : ", protocols: [");
-		for (uint32_t i = 0, n = 1 + dice(g, 2); i < n; i++) {
-			comma(g, i);
-			if (aws)
-				put_aws_port(g, named);
-			else
-				put_upstream_protocol(g, named);
-		}
-		put(g, "]");
-	}
+	if (dice(g, 3))
+		put_cluster_protocols(g, aws, (peer == 3 || peer == 4) && has(g, FEATURE_NAMED_PORTS));
 	put(g, "}\n");
 }
 
@@ -701,7 +729,9 @@ static void put_cluster(struct gen *g, bool aws)
 		    aws ? "networking.k8s.aws/v1alpha1" : "policy.networking.k8s.io/v1alpha2", g->serial++);
 	strbuf_addf(g->t, "  tier: %s\n  priority: %u\n  subject: {", baseline ? "Baseline" : "Admin",
 		    priorities[priority]);
-	if (dice(g, 2)) {
+	if (dice(g, 3) == 0) {
+		put(g, "namespaces: {}");
+	} else if (dice(g, 2)) {
 		put(g, "namespaces: ");
 		put_namespace_selector(g);
 	} else {
@@ -743,7 +773,7 @@ void generate_policies(struct rng *r, uint32_t features, struct strbuf *text)
 {
 	struct gen g = { .r = r, .t = text, .features = features };
 
-	for (uint32_t i = 0, n = 1 + chance(r, 6); i < n; i++)
+	for (uint32_t i = 0, n = 1 + chance(r, 8); i < n; i++)
 		put_policy(&g);
 	for (uint32_t i = 0; i < 2 && has(&g, FEATURE_CIDR_GROUP); i++) {
 		put(&g, "---\n");

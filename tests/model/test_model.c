@@ -158,7 +158,7 @@ static void one_world(struct run *run, uint64_t seed)
 		for (size_t pod = 0; pod < run->world.npods; pod++) {
 			struct adapter_endpoint e;
 
-			if (run->world.pods[pod].finished)
+			if (run->world.pods[pod].finished || run->world.pods[pod].host_network)
 				continue;
 			if (adapter_compile(run->both.store, &run->adapted, pod, &e) < 0)
 				abort();

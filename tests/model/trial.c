@@ -240,7 +240,8 @@ static void print_service(const struct world_service *s)
 	print_labels(&s->labels);
 	print_addrs(&s->addrs);
 	for (size_t i = 0; i < s->nports; i++)
-		printf(" %u->%u/%u", s->ports[i].port, s->ports[i].target, s->ports[i].proto);
+		printf(" %u->%u%s/%u", s->ports[i].port, s->ports[i].target,
+		       s->ports[i].target_name ? s->ports[i].target_name : "", s->ports[i].proto);
 	printf(", backends");
 	if (s->selector.count)
 		print_labels(&s->selector);
@@ -258,8 +259,9 @@ static void print_world(const struct world *w)
 	for (size_t i = 0; i < w->npods; i++) {
 		const struct world_pod *p = &w->pods[i];
 
-		printf("pod %s/%s account %s%s%s", p->namespace_name, p->name, p->account, p->ready ? "" : " not ready",
-		       p->finished ? " finished" : "");
+		printf("pod %s/%s account %s%s%s%s", p->namespace_name, p->name, p->account,
+		       p->ready ? "" : " not ready", p->finished ? " finished" : "",
+		       p->host_network ? " on its node's network" : "");
 		print_labels(&p->labels);
 		print_addrs(&p->addrs);
 		for (size_t k = 0; k < p->nports; k++)

@@ -50,7 +50,8 @@ struct world_pod {
 	struct world_port ports[3];
 	size_t nports;
 	bool ready;
-	bool finished; /* has no address any more, whatever `addrs` says */
+	bool finished;	   /* has no address any more, whatever `addrs` says */
+	bool host_network; /* `addrs` are its node's; as a peer it is that node */
 };
 
 struct world_node {
@@ -64,6 +65,7 @@ struct world_service_port {
 	uint8_t proto;
 	uint16_t port;
 	uint16_t target;
+	const char *target_name; /* instead of `target`: a container port's name */
 };
 
 /* default/kubernetes is the API server. What stands behind a Service are the ready pods of its namespace with its selector's labels, or `outside`. */
