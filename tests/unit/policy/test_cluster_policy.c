@@ -153,6 +153,13 @@ static void tiers(void **state)
 		{ AWS("a", "Baseline", 1) "  egress:\n" RULE("Pass", NET("10.0.0.0/8"))
 			  AWS("b", "Baseline", 2) "  egress:\n" RULE("Deny", NET("10.0.0.0/8")),
 		  "10.1.0.1", 'A' },
+		/* Behind a translator's address the denies of the IPv4 one count, and win within a level. */
+		{ AWS("a", "Admin", 1) "  egress:\n" RULE("Deny", NET("10.0.0.0/8"))
+			  UP("b", "Admin", 1) "  egress:\n" RULE("Accept", "networks: [\"::/0\"]"),
+		  "64:ff9b::a00:1", 'D' },
+		{ AWS("a", "Admin", 2) "  egress:\n" RULE("Deny", NET("10.0.0.0/8"))
+			  UP("b", "Admin", 1) "  egress:\n" RULE("Accept", "networks: [\"::/0\"]"),
+		  "64:ff9b::a00:1", 'A' },
 		/* Opting out of default deny goes on to Baseline. */
 		{ "---\n" CNP_HEAD "  enableDefaultDeny: {egress: false}\n  egressDeny: [{toCIDR: [9.0.0.0/8]}]\n" AWS(
 			  "a", "Baseline", 1) "  egress:\n" RULE("Deny", NET("10.0.0.0/8")),
@@ -211,6 +218,13 @@ static void names_meet_addresses(void **state)
 		{ AWS("b", "Admin", 11) "  egress:\n" RULE("Pass", NET("7.0.0.0/8")) "---\n" ANP_HEAD
 										     "  egress: [{to: [{" NAME "}]}]\n",
 		  'A' },
+		/* Two tied lists with names: what the level says of the address comes first. */
+		{ UP("a", "Admin", 10) "  egress:\n" RULE("Accept", NAME) UP("b", "Admin", 10) "  egress:\n" RULE(
+			  "Accept", "domainNames: [y.example.com]") RULE("Pass", NET("7.0.0.0/8")) NS_ALLOW,
+		  '-' },
+		{ UP("a", "Admin", 10) "  egress:\n" RULE("Accept", NAME) UP("b", "Admin", 10) "  egress:\n" RULE(
+			  "Accept", "domainNames: [y.example.com]") RULE("Deny", NET("7.0.0.0/8")) NS_ALLOW,
+		  'D' },
 		/* A tied list without names does not order them. */
 		{ UP("a", "Admin", 10) "  egress:\n" RULE("Accept", NAME)
 			  AWS("b", "Admin", 10) "  egress:\n" RULE("Deny", NET("7.0.0.0/8")),
