@@ -5,7 +5,7 @@
  * One pass from what is wanted to what is in force. The order is what keeps every moment closed:
  *
  *  1. new cluster addresses, and with them a new epoch, so that no flow passes by what was judged without them
- *  2. compile, once for all endpoints that the same policies select in the same way
+ *  2. compile, once for all endpoints that the same policies select in the same way, and not what did not change
  *  3. publish: tables and image under an id that nobody uses yet
  *  4. carry the leases over
  *  5. store each endpoint's new state word
@@ -46,7 +46,8 @@ struct pass {
 	struct tables_move *moves;
 	size_t nmoves;
 	size_t quarantined;
-	bool closed; /* the cluster's addresses are not all known to the kernel: nothing can be judged */
+	bool renewed; /* no policy in force may stay under its id */
+	bool closed;  /* the cluster's addresses are not all known to the kernel: nothing can be judged */
 };
 
 /* ---- compiling --------------------------------------------------------------------------------------------------- */
@@ -165,6 +166,7 @@ static void flip(struct pass *p, struct endpoint *ep, const struct outcome *o)
 	if (ep->policy != o->policy || *word != state)
 		set_label(p, ep, o);
 	__atomic_store_n(word, state, __ATOMIC_RELEASE);
+	ep->key = o->policy ? o->key : 0;
 	if (ep->policy == o->policy)
 		return;
 	if (o->policy)
@@ -172,6 +174,28 @@ static void flip(struct pass *p, struct endpoint *ep, const struct outcome *o)
 	if (ep->policy)
 		published_unref(ep->policy, p->e->now);
 	ep->policy = o->policy;
+}
+
+/* What an endpoint has in force is the outcome of its key, for all: only what a change concerns is compiled again. */
+static void keep_outcomes(struct pass *p)
+{
+	for (size_t i = 0; i < p->e->count && !p->renewed && !p->closed; i++) {
+		const struct endpoint *ep = &p->e->items[i];
+		struct outcome *o;
+		size_t k = 0;
+
+		while (k < p->noutcomes && p->outcomes[k].key != ep->key)
+			k++;
+		if (!ep->key || !ep->policy || k < p->noutcomes)
+			continue;
+		o = array_push(&p->outcomes, &p->noutcomes, sizeof(*o));
+		if (!o)
+			return;
+		o->key = ep->key;
+		o->mode = p->in->audit ? SLUICE_MODE_AUDIT : SLUICE_MODE_ENFORCE;
+		o->policy = ep->policy;
+		published_ref(o->policy);
+	}
 }
 
 static void apply_policies(struct pass *p)
@@ -207,10 +231,12 @@ static void apply_policies(struct pass *p)
 /* ---- the pass ---------------------------------------------------------------------------------------------------- */
 
 /* When the epoch comes round, old pairs of policy and epoch must not come back: every policy gets a new id. */
-static void next_epoch(struct endpoints *e)
+static void next_epoch(struct pass *p)
 {
-	if (++e->epoch == 0)
-		publisher_renew(e->p);
+	if (++p->e->epoch != 0)
+		return;
+	publisher_renew(p->e->p);
+	p->renewed = true;
 }
 
 static void gather_cluster(struct endpoints *e, const struct endpoints_input *in)
@@ -236,7 +262,7 @@ static void sync_cluster(struct pass *p)
 		p->closed = true;
 	}
 	if (added || r < 0)
-		next_epoch(p->e);
+		next_epoch(p);
 }
 
 static struct subject *gather_subjects(const struct endpoints *e)
@@ -251,16 +277,18 @@ static struct subject *gather_subjects(const struct endpoints *e)
 size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 {
 	_cleanup_free_ struct subject *pods = gather_subjects(e);
+	const struct inventory_node node = { .name = "", .addrs = in->node, .naddrs = in->nnode, .local = true };
 	struct pass p = { .e = e, .in = in };
 
 	if (!pods) {
 		log_error("out of memory; the policies in force stay");
 		return 0;
 	}
-	p.inventory = (struct inventory){ .pods = pods, .npods = e->count };
+	p.inventory = (struct inventory){ .pods = pods, .npods = e->count, .nodes = &node, .nnodes = 1 };
 	e->now = clock_now();
 	gather_cluster(e, in);
 	sync_cluster(&p);
+	keep_outcomes(&p);
 	apply_policies(&p);
 	cluster_prune(e->k, &e->cluster);
 	for (size_t i = 0; i < p.noutcomes; i++) {

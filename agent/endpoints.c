@@ -136,6 +136,7 @@ static void endpoint_leave(struct endpoints *e, struct endpoint *ep)
 	if (ep->policy)
 		published_unref(ep->policy, e->now);
 	ep->policy = NULL;
+	ep->key = 0;
 	ep->id = ep->generation = ep->ifindex = 0;
 	ep->phase = ENDPOINT_WAITING;
 }
@@ -241,6 +242,7 @@ static void endpoint_keep(struct endpoint *ep, struct endpoint *old)
 	ep->generation = old->generation;
 	ep->ifindex = old->ifindex;
 	ep->policy = TAKE_PTR(old->policy);
+	ep->key = old->key;
 	old->id = 0;
 }
 

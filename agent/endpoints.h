@@ -31,6 +31,7 @@ struct endpoint {
 	uint32_t ifindex;
 	struct static_endpoint wanted; /* borrowed from the list, or owned by an adopted one */
 	struct published *policy;      /* a reference; NULL when open or quarantined */
+	uint64_t key;		       /* compile_key() of `policy`; 0: not known */
 	bool told;		       /* that the interface is missing */
 };
 

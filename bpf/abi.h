@@ -244,18 +244,30 @@ struct sluice_rule_key {
 #define SLUICE_RULE_FIXED_BITS 112
 _Static_assert(sizeof(struct sluice_rule_key) == 20, "abi");
 
-/* Flattened: for a port, the set's one answer. Higher precedence wins between sets; at equal precedence deny wins. */
+/*
+ * Flattened: for a port, the set's one answer. Higher precedence wins between sets; at equal precedence deny wins. Where a
+ * rule of the Admin tier passed the flow on, `pass` is that rule's precedence less SLUICE_PRECEDENCE_ADMIN: name rules of
+ * the Admin tier below it do not speak. With precedence 0 a row says nothing but that.
+ */
 struct sluice_rule {
 	__u32 precedence;
 	__u32 rule;   /* index into the policy image's rule table, from 1; 0 = none */
 	__u8 verdict; /* enum sluice_verdict */
-	__u8 pad[3];
+	__u8 pad[1];
+	__u16 pass;
 };
 _Static_assert(sizeof(struct sluice_rule) == 12, "abi");
 
-/* Precedence of the namespace tier; Admin and Baseline tiers lie above and below. */
-#define SLUICE_PRECEDENCE_DENY	0x50000001u
-#define SLUICE_PRECEDENCE_ALLOW 0x50000000u
+/*
+ * Precedences. Within the Admin and the Baseline tier: the tier, plus (1000 - priority) << 6, plus the rule's place, from
+ * 1 to SLUICE_PRECEDENCE_SUB.
+ */
+#define SLUICE_PRECEDENCE_ADMIN	   0x80000000u
+#define SLUICE_PRECEDENCE_DENY	   0x50000001u /* the namespaces' tier */
+#define SLUICE_PRECEDENCE_ALLOW	   0x50000000u
+#define SLUICE_PRECEDENCE_BASELINE 0x20000000u
+#define SLUICE_PRECEDENCE_DEFAULT  1u /* of an endpoint that is not isolated: everything is allowed */
+#define SLUICE_PRECEDENCE_SUB	   63u
 
 /* ---- leases ------------------------------------------------------------------------------------------------------ */
 

@@ -35,7 +35,9 @@ struct sluice_decision {
 	__u8 verdict; /* enum sluice_verdict */
 	__u8 reason;  /* enum sluice_reason; NONE when allowed */
 	__u8 lease;   /* 1: a lease decided */
-	__u8 pad[5];
+	__u8 pad;
+	__u16 pass; /* as in struct sluice_rule; kept whatever decides */
+	__u8 pad2[2];
 };
 
 /*
@@ -62,6 +64,15 @@ static SLUICE_INLINE void decision_take(struct sluice_decision *d, const struct 
 	d->rule = r->rule;
 	d->verdict = r->verdict;
 	d->reason = r->verdict == SLUICE_ALLOW ? SLUICE_REASON_NONE : SLUICE_REASON_POLICY_DENY;
+	/* A row that only tells of a Pass. */
+	if (r->precedence == 0)
+		d->reason = SLUICE_REASON_POLICY_DEFAULT;
+}
+
+/* The Admin tier passed the flow on before it came to this name rule of its own. */
+static SLUICE_INLINE bool decision_passed(const struct sluice_rule *r, const struct sluice_decision *d)
+{
+	return r->precedence >= SLUICE_PRECEDENCE_ADMIN && r->precedence - SLUICE_PRECEDENCE_ADMIN < d->pass;
 }
 
 /* The address rules alone: CIDRs, entities and in-cluster peers. No rule at all leaves POLICY_DEFAULT. */
@@ -76,8 +87,10 @@ static SLUICE_INLINE void decide_by_address(const struct sluice_tables *t, const
 	if (!tables_find_dest(t, q->policy, remote, &dest))
 		return;
 	set = in_cluster ? dest.cluster_set : dest.set;
-	if (set && tables_find_rule(t, q->policy, set, q->proto, q->port, &rule))
-		decision_take(d, &rule);
+	if (!set || !tables_find_rule(t, q->policy, set, q->proto, q->port, &rule))
+		return;
+	decision_take(d, &rule);
+	d->pass = rule.pass;
 }
 
 /*
@@ -91,10 +104,14 @@ static SLUICE_INLINE void decide_by_embedded(const struct sluice_tables *t, cons
 
 	decision_init(&e);
 	decide_by_address(t, q, v4, in_cluster, &e);
+	/* Two addresses are judged, so what orders the rules of one level says nothing here: deny wins within it. */
+	e.precedence |= SLUICE_PRECEDENCE_SUB;
 	if (e.reason != SLUICE_REASON_POLICY_DENY || e.precedence < d->precedence)
 		return;
-	if (e.precedence > d->precedence || d->verdict == SLUICE_ALLOW)
+	if (e.precedence > d->precedence || d->verdict == SLUICE_ALLOW) {
+		e.pass = d->pass;
 		*d = e;
+	}
 }
 
 /* The address rules in both forms of the destination. True: a name may open it too. */
@@ -138,7 +155,7 @@ static SLUICE_INLINE void decide_by_lease(const struct sluice_tables *t, const s
 			continue;
 		if (!tables_find_rule(t, q->policy, set, q->proto, q->port, &rule) || rule.verdict != SLUICE_ALLOW)
 			continue;
-		if (!decision_beats(&rule, &best))
+		if (decision_passed(&rule, d) || !decision_beats(&rule, &best))
 			continue;
 		decision_take(&best, &rule);
 		best.name = name;

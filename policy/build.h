@@ -10,12 +10,31 @@
 
 /* ---- rule sets (sets.c) ---------------------------------------------------------------------------------------- */
 
+/* No group of its level has name rules, or more than one has. */
+#define GROUP_NONE UINT32_MAX
+#define GROUP_MANY (UINT32_MAX - 1)
+/* The group of what a Service's backends say. */
+#define GROUP_BACKENDS (UINT32_MAX - 2)
+
+/*
+ * How strong a rule is. Levels are decided one after the other, the highest first. Within a level each group is an
+ * ordered list of which the first match speaks, and between groups deny beats allow beats pass (semantics section 2).
+ */
+struct rank {
+	uint32_t level; /* the precedence it starts at: of tier and priority */
+	uint32_t group;
+	uint32_t order;
+	uint32_t precedence;
+	uint32_t names; /* the one group of the level that has name rules; GROUP_NONE, GROUP_MANY */
+	enum action action;
+};
+
 /* What one rule says about ports. */
 struct grant {
 	const struct port_range *ports; /* none: every port, and ICMP */
 	size_t nports;
-	bool deny;
 	uint32_t rule;
+	struct rank rank;
 };
 
 struct set_info {
@@ -26,11 +45,33 @@ struct set_info {
 	bool allows; /* for some port */
 };
 
+/* Indices plus one, open addressing, a power of two of them. */
+struct slots {
+	uint32_t *items;
+	size_t size;
+	size_t used;
+};
+
+/* Which grants have been flattened before, and to what. */
+struct memo {
+	uint64_t hash;
+	size_t first; /* in memo_grants */
+	size_t count;
+	bool name;
+	uint32_t info; /* index plus one; 0: the empty set */
+};
+
 struct sets {
 	struct image_rule *rules;
 	size_t nrules;
 	struct set_info *infos;
 	size_t ninfos;
+	struct slots by_content;
+	struct memo *memos;
+	size_t nmemos;
+	struct grant *memo_grants;
+	size_t nmemo_grants;
+	struct slots by_grants;
 	uint32_t next_id;
 	uint32_t next_name_id;
 };
@@ -38,6 +79,8 @@ struct sets {
 /* The id of the flattened set; 0 when there are no grants. 0, -ENOMEM. `info` (may be NULL) borrowed until the next. */
 int sets_intern(struct sets *s, const struct grant *grants, size_t n, bool name, uint32_t *ret,
 		const struct set_info **info);
+/* The answer of a set, before sets_sort(). False: none. */
+bool sets_find(const struct sets *s, uint32_t set, uint8_t proto, uint16_t port, struct sluice_rule *ret);
 void sets_sort(struct sets *s); /* into the image's order; no interning after it */
 void sets_clear(struct sets *s);
 
@@ -49,18 +92,27 @@ struct addr_rule {
 	size_t nexcepts;
 	bool outside; /* speaks for addresses outside the cluster */
 	bool inside;  /* and for those in it */
-	bool pod;     /* the prefix is a peer pod's address */
+	bool cluster; /* the prefix is an address of the cluster: a pod's or a node's */
+	bool written; /* a prefix of a kind whose prefixes mean ClusterIPs too, as they are written */
 	struct grant grant;
 };
 
 struct dests {
 	struct image_dest *items; /* by (address, bits) */
 	size_t count;
+	size_t sorted; /* the first of them; what dests_put() adds is not found before dests_sort() */
+	bool has_bits[129];
 	bool opens_outside;
 };
 
-int dests_build(const struct addr_rule *rules, size_t n, struct sets *sets, struct dests *ret); /* 0, -ENOMEM */
+/* In `masks` (the Service CIDRs) only written rules count: an address there is a ClusterIP. 0, -ENOMEM. */
+int dests_build(const struct addr_rule *rules, size_t n, const struct sluice_prefix *masks, size_t nmasks,
+		struct sets *sets, struct dests *ret);
+bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sluice_dest *ret);
+int dests_put(struct dests *d, const struct sluice_addr *addr, const struct sluice_dest *dest); /* replaces or adds */
+void dests_sort(struct dests *d);
 void dests_clear(struct dests *d);
+bool addr_rule_meets(const struct addr_rule *rule, const struct sluice_addr *addr); /* excepts heeded */
 
 /* ---- names (trie.c) -------------------------------------------------------------------------------------------- */
 
@@ -78,6 +130,9 @@ struct trie {
 	uint32_t *edges; /* a power of two, or none */
 	size_t nedges;
 	size_t literals;
+	uint32_t *glob_edges; /* the same for labels with `*` inside, while it is built */
+	size_t nglob_edges;
+	size_t globs;
 	struct fmt_term *all;
 	size_t nall;
 };

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/addr_type.h"
+#include "base/addr.h"
 #include "policy/diag.h"
 
 struct label {
@@ -18,7 +18,17 @@ struct label {
 	const char *value;
 };
 
-/* One enforcement target as selectors see it. Borrowed strings. */
+/* A container port with a name, which rules may use instead of its number. */
+struct pod_port {
+	const char *name;
+	uint16_t port; /* host order */
+	uint8_t proto; /* IPPROTO_TCP, UDP, SCTP */
+};
+
+/*
+ * One enforcement target as selectors see it, and one pod of the inventory as peers see it. Borrowed strings. Zero
+ * in the later members means: running, ready, on its own network.
+ */
 struct subject {
 	const char *namespace_name;
 	const char *name;
@@ -26,13 +36,103 @@ struct subject {
 	size_t nlabels;
 	const struct sluice_addr *addrs;
 	size_t naddrs;
+	const char *service_account; /* NULL: "default" */
+	const struct pod_port *ports;
+	size_t nports;
+	const char *hostname;  /* spec.hostname; NULL: none. With `subdomain` it has a name under a headless Service */
+	const char *subdomain; /* spec.subdomain; NULL: none */
+	bool host_network;     /* as a peer it is its node, and no selector finds it */
+	bool not_running;      /* Pending, Succeeded or Failed: its addresses are not its own (yet, or any more) */
+	bool not_ready;
 };
 
-/* What in-cluster peers are resolved against: in standalone mode the endpoints file. Borrowed. */
+/* kubernetes.io/metadata.name is implied. A namespace that is not listed has no other label. */
+struct inventory_namespace {
+	const char *name;
+	const struct label *labels;
+	size_t nlabels;
+};
+
+struct inventory_node {
+	const char *name;
+	const struct label *labels;
+	size_t nlabels;
+	const struct sluice_addr *addrs;
+	size_t naddrs;
+	bool local; /* the node the endpoints are on */
+};
+
+struct service_port {
+	const char *name; /* NULL: none; joins the port with those of the EndpointSlices */
+	uint8_t proto;
+	uint16_t port;		 /* host order, as all here */
+	uint16_t target_port;	 /* 0: `target_name`, or the same as `port` when that is NULL too */
+	const char *target_name; /* a container port's name */
+	uint16_t node_port;	 /* 0: none */
+};
+
+struct inventory_service {
+	const char *namespace_name;
+	const char *name;
+	const struct label *labels;
+	size_t nlabels;
+	const struct label *selector; /* none: its EndpointSlices are written by hand */
+	size_t nselector;
+	const struct sluice_addr *addrs; /* clusterIPs; none: headless, or ExternalName */
+	size_t naddrs;
+	const struct sluice_addr *externals; /* externalIPs and the load balancer's */
+	size_t nexternals;
+	const struct service_port *ports;
+	size_t nports;
+	bool publish_not_ready; /* spec.publishNotReadyAddresses */
+};
+
+struct slice_endpoint {
+	const struct sluice_addr *addrs;
+	size_t naddrs;
+	const char *hostname; /* NULL: none */
+	const char *pod;      /* targetRef's name, of the slice's namespace; NULL: no pod */
+	bool not_ready;
+};
+
+struct slice_port {
+	const char *name; /* NULL: none */
+	uint8_t proto;
+	uint16_t port;
+};
+
+/* An EndpointSlice. Services without one take the inventory's pods that their selector finds. */
+struct inventory_slice {
+	const char *namespace_name;
+	const char *service; /* label kubernetes.io/service-name */
+	const struct slice_endpoint *endpoints;
+	size_t nendpoints;
+	const struct slice_port *ports;
+	size_t nports;
+};
+
+/* What in-cluster peers are resolved against: in standalone mode the endpoints file. Borrowed. `= {}`: nothing known. */
 struct inventory {
 	const struct subject *pods;
 	size_t npods;
+	const struct inventory_namespace *namespaces;
+	size_t nnamespaces;
+	const struct inventory_node *nodes;
+	size_t nnodes;
+	const struct inventory_service *services;
+	size_t nservices;
+	const struct inventory_slice *slices;
+	size_t nslices;
+	const struct sluice_prefix *service_cidrs; /* an address in one is a ClusterIP, known or not */
+	size_t nservice_cidrs;
+	const char *cluster_domain; /* NULL: "cluster.local" */
 };
+
+/*
+ * The addresses of pods, nodes and Services, sorted, each once: what the kernel's `cluster` table should hold, and
+ * struct verdict_tables.cluster for verdicts without a kernel. `ret` is the caller's to free. 0, -ENOMEM.
+ */
+int inventory_cluster(const struct inventory *inv, struct sluice_addr **ret, size_t *ret_count);
 
 struct store;
 
@@ -45,7 +145,9 @@ void store_freep(struct store **s);
  *  - not YAML, or a policy whose selector cannot be read: the file's last good state stays; without one, the
  *    endpoints it might select are denied unless something else selects them;
  *  - a refused policy: its last good state stays; what the refused text selects beyond that is denied.
- * 0: everything accepted; 1: something was refused (diags has errors); -ENOMEM.
+ *  - an update that only adds members nobody here knows: what is in force stays, with a warning.
+ * 0: the text was taken whole; 1: something was refused (diags has errors), or an older text stands in for something;
+ * -ENOMEM.
  */
 int store_update(struct store *s, const char *file, const char *text, size_t len, struct diags *diags);
 
@@ -70,11 +172,45 @@ void store_entry_at(const struct store *s, size_t i, struct store_entry *ret);
 /*
  * 0: `ret` holds an image (free() it). 1: nothing selects the endpoint; `ret` is untouched and it is open.
  * -ENOMEM; -E2BIG when the image would pass a format limit, with a diagnostic (the caller must deny).
- * `key`, when not NULL, receives a 64-bit fingerprint of the selection and the inventory, before any compiling:
- * subjects with equal keys get equal images, so callers compile once per key.
+ * Warnings about what the inventory makes of the policies (a Service with one backend that is not admitted) go to
+ * `diags`.
  */
 int compile(const struct store *s, const struct subject *subject, const struct inventory *inv, struct diags *diags,
 	    uint8_t **ret, size_t *ret_len);
+
+/*
+ * A 64-bit fingerprint of the selection and of what its peers resolve to, before any compiling: subjects with equal keys
+ * get equal images, so callers compile once per key, and an inventory change that leaves a key as it was concerns none
+ * of that endpoint's policies.
+ */
 uint64_t compile_key(const struct store *s, const struct subject *subject, const struct inventory *inv);
+
+/*
+ * Every rule that speaks for one destination and port, the strongest first: what `explain` shows as decided and beaten.
+ * The first is not always the image's own word: a Service's address is judged by its backends.
+ */
+struct trace_query {
+	struct sluice_addr remote;
+	bool in_cluster; /* the address is a pod's, a node's or a Service's */
+	uint8_t proto;
+	uint16_t port;	  /* host order; ICMP: the type in the upper byte */
+	const char *name; /* canonical, its name rules too; NULL: none */
+};
+
+struct trace_rule {
+	const char *policy;
+	const char *kind;
+	const char *file;
+	uint32_t line;
+	uint32_t column;
+	char text[160];	     /* as struct image_source.text, cut */
+	const char *action;  /* "allow", "deny", "pass" */
+	uint32_t precedence; /* higher is stronger; deny before allow at equal */
+	bool by_name;
+};
+
+/* `ret` is the caller's to free; its strings are borrowed until the store changes. 0, -ENOMEM. */
+int compile_trace(const struct store *s, const struct subject *subject, const struct inventory *inv,
+		  const struct trace_query *q, struct trace_rule **ret, size_t *ret_count);
 
 #endif

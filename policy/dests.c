@@ -24,6 +24,7 @@ struct edge {
 	struct sluice_prefix prefix;
 	uint32_t rule; /* index; UINT32_MAX: none, the prefix only has to have an entry */
 	bool stop;
+	bool mask; /* below here only written rules count */
 };
 #define NO_RULE UINT32_MAX
 
@@ -31,11 +32,14 @@ struct frame {
 	struct sluice_prefix prefix;
 	uint32_t *active; /* rules that reach here */
 	size_t nactive;
+	bool masked;
 	struct sluice_dest dest;
 };
 
 struct flatten {
 	const struct addr_rule *rules;
+	const struct sluice_prefix *masks;
+	size_t nmasks;
 	struct sets *sets;
 	struct dests *out;
 	struct frame stack[130]; /* one per prefix length, and the root */
@@ -79,24 +83,65 @@ static int add_edge(struct edge **edges, size_t *n, const struct sluice_prefix *
 	return 0;
 }
 
-static int collect_edges(const struct addr_rule *rules, size_t n, bool ipv4, struct edge **edges, size_t *nedges)
+static bool prefix_covers(const struct sluice_prefix *outer, const struct sluice_prefix *inner)
+{
+	return outer->bits <= inner->bits && prefix_is_ipv4(outer) == prefix_is_ipv4(inner) &&
+	       prefix_contains(outer, &inner->addr);
+}
+
+/* An except as wide as the prefix leaves nothing of it (a group's prefixes are not known where the except is written). */
+static bool all_excepted(const struct addr_rule *rule)
+{
+	for (size_t i = 0; i < rule->nexcepts; i++)
+		if (prefix_covers(&rule->excepts[i], &rule->prefix))
+			return true;
+	return false;
+}
+
+static int add_masks(const struct flatten *fl, bool ipv4, struct edge **edges, size_t *nedges)
+{
+	for (size_t i = 0; i < fl->nmasks; i++) {
+		if (prefix_is_ipv4(&fl->masks[i]) != ipv4)
+			continue;
+		if (add_edge(edges, nedges, &fl->masks[i], NO_RULE, false) < 0)
+			return -ENOMEM;
+		(*edges)[*nedges - 1].mask = true;
+	}
+	return 0;
+}
+
+/* An IPv6 prefix that happens to cover where IPv4 lives. */
+static bool shadows_ipv4(const struct sluice_prefix *p)
+{
+	return !prefix_is_ipv4(p) && p->bits < 96 && prefix_contains(p, &all_ipv4.addr);
+}
+
+static int add_rule_edges(const struct addr_rule *rule, uint32_t i, struct edge **edges, size_t *nedges)
+{
+	int r = add_edge(edges, nedges, &rule->prefix, i, false);
+
+	for (size_t k = 0; k < rule->nexcepts && r >= 0; k++)
+		if (prefix_covers(&rule->prefix, &rule->excepts[k]))
+			r = add_edge(edges, nedges, &rule->excepts[k], i, true);
+	return r;
+}
+
+static int collect_edges(const struct flatten *fl, size_t n, bool ipv4, struct edge **edges, size_t *nedges)
 {
 	bool shadowed = false;
 	int r = 0;
 
 	for (size_t i = 0; i < n && r >= 0; i++) {
-		const struct addr_rule *rule = &rules[i];
+		const struct addr_rule *rule = &fl->rules[i];
 
-		shadowed = shadowed || (!prefix_is_ipv4(&rule->prefix) && rule->prefix.bits < 96 &&
-					prefix_contains(&rule->prefix, &all_ipv4.addr));
-		if (prefix_is_ipv4(&rule->prefix) != ipv4)
-			continue;
-		r = add_edge(edges, nedges, &rule->prefix, (uint32_t)i, false);
-		for (size_t k = 0; k < rule->nexcepts && r >= 0; k++)
-			r = add_edge(edges, nedges, &rule->excepts[k], (uint32_t)i, true);
+		shadowed = shadowed || shadows_ipv4(&rule->prefix);
+		if (prefix_is_ipv4(&rule->prefix) == ipv4 && !all_excepted(rule))
+			r = add_rule_edges(rule, (uint32_t)i, edges, nedges);
 	}
 	if (r >= 0 && ipv4 && shadowed)
 		r = add_edge(edges, nedges, &all_ipv4, NO_RULE, false);
+	if (r >= 0)
+		r = add_masks(fl, ipv4, edges, nedges);
 	if (r >= 0 && *nedges > 1)
 		qsort(*edges, *nedges, sizeof(**edges), compare_edges);
 	return r;
@@ -126,7 +171,9 @@ static int push_frame(struct flatten *fl, const struct edge *edges, size_t n)
 	if (parent->nactive > 0)
 		memcpy(f->active, parent->active, parent->nactive * sizeof(*f->active));
 	f->nactive = parent->nactive;
+	f->masked = parent->masked;
 	for (size_t i = 0; i < n; i++) {
+		f->masked = f->masked || edges[i].mask;
 		if (edges[i].rule == NO_RULE)
 			continue;
 		if (edges[i].stop)
@@ -151,7 +198,7 @@ static int scope_set(struct flatten *fl, const struct frame *f, bool inside, uin
 	for (size_t i = 0; i < f->nactive; i++) {
 		const struct addr_rule *rule = &fl->rules[f->active[i]];
 
-		if (inside ? rule->inside : rule->outside)
+		if ((inside ? rule->inside : rule->outside) && (!f->masked || rule->written))
 			fl->grants[n++] = rule->grant;
 	}
 	return sets_intern(fl->sets, fl->grants, n, false, ret, info);
@@ -172,7 +219,7 @@ static bool opens_outside(const struct flatten *fl, const struct frame *f)
 	for (size_t i = 0; i < f->nactive; i++) {
 		const struct addr_rule *rule = &fl->rules[f->active[i]];
 
-		if (rule->outside && !rule->pod && !rule->grant.deny)
+		if (rule->outside && !rule->cluster && rule->grant.rank.action == ACTION_ALLOW && !f->masked)
 			return !link_local(&f->prefix);
 	}
 	return false;
@@ -203,10 +250,10 @@ static int walk_edges(struct flatten *fl, const struct edge *edges, size_t n)
 {
 	for (size_t i = 0; i < n;) {
 		size_t end = i + 1;
-		bool forced = edges[i].rule == NO_RULE;
+		bool forced = edges[i].rule == NO_RULE && !edges[i].mask;
 
 		for (; end < n && prefix_equal(&edges[end].prefix, &edges[i].prefix); end++)
-			forced = forced || edges[end].rule == NO_RULE;
+			forced = forced || (edges[end].rule == NO_RULE && !edges[end].mask);
 		while (fl->depth > 1 && !prefix_contains(&fl->stack[fl->depth - 1].prefix, &edges[i].prefix.addr))
 			pop_frame(fl);
 		if (push_frame(fl, edges + i, end - i) < 0 || emit_dest(fl, &fl->stack[fl->depth - 1], forced) < 0)
@@ -220,7 +267,7 @@ static int flatten_family(struct flatten *fl, size_t n, bool ipv4)
 {
 	_cleanup_free_ struct edge *edges = NULL;
 	size_t nedges = 0;
-	int r = collect_edges(fl->rules, n, ipv4, &edges, &nedges);
+	int r = collect_edges(fl, n, ipv4, &edges, &nedges);
 
 	fl->depth = 1;
 	fl->stack[0] = (struct frame){};
@@ -239,7 +286,67 @@ static int compare_dests(const void *a, const void *b)
 	return order ? order : (x->bits > y->bits) - (x->bits < y->bits);
 }
 
-int dests_build(const struct addr_rule *rules, size_t n, struct sets *sets, struct dests *ret)
+void dests_sort(struct dests *d)
+{
+	if (d->count > 1)
+		qsort(d->items, d->count, sizeof(*d->items), compare_dests);
+	d->sorted = d->count;
+	for (size_t i = 0; i < d->count; i++)
+		d->has_bits[d->items[i].bits] = true;
+}
+
+static struct image_dest *find_exact(const struct dests *d, const struct image_dest *key)
+{
+	return d->sorted ? bsearch(key, d->items, d->sorted, sizeof(*key), compare_dests) : NULL;
+}
+
+bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sluice_dest *ret)
+{
+	struct image_dest key = { .addr = *addr };
+
+	for (int bits = 128; bits >= 0; bits--) {
+		const struct image_dest *found;
+
+		if (!d->has_bits[bits])
+			continue;
+		key.bits = (uint32_t)bits;
+		addr_mask(&key.addr, key.bits);
+		found = find_exact(d, &key);
+		if (found) {
+			*ret = found->dest;
+			return true;
+		}
+	}
+	return false;
+}
+
+int dests_put(struct dests *d, const struct sluice_addr *addr, const struct sluice_dest *dest)
+{
+	const struct image_dest key = { .addr = *addr, .bits = 128, .dest = *dest };
+	struct image_dest *slot = find_exact(d, &key);
+
+	if (!slot)
+		slot = array_push(&d->items, &d->count, sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	*slot = key;
+	return 0;
+}
+
+bool addr_rule_meets(const struct addr_rule *rule, const struct sluice_addr *addr)
+{
+	const struct sluice_prefix whole = { .addr = *addr, .bits = 128 };
+
+	if (!prefix_covers(&rule->prefix, &whole))
+		return false;
+	for (size_t i = 0; i < rule->nexcepts; i++)
+		if (prefix_covers(&rule->excepts[i], &whole))
+			return false;
+	return true;
+}
+
+int dests_build(const struct addr_rule *rules, size_t n, const struct sluice_prefix *masks, size_t nmasks,
+		struct sets *sets, struct dests *ret)
 {
 	_cleanup_free_ struct flatten *fl = calloc(1, sizeof(*fl));
 	_cleanup_free_ struct grant *grants = calloc(n ? n : 1, sizeof(*grants));
@@ -249,6 +356,8 @@ int dests_build(const struct addr_rule *rules, size_t n, struct sets *sets, stru
 	if (!fl || !grants)
 		return -ENOMEM;
 	fl->rules = rules;
+	fl->masks = masks;
+	fl->nmasks = nmasks;
 	fl->sets = sets;
 	fl->out = &out;
 	fl->grants = grants;
@@ -257,8 +366,7 @@ int dests_build(const struct addr_rule *rules, size_t n, struct sets *sets, stru
 		r = flatten_family(fl, n, false);
 	if (r < 0)
 		return r;
-	if (out.count > 1)
-		qsort(out.items, out.count, sizeof(*out.items), compare_dests);
+	dests_sort(&out);
 	*ret = out;
 	out = (struct dests){};
 	return 0;

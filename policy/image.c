@@ -11,12 +11,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "policy/image_format.h"
+#include "policy/names.h"
 
 struct image {
 	const struct fmt_header *header;
@@ -27,6 +29,8 @@ struct image {
 	const struct fmt_node *nodes;
 	const uint32_t *edges;
 	const uint32_t *globs;
+	const struct fmt_glob_class *classes;
+	const uint32_t *runs;
 	const struct fmt_term *terms;
 	const char *strings;
 	bool has_bits[129]; /* prefix lengths that occur in dests */
@@ -49,6 +53,8 @@ static bool sections_fit(const struct fmt_header *h, size_t len)
 		[FMT_NODES] = sizeof(struct fmt_node),
 		[FMT_EDGES] = sizeof(uint32_t),
 		[FMT_GLOBS] = sizeof(uint32_t),
+		[FMT_GLOB_CLASSES] = sizeof(struct fmt_glob_class),
+		[FMT_GLOB_RUNS] = sizeof(uint32_t),
 		[FMT_TERMS] = sizeof(struct fmt_term),
 		[FMT_STRINGS] = 1,
 	};
@@ -74,6 +80,8 @@ static void set_pointers(struct image *img, const void *data)
 	img->nodes = (const void *)(base + s[FMT_NODES].offset);
 	img->edges = (const void *)(base + s[FMT_EDGES].offset);
 	img->globs = (const void *)(base + s[FMT_GLOBS].offset);
+	img->classes = (const void *)(base + s[FMT_GLOB_CLASSES].offset);
+	img->runs = (const void *)(base + s[FMT_GLOB_RUNS].offset);
 	img->terms = (const void *)(base + s[FMT_TERMS].offset);
 	img->strings = base + s[FMT_STRINGS].offset;
 }
@@ -130,7 +138,8 @@ static bool node_ok(const struct image *img, uint32_t i)
 	if (n->edge > FMT_EDGE_GLOB || n->label > count_of(img, FMT_STRINGS) ||
 	    n->label_len > count_of(img, FMT_STRINGS) - n->label)
 		return false;
-	if (!span_fits(&n->globs, count_of(img, FMT_GLOBS)) || !span_fits(&n->exact, nterms) ||
+	if (!span_fits(&n->globs, count_of(img, FMT_GLOBS)) ||
+	    !span_fits(&n->classes, count_of(img, FMT_GLOB_CLASSES)) || !span_fits(&n->exact, nterms) ||
 	    !span_fits(&n->deep, nterms))
 		return false;
 	return n->star == 0 ||
@@ -156,6 +165,33 @@ static bool globs_ok(const struct image *img, uint8_t *seen)
 		}
 	}
 	return true;
+}
+
+/* Each class of a node once, so that no glob is tried twice. */
+static bool classes_ok(const struct image *img)
+{
+	for (uint32_t i = 0; i < count_of(img, FMT_NODES); i++) {
+		const struct fmt_span *s = &img->nodes[i].classes;
+
+		for (uint32_t c = s->first; c + 1 < s->first + s->count; c++)
+			if (fmt_glob_class_compare(&img->classes[c], &img->classes[c + 1]) >= 0)
+				return false;
+	}
+	return true;
+}
+
+static bool runs_ok(const struct image *img)
+{
+	size_t n = count_of(img, FMT_GLOB_RUNS), used = 0;
+
+	if (n & (n - 1))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (img->runs[i] > count_of(img, FMT_GLOBS))
+			return false;
+		used += img->runs[i] != 0;
+	}
+	return n == 0 || used < n;
 }
 
 static bool edges_ok(const struct image *img, uint8_t *seen)
@@ -188,7 +224,7 @@ static int trie_ok(const struct image *img)
 	for (uint32_t i = 0; i < nnodes; i++)
 		if (!node_ok(img, i))
 			return -EBADMSG;
-	return globs_ok(img, seen) && edges_ok(img, seen) ? 0 : -EBADMSG;
+	return globs_ok(img, seen) && edges_ok(img, seen) && classes_ok(img) && runs_ok(img) ? 0 : -EBADMSG;
 }
 
 int image_open(const void *data, size_t len, struct image **ret)
@@ -368,30 +404,6 @@ static bool plain_name(const char *name, size_t len)
 	return len == 0 || before != '.';
 }
 
-/* `*` is zero or more characters; back to the last star on a mismatch, so at most len * plen steps. */
-static bool glob_matches(const char *pattern, size_t plen, const char *text, size_t len)
-{
-	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
-
-	while (t < len) {
-		if (p < plen && pattern[p] == '*') {
-			star = p++;
-			mark = t;
-		} else if (p < plen && pattern[p] == text[t]) {
-			p++;
-			t++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			t = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < plen && pattern[p] == '*')
-		p++;
-	return p == plen;
-}
-
 static uint32_t literal_child(const struct image *img, uint32_t parent, const char *label, size_t len)
 {
 	size_t n = count_of(img, FMT_EDGES);
@@ -458,6 +470,86 @@ static void take_terms(const struct image *img, const struct fmt_span *span, str
 	}
 }
 
+static void walk_names(struct walk *w, uint32_t node, size_t left);
+
+/* The texts of a run, in a label or in a glob. */
+struct run_key {
+	uint32_t parent;
+	struct fmt_glob_class class;
+	const char *before;
+	const char *after;
+	const char *middle;
+};
+
+static bool glob_has_key(const struct image *img, uint32_t child, const struct run_key *k)
+{
+	const struct fmt_node *n = &img->nodes[child];
+	const char *label = img->strings + n->label;
+	struct fmt_glob_class class = fmt_glob_class_of(label, n->label_len);
+
+	return n->parent == k->parent && fmt_glob_class_compare(&class, &k->class) == 0 &&
+	       memcmp(label, k->before, class.before) == 0 &&
+	       memcmp(label + n->label_len - class.after, k->after, class.after) == 0 &&
+	       memcmp(label + class.before + 1, k->middle, class.middle) == 0;
+}
+
+/* The first of the run in GLOBS; UINT32_MAX: there is none. */
+static uint32_t find_run(const struct image *img, const struct run_key *k)
+{
+	size_t n = count_of(img, FMT_GLOB_RUNS);
+	size_t i = n ? fmt_glob_hash(k->parent, &k->class, k->before, k->after, k->middle) & (n - 1) : 0;
+
+	for (; n && img->runs[i]; i = (i + 1) & (n - 1))
+		if (glob_has_key(img, img->globs[img->runs[i] - 1], k))
+			return img->runs[i] - 1;
+	return UINT32_MAX;
+}
+
+static void walk_run(struct walk *w, const struct run_key *k, const char *label, size_t len, size_t rest)
+{
+	const struct fmt_span *globs = &w->img->nodes[k->parent].globs;
+
+	for (uint32_t i = find_run(w->img, k); i < globs->first + globs->count; i++) {
+		uint32_t child = w->img->globs[i];
+		const struct fmt_node *g = &w->img->nodes[child];
+
+		if (!glob_has_key(w->img, child, k))
+			return;
+		if (name_glob_matches(w->img->strings + g->label, g->label_len, label, len))
+			walk_names(w, child, rest);
+	}
+}
+
+/* A middle text is tried where it first occurs: a glob that matches at all does there too. */
+static void walk_class(struct walk *w, struct run_key *k, const char *label, size_t len, size_t rest)
+{
+	size_t end = len - k->class.after;
+
+	k->before = k->middle = label;
+	k->after = label + end;
+	if (k->class.middle == 0) {
+		walk_run(w, k, label, len, rest);
+		return;
+	}
+	for (size_t at = k->class.before; at + k->class.middle <= end; at++) {
+		k->middle = label + at;
+		if (memmem(label + k->class.before, end - k->class.before, k->middle, k->class.middle) == k->middle)
+			walk_run(w, k, label, len, rest);
+	}
+}
+
+static void walk_globs(struct walk *w, uint32_t node, const char *label, size_t len, size_t rest)
+{
+	const struct fmt_span *s = &w->img->nodes[node].classes;
+
+	for (uint32_t i = s->first; i < s->first + s->count; i++) {
+		struct run_key k = { .parent = node, .class = w->img->classes[i] };
+
+		if ((size_t)k.class.before + k.class.after + k.class.middle <= len)
+			walk_class(w, &k, label, len, rest);
+	}
+}
+
 /* `left` bytes of the name are still to be matched below `node`. Depth is at most the name's labels. */
 static void walk_names(struct walk *w, uint32_t node, size_t left)
 {
@@ -487,12 +579,8 @@ static void walk_names(struct walk *w, uint32_t node, size_t left)
 		walk_names(w, child, rest);
 	if (n->star)
 		walk_names(w, n->star, rest);
-	for (uint32_t i = n->globs.first; i < n->globs.first + n->globs.count; i++) {
-		const struct fmt_node *g = &w->img->nodes[w->img->globs[i]];
-
-		if (glob_matches(w->img->strings + g->label, g->label_len, label, len))
-			walk_names(w, w->img->globs[i], rest);
-	}
+	if (n->classes.count)
+		walk_globs(w, node, label, len, rest);
 }
 
 void image_match_name(const struct image *img, const char *name, size_t len, struct image_match *ret)
@@ -517,4 +605,73 @@ bool image_name_below(const struct image *img, const char *name, size_t len)
 	if (len <= 253 && plain_name(name, len))
 		walk_names(&w, 0, len);
 	return w.below;
+}
+
+/* ---- patterns ---------------------------------------------------------------------------------------------------- */
+
+/* The node's labels, from it up to the root, are the pattern from left to right. False: the image is nonsense. */
+static bool pattern_of(const struct image *img, uint32_t node, bool deep, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	if (deep)
+		len = (size_t)snprintf(buf, size, "**");
+	for (; node; node = img->nodes[node].parent) {
+		const struct fmt_node *n = &img->nodes[node];
+		bool star = n->edge == FMT_EDGE_STAR;
+		size_t label = star ? 1 : n->label_len;
+
+		if (len + label + 2 > size)
+			return false;
+		if (len)
+			buf[len++] = '.';
+		memcpy(buf + len, star ? "*" : img->strings + n->label, label);
+		len += label;
+	}
+	buf[len] = '\0';
+	return true;
+}
+
+struct each_name {
+	const struct image *img;
+	int (*each)(const struct image_name *name, void *context);
+	void *context;
+};
+
+static int each_term(const struct each_name *e, const struct fmt_span *span, struct image_name *name)
+{
+	for (uint32_t i = span->first; i < span->first + span->count; i++) {
+		int r;
+
+		name->set = e->img->terms[i].set;
+		name->rule = e->img->terms[i].rule;
+		r = e->each(name, e->context);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int each_of_node(const struct each_name *e, uint32_t node)
+{
+	const struct fmt_node *n = &e->img->nodes[node];
+	struct image_name name = {};
+	int r = 0;
+
+	if (n->exact.count && pattern_of(e->img, node, false, name.pattern, sizeof(name.pattern)))
+		r = each_term(e, &n->exact, &name);
+	if (r == 0 && n->deep.count && pattern_of(e->img, node, true, name.pattern, sizeof(name.pattern)))
+		r = each_term(e, &n->deep, &name);
+	return r;
+}
+
+int image_each_name(const struct image *img, int (*each)(const struct image_name *name, void *context), void *context)
+{
+	const struct each_name e = { .img = img, .each = each, .context = context };
+	struct image_name all = { .pattern = "*" };
+	int r = each_term(&e, &img->header->all, &all);
+
+	for (uint32_t i = 0; r == 0 && i < count_of(img, FMT_NODES); i++)
+		r = each_of_node(&e, i);
+	return r;
 }

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "bpf/abi.h"
 
 #define IMAGE_HASH_LEN 32
@@ -108,5 +109,44 @@ bool image_name_below(const struct image *img, const char *name, size_t len);
 
 /* Could any address rule admit an address outside the cluster and link-local? (semantics section 4, ask-only names) */
 bool image_opens_outside(const struct image *img);
+
+/*
+ * One pattern of the image: `*` is any label, `**.` at the start one or more labels of any kind, `*` inside a label zero
+ * or more characters, "*" alone every name.
+ */
+struct image_name {
+	char pattern[264];
+	uint32_t set; /* 0: may be asked and opens nothing */
+	uint32_t rule;
+};
+/* Calls `each` for every pattern, in the image's order, until it returns other than 0; returns that, or 0. */
+int image_each_name(const struct image *img, int (*each)(const struct image_name *name, void *context), void *context);
+
+/* ---- two images -------------------------------------------------------------------------------------------------- */
+
+enum image_verdict {
+	IMAGE_NO_RULE = 0, /* denied by default */
+	IMAGE_DENY,
+	IMAGE_ALLOW,
+};
+
+/* The address rules of two images differ for these destinations (less what a longer prefix says) and ports. */
+struct image_change {
+	struct sluice_prefix prefix;
+	bool in_cluster; /* for addresses of the cluster; else for the others */
+	uint8_t proto;
+	uint16_t first; /* host order; ICMP: type in the upper byte */
+	uint16_t last;
+	enum image_verdict was;
+	enum image_verdict is;
+	uint32_t was_rule; /* of the old image */
+	uint32_t is_rule;  /* of the new image */
+};
+/*
+ * Calls `each` for every difference of verdict, by prefix and port, until it returns other than 0; returns that, 0 or
+ * -ENOMEM. Names are not compared: image_each_name and image_match_name do that.
+ */
+int image_diff(const struct image *was, const struct image *is,
+	       int (*each)(const struct image_change *change, void *context), void *context);
 
 #endif

@@ -6,18 +6,22 @@
  *
  * Names are a trie of labels read from the right: node 0 is the root, a node's parent comes before it, and each node
  * but the root hangs on exactly one edge, so that a walk over it, wildcards included, meets each node at most once.
- * Literal edges are found by hash (open addressing over (parent, label)); a node has at most one `*` edge; edges with
- * `*` inside a label stand in GLOBS, consecutively per parent. `exact` terms hold for a name that ends in the node,
- * `deep` ones for any name below it.
+ * Literal edges are found by hash (open addressing over (parent, label)); a node has at most one `*` edge. `exact` terms
+ * hold for a name that ends in the node, `deep` ones for any name below it.
+ *
+ * Edges with `*` inside a label stand in GLOBS, consecutively per parent, and those with the same text before the first
+ * `*`, after the last and between the first two consecutively again, as a run. GLOB_RUNS finds a run by these texts; what
+ * lengths they have at a node its GLOB_CLASSES say, so that the look-ups are as many as there are lengths, not globs.
  */
 #ifndef SLUICE_POLICY_IMAGE_FORMAT_H
 #define SLUICE_POLICY_IMAGE_FORMAT_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define FMT_MAGIC    0x31474d4943554c53ull /* "SLUCIMG1" */
-#define FMT_VERSION  1
+#define FMT_VERSION  2
 #define FMT_MAX_SIZE (256u << 20)
 
 enum fmt_flags {
@@ -25,15 +29,17 @@ enum fmt_flags {
 };
 
 enum fmt_section_id {
-	FMT_DESTS,    /* struct image_dest, by (address, bits) */
-	FMT_RULES,    /* struct image_rule, by (set, proto, port, bits) */
-	FMT_SOURCES,  /* struct fmt_source */
-	FMT_POLICIES, /* uint32_t: offset in STRINGS */
-	FMT_NODES,    /* struct fmt_node */
-	FMT_EDGES,    /* uint32_t: child node, 0 = free; a power of two of them, or none */
-	FMT_GLOBS,    /* uint32_t: child node */
-	FMT_TERMS,    /* struct fmt_term */
-	FMT_STRINGS,  /* bytes; the last is NUL */
+	FMT_DESTS,	  /* struct image_dest, by (address, bits) */
+	FMT_RULES,	  /* struct image_rule, by (set, proto, port, bits) */
+	FMT_SOURCES,	  /* struct fmt_source */
+	FMT_POLICIES,	  /* uint32_t: offset in STRINGS */
+	FMT_NODES,	  /* struct fmt_node */
+	FMT_EDGES,	  /* uint32_t: child node, 0 = free; a power of two of them, or none */
+	FMT_GLOBS,	  /* uint32_t: child node */
+	FMT_GLOB_CLASSES, /* struct fmt_glob_class, per parent, in order and each once */
+	FMT_GLOB_RUNS, /* uint32_t: place in GLOBS of a run's first, plus one, 0 = free; a power of two of them, or none */
+	FMT_TERMS,     /* struct fmt_term */
+	FMT_STRINGS, /* bytes; the last is NUL */
 	FMT_SECTIONS,
 };
 
@@ -82,14 +88,64 @@ struct fmt_node {
 	uint32_t children; /* of all kinds */
 	uint32_t star;	   /* child node, 0: none */
 	struct fmt_span globs;
+	struct fmt_span classes;
 	struct fmt_span exact;
 	struct fmt_span deep;
+};
+
+/* Lengths of a glob's text before the first `*`, after the last, and between the first two (0: there is one `*`). */
+struct fmt_glob_class {
+	uint8_t before;
+	uint8_t after;
+	uint8_t middle;
+	uint8_t pad;
 };
 
 struct fmt_term {
 	uint32_t set; /* 0: may be asked and opens nothing */
 	uint32_t rule;
 };
+
+static inline struct fmt_glob_class fmt_glob_class_of(const char *label, size_t len)
+{
+	const char *first = (const char *)memchr(label, '*', len);
+	const char *last = (const char *)memrchr(label, '*', len);
+	const char *second =
+		first && first != last ? (const char *)memchr(first + 1, '*', (size_t)(last - first)) : NULL;
+
+	if (!first)
+		return (struct fmt_glob_class){ .before = (uint8_t)len };
+	return (struct fmt_glob_class){ .before = (uint8_t)(first - label),
+					.after = (uint8_t)(len - (size_t)(last - label) - 1),
+					.middle = second ? (uint8_t)(second - first - 1) : 0 };
+}
+
+static inline int fmt_glob_class_compare(const struct fmt_glob_class *a, const struct fmt_glob_class *b)
+{
+	if (a->before != b->before)
+		return (int)a->before - (int)b->before;
+	if (a->after != b->after)
+		return (int)a->after - (int)b->after;
+	return (int)a->middle - (int)b->middle;
+}
+
+static inline uint32_t fmt_hash_add(uint32_t h, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (uint8_t)text[i]) * 16777619u;
+	return h;
+}
+
+static inline uint32_t fmt_glob_hash(uint32_t parent, const struct fmt_glob_class *c, const char *before,
+				     const char *after, const char *middle)
+{
+	uint32_t h = 2166136261u ^ (parent * 2654435761u);
+
+	h = (h ^ c->before) * 16777619u;
+	h = (h ^ c->after) * 16777619u;
+	h = fmt_hash_add(fmt_hash_add(fmt_hash_add(h, before, c->before), after, c->after), middle, c->middle);
+	return h ^ h >> 15;
+}
 
 static inline uint32_t fmt_edge_hash(uint32_t parent, const char *label, size_t len)
 {

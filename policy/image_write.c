@@ -6,6 +6,7 @@
 #include <sha2.h>
 
 #include "base/cleanup.h"
+#include "policy/array.h"
 #include "policy/build.h"
 
 struct terms {
@@ -34,39 +35,140 @@ static void add_section(struct strbuf *out, struct fmt_header *h, enum fmt_secti
 	strbuf_add(out, items, count * size);
 }
 
-/* Glob children grouped by parent: they come in node order, and each node's span is counted, then filled. */
-static uint32_t *group_globs(struct trie *t, uint32_t *ret_count)
+/* ---- labels with `*` inside --------------------------------------------------------------------------------------- */
+
+struct glob {
+	uint32_t parent;
+	uint32_t child;
+	struct fmt_glob_class class;
+	const char *label;
+	size_t len;
+};
+
+struct globs {
+	struct glob *items;
+	size_t count;
+	uint32_t *children;
+	struct fmt_glob_class *classes;
+	size_t nclasses;
+	uint32_t *runs;
+	size_t nruns;
+};
+
+static void globs_clear(struct globs *g)
 {
-	uint32_t total = 0, *globs;
-
-	for (size_t i = 0; i < t->nnodes; i++)
-		if (t->nodes[i].fmt.edge == FMT_EDGE_GLOB)
-			t->nodes[t->nodes[i].fmt.parent].fmt.globs.count++;
-	for (size_t i = 0; i < t->nnodes; i++) {
-		t->nodes[i].fmt.globs.first = total;
-		total += t->nodes[i].fmt.globs.count;
-		t->nodes[i].fmt.globs.count = 0;
-	}
-	globs = calloc(total ? total : 1, sizeof(*globs));
-	for (uint32_t i = 0; globs && i < t->nnodes; i++) {
-		struct fmt_span *s = &t->nodes[t->nodes[i].fmt.parent].fmt.globs;
-
-		if (t->nodes[i].fmt.edge == FMT_EDGE_GLOB)
-			globs[s->first + s->count++] = i;
-	}
-	*ret_count = total;
-	return globs;
+	free(g->items);
+	free(g->children);
+	free(g->classes);
+	free(g->runs);
 }
 
-static int add_names(struct strbuf *out, struct fmt_header *h, struct trie *t)
+/* Of one run when 0, whatever the rest of the labels. */
+static int compare_runs(const struct glob *x, const struct glob *y)
+{
+	int order;
+
+	if (x->parent != y->parent)
+		return x->parent < y->parent ? -1 : 1;
+	order = fmt_glob_class_compare(&x->class, &y->class);
+	if (order == 0)
+		order = memcmp(x->label, y->label, x->class.before);
+	if (order == 0)
+		order = memcmp(x->label + x->len - x->class.after, y->label + y->len - y->class.after, x->class.after);
+	return order ? order : memcmp(x->label + x->class.before + 1, y->label + y->class.before + 1, x->class.middle);
+}
+
+static int compare_globs(const void *a, const void *b)
+{
+	const struct glob *x = a, *y = b;
+	int order = compare_runs(x, y);
+
+	return order ? order : (x->child > y->child) - (x->child < y->child);
+}
+
+static int collect_globs(const struct trie *t, const struct strbuf *strings, struct globs *g)
+{
+	for (uint32_t i = 1; i < t->nnodes; i++) {
+		const struct fmt_node *n = &t->nodes[i].fmt;
+		struct glob *slot;
+
+		if (n->edge != FMT_EDGE_GLOB)
+			continue;
+		slot = array_push(&g->items, &g->count, sizeof(*slot));
+		if (!slot)
+			return -ENOMEM;
+		slot->parent = n->parent;
+		slot->child = i;
+		slot->label = strings->data + n->label;
+		slot->len = n->label_len;
+		slot->class = fmt_glob_class_of(slot->label, slot->len);
+	}
+	if (g->count > 1)
+		qsort(g->items, g->count, sizeof(*g->items), compare_globs);
+	return 0;
+}
+
+static void put_run(struct globs *g, size_t first)
+{
+	const struct glob *x = &g->items[first];
+	size_t i = fmt_glob_hash(x->parent, &x->class, x->label, x->label + x->len - x->class.after,
+				 x->label + x->class.before + 1) &
+		   (g->nruns - 1);
+
+	while (g->runs[i])
+		i = (i + 1) & (g->nruns - 1);
+	g->runs[i] = (uint32_t)first + 1;
+}
+
+static int take_glob(struct trie *t, struct globs *g, size_t i)
+{
+	const struct glob *x = &g->items[i], *before = i ? x - 1 : NULL;
+	struct trie_node *parent = &t->nodes[x->parent];
+	bool new_parent = !before || before->parent != x->parent;
+
+	g->children[i] = x->child;
+	if (new_parent) {
+		parent->fmt.globs.first = (uint32_t)i;
+		parent->fmt.classes.first = (uint32_t)g->nclasses;
+	}
+	parent->fmt.globs.count++;
+	if (new_parent || fmt_glob_class_compare(&before->class, &x->class) != 0) {
+		struct fmt_glob_class *slot = array_push(&g->classes, &g->nclasses, sizeof(*slot));
+
+		if (!slot)
+			return -ENOMEM;
+		*slot = x->class;
+		parent->fmt.classes.count++;
+	}
+	if (!before || compare_runs(before, x) != 0)
+		put_run(g, i);
+	return 0;
+}
+
+static int group_globs(struct trie *t, const struct strbuf *strings, struct globs *g)
+{
+	int r = collect_globs(t, strings, g);
+
+	if (r < 0 || g->count == 0)
+		return r;
+	for (g->nruns = 4; g->nruns < g->count * 2;)
+		g->nruns *= 2;
+	g->children = calloc(g->count, sizeof(*g->children));
+	g->runs = calloc(g->nruns, sizeof(*g->runs));
+	if (!g->children || !g->runs)
+		return -ENOMEM;
+	for (size_t i = 0; i < g->count && r >= 0; i++)
+		r = take_glob(t, g, i);
+	return r;
+}
+
+static int add_names(struct strbuf *out, struct fmt_header *h, struct trie *t, const struct strbuf *strings)
 {
 	CLEANUP(strbuf_clear) struct strbuf nodes = {};
 	struct terms terms = {};
-	_cleanup_free_ uint32_t *globs = NULL;
-	uint32_t nglobs;
+	CLEANUP(globs_clear) struct globs globs = {};
 
-	globs = group_globs(t, &nglobs);
-	if (!globs)
+	if (group_globs(t, strings, &globs) < 0)
 		return -ENOMEM;
 	h->all = add_terms(&terms, t->all, t->nall);
 	for (size_t i = 0; i < t->nnodes; i++) {
@@ -78,7 +180,9 @@ static int add_names(struct strbuf *out, struct fmt_header *h, struct trie *t)
 	}
 	add_section(out, h, FMT_NODES, nodes.data, t->nnodes, sizeof(struct fmt_node));
 	add_section(out, h, FMT_EDGES, t->edges, t->nedges, sizeof(*t->edges));
-	add_section(out, h, FMT_GLOBS, globs, nglobs, sizeof(*globs));
+	add_section(out, h, FMT_GLOBS, globs.children, globs.count, sizeof(*globs.children));
+	add_section(out, h, FMT_GLOB_CLASSES, globs.classes, globs.nclasses, sizeof(*globs.classes));
+	add_section(out, h, FMT_GLOB_RUNS, globs.runs, globs.nruns, sizeof(*globs.runs));
 	add_section(out, h, FMT_TERMS, terms.bytes.data, terms.count, sizeof(struct fmt_term));
 	if (terms.bytes.failed || nodes.failed)
 		out->failed = true;
@@ -106,7 +210,7 @@ int image_write(struct image_parts *p, uint8_t **ret, size_t *ret_len)
 	add_section(&out, &h, FMT_RULES, p->sets.rules, p->sets.nrules, sizeof(*p->sets.rules));
 	add_section(&out, &h, FMT_SOURCES, p->sources, p->nsources, sizeof(*p->sources));
 	add_section(&out, &h, FMT_POLICIES, p->policies, p->npolicies, sizeof(*p->policies));
-	if (add_names(&out, &h, &p->trie) < 0)
+	if (add_names(&out, &h, &p->trie, &p->strings) < 0)
 		return -ENOMEM;
 	add_section(&out, &h, FMT_STRINGS, p->strings.data, p->strings.len, 1);
 	if (out.failed || p->strings.failed)

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/siphash.h"
+#include "base/strbuf.h"
 #include "policy/array.h"
 #include "policy/read.h"
 
@@ -26,7 +28,12 @@ struct kind {
 static const struct kind kinds[] = {
 	{ "cilium.io/v2", "CiliumNetworkPolicy", POLICY_CNP, true, true },
 	{ "cilium.io/v2", "CiliumClusterwideNetworkPolicy", POLICY_CCNP, false, true },
+	{ "cilium.io/v2", "CiliumCIDRGroup", POLICY_CIDR_GROUP, false, false },
+	{ "cilium.io/v2alpha1", "CiliumCIDRGroup", POLICY_CIDR_GROUP, false, false },
 	{ "networking.k8s.aws/v1alpha1", "ApplicationNetworkPolicy", POLICY_ANP, true, true },
+	{ "networking.k8s.aws/v1alpha1", "ClusterNetworkPolicy", POLICY_AWS_CLUSTER, false, true },
+	{ "policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", POLICY_CLUSTER, false, true },
+	{ "networking.k8s.io/v1", "NetworkPolicy", POLICY_NP, true, true },
 	{ "cilium.io", "CiliumNetworkPolicy", POLICY_OTHER, true, true },
 	{ "cilium.io", "CiliumCIDRGroup", POLICY_OTHER, false, false },
 	{ "cilium.io", NULL, POLICY_OTHER, false, true },
@@ -167,11 +174,45 @@ static void read_known_members(struct yctx *c, const struct ynode *root, bool sp
 		while (m < n && strcmp(members[m], key->text) != 0)
 			m++;
 		if (m == n)
-			yctx_error(c, key,
-				   "member %s is not supported; expected one of: apiVersion, kind, metadata, status, "
-				   "spec%s",
-				   key->text, specs ? ", specs" : "");
+			yctx_unknown(c, key,
+				     "member %s is not supported; expected one of: apiVersion, kind, metadata, status, "
+				     "spec%s",
+				     key->text, specs ? ", specs" : "");
 	}
+}
+
+typedef void (*front_end_fn)(struct yctx *c, const struct ynode *spec, struct policy *p);
+
+static front_end_fn front_end(enum policy_kind kind)
+{
+	switch (kind) {
+	case POLICY_CNP:
+	case POLICY_CCNP:
+		return cnp_read;
+	case POLICY_ANP:
+	case POLICY_NP:
+		return anp_read;
+	case POLICY_AWS_CLUSTER:
+	case POLICY_CLUSTER:
+		return cluster_policy_read;
+	case POLICY_CIDR_GROUP:
+		return cidr_group_read;
+	case POLICY_OTHER:
+		break;
+	}
+	return NULL;
+}
+
+static const struct ynode *metadata_labels(const struct ynode *root)
+{
+	const struct ynode *metadata = ynode_get(root, "metadata");
+
+	return metadata ? ynode_get(metadata, "labels") : NULL;
+}
+
+static bool has_specs(enum policy_kind kind)
+{
+	return kind == POLICY_CNP || kind == POLICY_CCNP;
 }
 
 static void read_spec(struct reader *r, const struct ynode *root, const struct ynode *spec, const struct kind *k)
@@ -183,16 +224,15 @@ static void read_spec(struct reader *r, const struct ynode *root, const struct y
 	read_metadata(&r->ctx, root, k->namespaced, p);
 	if (r->ctx.oom)
 		return;
-	if (k->kind == POLICY_ANP)
-		anp_read(&r->ctx, spec, p);
-	else
-		cnp_read(&r->ctx, spec, p);
+	if (k->kind == POLICY_CIDR_GROUP)
+		cidr_group_labels(&r->ctx, metadata_labels(root), p);
+	front_end(k->kind)(&r->ctx, spec, p);
 }
 
 static void read_specs(struct reader *r, const struct ynode *root, const struct kind *k)
 {
 	const struct ynode *spec = ynode_get(root, "spec");
-	const struct ynode *specs = k->kind == POLICY_ANP ? NULL : ynode_get(root, "specs");
+	const struct ynode *specs = has_specs(k->kind) ? ynode_get(root, "specs") : NULL;
 
 	if (spec)
 		read_spec(r, root, spec, k);
@@ -238,25 +278,24 @@ static void read_unsupported(struct reader *r, const struct ynode *root, const s
 	struct policy *p;
 
 	yctx_error(&r->ctx, root,
-		   "kind %s of %s is not supported; expected CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy of "
-		   "cilium.io/v2, or ApplicationNetworkPolicy of networking.k8s.aws/v1alpha1",
+		   "kind %s of %s is not supported; expected CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy or "
+		   "CiliumCIDRGroup of cilium.io/v2, ApplicationNetworkPolicy or ClusterNetworkPolicy of "
+		   "networking.k8s.aws/v1alpha1, ClusterNetworkPolicy of policy.networking.k8s.io/v1alpha2, or "
+		   "NetworkPolicy of networking.k8s.io/v1",
 		   kind_name, api_version);
 	add_unread(r, root, k, kind_name);
 	if (r->ctx.oom || !selector || !k->namespaced)
 		return;
 	p = r->out->policies[r->out->count - 1];
-	if (!read_selector(&r->ctx, selector, "podSelector", false, &p->selector))
-		return;
-	p->selector.namespace_name = strdup(p->namespace_name);
-	p->selector_known = p->selector.namespace_name != NULL;
-	r->ctx.oom = r->ctx.oom || !p->selector_known;
+	if (read_selector(&r->ctx, selector, "podSelector", SELECTOR_PODS, &p->selector))
+		p->selector_known = selector_in_namespace(&r->ctx, &p->selector, p->namespace_name);
 }
 
 static void read_supported(struct reader *r, const struct ynode *root, const struct kind *k)
 {
 	size_t first = r->out->count;
 
-	read_known_members(&r->ctx, root, k->kind != POLICY_ANP);
+	read_known_members(&r->ctx, root, has_specs(k->kind));
 	read_specs(r, root, k);
 	if (r->out->count > first || r->ctx.oom)
 		return;
@@ -289,6 +328,74 @@ static void read_kind(struct reader *r, const struct ynode *node)
 		read_supported(r, node, k);
 }
 
+/* ---- what is known of an object ---------------------------------------------------------------------------------- */
+
+static bool is_unknown(const struct yctx *c, const struct ynode *key)
+{
+	for (size_t i = 0; i < c->nunknown; i++)
+		if (c->unknown[i] == key)
+			return true;
+	return false;
+}
+
+/* The tree as bytes, without positions and without members that nobody knew. */
+static void add_known(const struct yctx *c, const struct ynode *node, struct strbuf *out)
+{
+	strbuf_addf(out, "%d%d:", node->kind, node->kind == YNODE_SCALAR ? (int)node->scalar : 0);
+	switch (node->kind) {
+	case YNODE_SCALAR:
+		strbuf_add(out, node->text, strlen(node->text) + 1);
+		break;
+	case YNODE_SEQUENCE:
+		for (size_t i = 0; i < node->count; i++)
+			add_known(c, node->items[i], out);
+		break;
+	case YNODE_MAPPING:
+		for (size_t i = 0; i < node->count; i++) {
+			if (is_unknown(c, ynode_key(node, i)))
+				continue;
+			add_known(c, ynode_key(node, i), out);
+			add_known(c, ynode_value(node, i), out);
+		}
+		break;
+	}
+	strbuf_add(out, ";", 1);
+}
+
+static uint64_t known_of(struct yctx *c, const struct ynode *root)
+{
+	static const uint64_t key[2] = { 0x736c75696365, 0x6b6e6f776e };
+	static const char *const members[] = { "spec", "specs" };
+	CLEANUP(strbuf_clear) struct strbuf text = {};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const struct ynode *node = ynode_get(root, members[i]);
+
+		strbuf_add(&text, members[i], strlen(members[i]));
+		if (node)
+			add_known(c, node, &text);
+	}
+	c->oom = c->oom || text.failed;
+	return siphash24(text.data, text.len, key);
+}
+
+static void note_known(struct reader *r, const struct ynode *node, size_t first, size_t first_diag, size_t errors)
+{
+	uint64_t known = r->out->count > first ? known_of(&r->ctx, node) : 0;
+
+	for (size_t i = first; i < r->out->count; i++) {
+		struct policy *p = r->out->policies[i];
+
+		p->known = known;
+		p->only_unknown = errors > 0 && errors == r->ctx.nunknown;
+		p->first_diag = first_diag;
+		p->ndiags = r->ctx.diags->count - first_diag;
+	}
+	free(r->ctx.unknown);
+	r->ctx.unknown = NULL;
+	r->ctx.nunknown = 0;
+}
+
 static void read_object(struct reader *r, const struct ynode *node)
 {
 	size_t first = r->out->count, first_diag = r->ctx.diags->count, errors = r->ctx.errors;
@@ -301,6 +408,7 @@ static void read_object(struct reader *r, const struct ynode *node)
 		add_unread(r, node, &shapeless, "manifest");
 	if (r->ctx.errors > errors)
 		refuse_from(r, first, first_diag);
+	note_known(r, node, first, first_diag, r->ctx.errors - errors);
 }
 
 /* `List`, and the kinds' own lists that the API server hands out. */
@@ -328,35 +436,59 @@ static void read_document(struct reader *r, const struct ynode *root)
 		read_object(r, items->items[i]);
 }
 
+static int compare_identity(const void *a, const void *b)
+{
+	const struct policy *x = *(const struct policy *const *)a, *y = *(const struct policy *const *)b;
+	int order = strcmp(x->kind_name, y->kind_name);
+
+	if (order == 0)
+		order = strcmp(x->title, y->title);
+	if (order == 0)
+		order = (x->line > y->line) - (x->line < y->line);
+	return order ? order : (x->column > y->column) - (x->column < y->column);
+}
+
 /* Two objects of one name in one file: neither can be told to be the meant one. */
 static bool same_identity(const struct policy *a, const struct policy *b)
 {
-	return a->line != b->line && strcmp(a->kind_name, b->kind_name) == 0 && strcmp(a->title, b->title) == 0;
+	return strcmp(a->kind_name, b->kind_name) == 0 && strcmp(a->title, b->title) == 0;
+}
+
+static void refuse_duplicate(struct reader *r, struct policy *p, const struct policy *first)
+{
+	if (p->refused || (p->line == first->line && p->column == first->column))
+		return;
+	diag_add(r->ctx.diags, DIAG_ERROR, r->ctx.file, p->line, p->column,
+		 "%s %s is already defined in line %u of this file", p->kind_name, p->title, first->line);
+	p->refused = true;
+	p->refusal = strdup("defined twice in one file");
+	r->ctx.oom = r->ctx.oom || !p->refusal;
 }
 
 static void refuse_duplicates(struct reader *r)
 {
-	for (size_t i = 0; i < r->out->count; i++) {
-		struct policy *p = r->out->policies[i];
-		size_t before = 0;
+	size_t n = r->out->count;
+	_cleanup_free_ struct policy **sorted = calloc(n ? n : 1, sizeof(struct policy *));
 
-		while (before < i && !same_identity(r->out->policies[before], p))
-			before++;
-		if (before == i || p->refused)
-			continue;
-		diag_add(r->ctx.diags, DIAG_ERROR, r->ctx.file, p->line, p->column,
-			 "%s %s is already defined in line %u of this file", p->kind_name, p->title,
-			 r->out->policies[before]->line);
-		p->refused = true;
-		p->refusal = strdup("defined twice in one file");
-		r->ctx.oom = r->ctx.oom || !p->refusal;
+	if (!sorted) {
+		r->ctx.oom = true;
+		return;
+	}
+	if (n > 0)
+		memcpy(sorted, r->out->policies, n * sizeof(struct policy *));
+	qsort(sorted, n, sizeof(struct policy *), compare_identity);
+	for (size_t i = 1, first = 0; i < n; i++) {
+		if (same_identity(sorted[first], sorted[i]))
+			refuse_duplicate(r, sorted[i], sorted[first]);
+		else
+			first = i;
 	}
 }
 
 int manifest_read(const char *file, const char *text, size_t len, struct diags *diags, struct manifest *ret)
 {
 	struct manifest m = {};
-	struct reader r = { .ctx = { .file = file, .diags = diags }, .out = &m };
+	struct reader r = { .ctx = { .file = file, .diags = diags, .keep_unknown = true }, .out = &m };
 	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
 	int result = yaml_read(file, text, len, diags, &docs);
 

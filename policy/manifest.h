@@ -17,6 +17,9 @@ void manifest_clear(struct manifest *m);
 
 /* The front ends. `p` has kind, file and metadata; errors go to `c`, and are counted there. */
 void cnp_read(struct yctx *c, const struct ynode *root, struct policy *p);
-void anp_read(struct yctx *c, const struct ynode *root, struct policy *p);
+void anp_read(struct yctx *c, const struct ynode *root, struct policy *p); /* and NetworkPolicy */
+void cluster_policy_read(struct yctx *c, const struct ynode *root, struct policy *p);
+void cidr_group_read(struct yctx *c, const struct ynode *root, struct policy *p);
+void cidr_group_labels(struct yctx *c, const struct ynode *labels, struct policy *p); /* may be NULL */
 
 #endif

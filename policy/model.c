@@ -18,13 +18,19 @@ struct policy *policy_ref(struct policy *p)
 	return p;
 }
 
+static void requirement_clear(struct requirement *r)
+{
+	for (size_t i = 0; i < r->nvalues; i++)
+		free(r->values[i]);
+	free(r->values);
+	free(r->key);
+}
+
 void selector_clear(struct selector *s)
 {
-	for (size_t i = 0; i < s->nlabels; i++) {
-		free(s->labels[i].key);
-		free(s->labels[i].value);
-	}
-	free(s->labels);
+	for (size_t i = 0; i < s->count; i++)
+		requirement_clear(&s->items[i]);
+	free(s->items);
 	free(s->namespace_name);
 	*s = (struct selector){};
 }
@@ -33,6 +39,9 @@ void peer_clear(struct peer *p)
 {
 	selector_clear(&p->selector);
 	free(p->excepts);
+	free(p->group);
+	free(p->service);
+	free(p->service_namespace);
 	free(p->text);
 	*p = (struct peer){};
 }
@@ -41,17 +50,33 @@ void entry_clear(struct entry *e)
 {
 	for (size_t i = 0; i < e->npeers; i++)
 		peer_clear(&e->peers[i]);
+	for (size_t i = 0; i < e->nnamed; i++)
+		free(e->named[i].name);
 	free(e->peers);
+	free(e->named);
 	free(e->ports);
 	free(e->ports_text);
 	*e = (struct entry){};
 }
 
-static void policy_free(struct policy *p)
+void policy_drop_entries(struct policy *p)
 {
 	for (size_t i = 0; i < p->nentries; i++)
 		entry_clear(&p->entries[i]);
 	free(p->entries);
+	p->entries = NULL;
+	p->nentries = 0;
+}
+
+static void policy_free(struct policy *p)
+{
+	policy_drop_entries(p);
+	for (size_t i = 0; i < p->nlabels; i++) {
+		free(p->labels[i].key);
+		free(p->labels[i].value);
+	}
+	free(p->labels);
+	free(p->prefixes);
 	selector_clear(&p->selector);
 	free(p->kind_name);
 	free(p->namespace_name);
@@ -69,17 +94,7 @@ void policy_unrefp(struct policy **p)
 	*p = NULL;
 }
 
-const char *policy_kind_name(enum policy_kind kind)
+bool policy_is_cluster(const struct policy *p)
 {
-	switch (kind) {
-	case POLICY_CNP:
-		return "CiliumNetworkPolicy";
-	case POLICY_CCNP:
-		return "CiliumClusterwideNetworkPolicy";
-	case POLICY_ANP:
-		return "ApplicationNetworkPolicy";
-	case POLICY_OTHER:
-		return "policy";
-	}
-	return "policy";
+	return p->kind == POLICY_AWS_CLUSTER || p->kind == POLICY_CLUSTER;
 }

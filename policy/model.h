@@ -14,19 +14,47 @@ enum policy_kind {
 	POLICY_CNP,
 	POLICY_CCNP,
 	POLICY_ANP,
+	POLICY_NP,	    /* NetworkPolicy */
+	POLICY_AWS_CLUSTER, /* ClusterNetworkPolicy of networking.k8s.aws */
+	POLICY_CLUSTER,	    /* ClusterNetworkPolicy of policy.networking.k8s.io */
+	POLICY_CIDR_GROUP,
 	POLICY_OTHER, /* of the policy groups, but not one we can enforce: only ever refused */
+};
+
+enum tier {
+	TIER_NAMESPACE = 0, /* of all kinds that say none */
+	TIER_ADMIN,
+	TIER_BASELINE,
+};
+
+/* What a requirement looks at. */
+enum scope {
+	SCOPE_LABEL,
+	SCOPE_NAMESPACE_NAME,
+	SCOPE_NAMESPACE_LABEL,
+	SCOPE_SERVICE_ACCOUNT,
+};
+
+enum operation {
+	OP_IN, /* matchLabels: one value */
+	OP_NOT_IN,
+	OP_EXISTS,
+	OP_NOT_EXISTS,
 };
 
 /* All of it must hold. Keys are without source prefix. */
 struct requirement {
+	enum scope scope;
+	enum operation operation;
 	char *key;
-	char *value;
+	char **values;
+	size_t nvalues;
 };
 
 struct selector {
 	char *namespace_name; /* NULL: any */
-	struct requirement *labels;
-	size_t nlabels;
+	struct requirement *items;
+	size_t count;
 };
 
 enum proto_bit {
@@ -45,13 +73,30 @@ struct port_range {
 	uint16_t last;
 };
 
+/* A container port by name: each destination pod's own number. */
+struct named_port {
+	uint32_t protos;
+	char *name;
+};
+
 enum peer_kind {
-	PEER_ANY,   /* every destination, in the cluster and outside */
-	PEER_WORLD, /* every destination outside the cluster */
+	PEER_ANY,     /* every destination, in the cluster and outside */
+	PEER_WORLD,   /* every destination outside the cluster */
+	PEER_CLUSTER, /* pods, nodes and their ClusterIPs */
 	PEER_CIDR,
-	PEER_PODS, /* the inventory's pods that `selector` matches */
+	PEER_CIDR_GROUP, /* CiliumCIDRGroups by `group`, or by labels (`selector`) when that is NULL */
+	PEER_PODS,	 /* the inventory's pods that `selector` matches */
+	PEER_NODES,
+	PEER_APISERVER,
+	PEER_SERVICE, /* a Service's backends: by `service`, or by labels (`selector`) when that is NULL */
 	PEER_NAME,
 	PEER_ASK, /* a name that may be asked, and opens nothing */
+};
+
+enum node_choice {
+	NODES_ALL, /* that `selector` matches */
+	NODES_LOCAL,
+	NODES_REMOTE,
 };
 
 struct peer {
@@ -59,24 +104,43 @@ struct peer {
 	uint32_t line;
 	uint32_t column;
 	bool cluster; /* CIDR: meets addresses of the cluster too (all but Cilium's kinds) */
+	bool pods; /* NAME: opens the running pods that have a name under the cluster domain (not in Cilium's kinds) */
+	enum node_choice nodes;
 	struct sluice_prefix prefix;
 	struct sluice_prefix *excepts;
 	size_t nexcepts;
 	struct selector selector;
+	char *group;
+	char *service;
+	char *service_namespace; /* NULL: any */
 	struct name_pattern name;
 	char *text; /* in words, without the ports: "toFQDNs pypi.org" */
 };
 
-/* One egress or egressDeny entry: any of the peers, on any of the ports. */
+enum action {
+	ACTION_ALLOW,
+	ACTION_DENY,
+	ACTION_PASS, /* go on to the next tier */
+};
+
+/* One rule: any of the peers, on any of the ports. */
 struct entry {
-	bool deny;
+	enum action action;
 	uint32_t line;
 	uint32_t column;
 	struct peer *peers;
 	size_t npeers;
-	struct port_range *ports; /* none: every port, and ICMP */
+	struct port_range *ports; /* none, and no named ones: every port, and ICMP */
 	size_t nports;
+	struct named_port *named;
+	size_t nnamed;
 	char *ports_text; /* in words: "443/TCP"; NULL: any port */
+	bool nothing;	  /* it restricts itself to no port at all */
+};
+
+struct label_pair {
+	char *key;
+	char *value;
 };
 
 struct policy {
@@ -90,14 +154,25 @@ struct policy {
 	char *file;
 	uint32_t line;
 	uint32_t column;
-	bool isolates; /* turns default deny for egress on */
+	enum tier tier;
+	uint32_t priority; /* of the Admin and Baseline tiers: 0..1000, lower is stronger */
+	bool isolates;	   /* turns default deny for egress on */
 	bool selector_known;
 	struct selector selector;
 	struct entry *entries;
 	size_t nentries;
+	struct label_pair *labels; /* CIDR group: the object's own */
+	size_t nlabels;
+	struct sluice_prefix *prefixes; /* CIDR group */
+	size_t nprefixes;
 	bool refused;
 	bool selects_nothing; /* refused, but no endpoint hangs on it */
 	char *refusal;	      /* the first error, when refused */
+	/* Only members that are not known are wrong with it: an update may then keep what is in force (hazard 32). */
+	bool only_unknown;
+	uint64_t known; /* fingerprint of what is known in it */
+	size_t first_diag;
+	size_t ndiags;
 };
 
 struct policy *policy_new(void);
@@ -107,6 +182,7 @@ void selector_clear(struct selector *s);
 void entry_clear(struct entry *e);
 void peer_clear(struct peer *p);
 
-const char *policy_kind_name(enum policy_kind kind);
+void policy_drop_entries(struct policy *p);
+bool policy_is_cluster(const struct policy *p); /* a ClusterNetworkPolicy of either group */
 
 #endif

@@ -181,3 +181,66 @@ int name_pattern_parse(enum name_dialect dialect, const char *text, struct name_
 	*ret = p;
 	return NAME_OK;
 }
+
+/* ---- matching ---------------------------------------------------------------------------------------------------- */
+
+/* `*` is zero or more characters; back to the last star on a mismatch, so at most len * plen steps. */
+bool name_glob_matches(const char *pattern, size_t plen, const char *text, size_t len)
+{
+	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
+
+	while (t < len) {
+		if (p < plen && pattern[p] == '*') {
+			star = p++;
+			mark = t;
+		} else if (p < plen && pattern[p] == text[t]) {
+			p++;
+			t++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;
+			t = ++mark;
+		} else {
+			return false;
+		}
+	}
+	while (p < plen && pattern[p] == '*')
+		p++;
+	return p == plen;
+}
+
+static size_t last_label(const char *text, size_t len)
+{
+	while (len > 0 && text[len - 1] != '.')
+		len--;
+	return len;
+}
+
+static bool plain(const char *name, size_t len)
+{
+	char before = '.';
+
+	for (size_t i = 0; i < len; before = name[i++])
+		if (name[i] == '.' ? before == '.' : !is_name_char(name[i]))
+			return false;
+	return len == 0 || before != '.';
+}
+
+bool name_pattern_matches(const struct name_pattern *p, const char *name, size_t len)
+{
+	size_t left = strlen(p->text);
+
+	if (p->all)
+		return true;
+	if (len > NAME_MAX_TEXT || !plain(name, len))
+		return false;
+	while (left > 0) {
+		size_t at = last_label(p->text, left), from = last_label(name, len), n = len - from;
+		bool any = left - at == 1 && p->text[at] == '*';
+
+		if (len == 0 || (!any && !name_glob_matches(p->text + at, left - at, name + from, n)))
+			return false;
+		left = at ? at - 1 : 0;
+		len = from ? from - 1 : 0;
+	}
+	return p->deep ? len > 0 : len == 0;
+}

@@ -36,4 +36,9 @@ enum name_check {
  */
 int name_pattern_parse(enum name_dialect dialect, const char *text, struct name_pattern *ret, const char **ret_why);
 
+/* `name` is canonical (lower case, no final dot), `len` bytes. One pattern at a time: images have a trie for many. */
+bool name_pattern_matches(const struct name_pattern *p, const char *name, size_t len);
+/* `*` is zero or more characters. */
+bool name_glob_matches(const char *pattern, size_t plen, const char *text, size_t len);
+
 #endif

@@ -2,101 +2,13 @@
 #include "policy/read.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "policy/array.h"
-
-#define NAMESPACE_LABEL "io.kubernetes.pod.namespace"
-
-/* ---- selectors ------------------------------------------------------------------------------------------------- */
-
-/* Cilium's label source before the key; only Kubernetes' own labels are known here. NULL: another source. */
-static const char *strip_source(const char *key)
-{
-	const char *colon = strchr(key, ':');
-
-	if (!colon)
-		return key;
-	if (strncmp(key, "k8s:", 4) == 0 || strncmp(key, "any:", 4) == 0)
-		return colon + 1;
-	return NULL;
-}
-
-static bool add_requirement(struct yctx *c, const char *key, const char *value, struct selector *ret)
-{
-	struct requirement *r = array_push(&ret->labels, &ret->nlabels, sizeof(*r));
-
-	if (r) {
-		r->key = strdup(key);
-		r->value = strdup(value);
-	}
-	if (r && r->key && r->value)
-		return true;
-	c->oom = true;
-	return false;
-}
-
-static bool set_namespace(struct yctx *c, const struct ynode *key, const char *value, struct selector *ret)
-{
-	if (ret->namespace_name && strcmp(ret->namespace_name, value) != 0) {
-		yctx_error(c, key, "the selector asks for two namespaces, %s and %s", ret->namespace_name, value);
-		return false;
-	}
-	free(ret->namespace_name);
-	ret->namespace_name = strdup(value);
-	if (!ret->namespace_name)
-		c->oom = true;
-	return ret->namespace_name != NULL;
-}
-
-static bool read_label(struct yctx *c, const struct ynode *key_node, const struct ynode *value_node, bool cilium,
-		       struct selector *ret)
-{
-	const char *key = cilium ? strip_source(key_node->text) : key_node->text;
-	const char *value;
-
-	if (!key || *key == '\0') {
-		yctx_error(c, key_node, "label key %s: expected a Kubernetes label, with k8s: or any: before it or not",
-			   key_node->text);
-		return false;
-	}
-	if (!yread_text(c, value_node, key_node->text, &value))
-		return false;
-	if (cilium && strcmp(key, NAMESPACE_LABEL) == 0)
-		return set_namespace(c, key_node, value, ret);
-	if (cilium && strncmp(key, "io.cilium.k8s.", 14) == 0) {
-		yctx_error(c, key_node, "label key %s is not supported; expected a label of the pod or %s",
-			   key_node->text, NAMESPACE_LABEL);
-		return false;
-	}
-	return add_requirement(c, key, value, ret);
-}
-
-bool read_selector(struct yctx *c, const struct ynode *node, const char *what, bool cilium, struct selector *ret)
-{
-	const struct ynode *labels;
-	bool ok = yread_mapping(c, node, what);
-
-	for (size_t i = 0; ok && i < node->count; i++) {
-		const struct ynode *key = ynode_key(node, i);
-
-		if (strcmp(key->text, "matchLabels") == 0)
-			continue;
-		yctx_error(c, key, "%s: member %s is not supported; expected one of: matchLabels", what, key->text);
-		ok = false;
-	}
-	labels = ynode_get(node, "matchLabels");
-	if (!labels)
-		return ok;
-	if (!yread_mapping(c, labels, "matchLabels"))
-		return false;
-	for (size_t i = 0; i < labels->count; i++)
-		ok = read_label(c, ynode_key(labels, i), ynode_value(labels, i), cilium, ret) && ok;
-	return ok;
-}
 
 /* ---- peers ----------------------------------------------------------------------------------------------------- */
 
@@ -139,7 +51,7 @@ void read_name(struct yctx *c, struct entry *e, const struct ynode *node, enum n
 		yctx_warn(c, node, "%s: %.300s %s%s", words, text, why, r == NAME_NEVER ? "; it is left out" : "");
 	if (r == NAME_NEVER)
 		return;
-	for (size_t i = 0; i < e->npeers; i++) {
+	for (size_t i = 0; i < e->npeers && e->npeers <= 1000; i++) {
 		if (e->peers[i].kind == kind && e->peers[i].name.all == name.all &&
 		    e->peers[i].name.deep == name.deep && strcmp(e->peers[i].name.text, name.text) == 0) {
 			yctx_warn(c, node, "%s: %s is listed twice", words, text);
@@ -147,8 +59,10 @@ void read_name(struct yctx *c, struct entry *e, const struct ynode *node, enum n
 		}
 	}
 	peer = read_peer_add(c, e, node, kind, words, text);
-	if (peer)
-		peer->name = name;
+	if (!peer)
+		return;
+	peer->name = name;
+	peer->pods = dialect == NAME_AWS;
 }
 
 bool read_cidr(struct yctx *c, const struct ynode *node, const char *what, struct sluice_prefix *ret)
@@ -174,6 +88,22 @@ bool read_cidr(struct yctx *c, const struct ynode *node, const char *what, struc
 	return true;
 }
 
+/* The last peer, when it is a prefix that an earlier one says already. Long lists are not searched: it is a remark. */
+static void warn_twice(struct yctx *c, const struct ynode *at, const struct entry *e, const char *what)
+{
+	const struct peer *last = &e->peers[e->npeers - 1];
+
+	for (size_t i = 0; i + 1 < e->npeers && e->npeers <= 1000; i++) {
+		const struct peer *p = &e->peers[i];
+
+		if (p->kind == PEER_CIDR && p->prefix.bits == last->prefix.bits &&
+		    addr_compare(&p->prefix.addr, &last->prefix.addr) == 0 && p->nexcepts + last->nexcepts == 0) {
+			yctx_warn(c, at, "%s: %s is listed twice", what, at->text);
+			return;
+		}
+	}
+}
+
 static bool prefix_inside(const struct sluice_prefix *inner, const struct sluice_prefix *outer)
 {
 	return inner->bits >= outer->bits && prefix_contains(outer, &inner->addr) &&
@@ -190,7 +120,7 @@ void read_except(struct yctx *c, const struct ynode *node, struct peer *peer)
 
 		if (!read_cidr(c, node->items[i], "except", &prefix))
 			continue;
-		if (!prefix_inside(&prefix, &peer->prefix)) {
+		if (peer->kind == PEER_CIDR && !prefix_inside(&prefix, &peer->prefix)) {
 			yctx_error(c, node->items[i], "except: expected a prefix inside %s, got %s",
 				   prefix_format(&peer->prefix, outer), node->items[i]->text);
 			continue;
@@ -204,28 +134,13 @@ void read_except(struct yctx *c, const struct ynode *node, struct peer *peer)
 	}
 }
 
-void read_cidr_block(struct yctx *c, struct entry *e, const struct ynode *node, const char *words, bool cluster)
+void read_cidr_except(struct yctx *c, struct entry *e, const struct ynode *cidr, const struct ynode *except,
+		      const char *words, bool cluster)
 {
-	const struct ynode *cidr, *except;
 	struct sluice_prefix prefix;
 	char text[ADDR_TEXT_MAX + 16];
 	struct peer *peer;
 
-	if (!yread_mapping(c, node, words))
-		return;
-	for (size_t i = 0; i < node->count; i++) {
-		const char *key = ynode_key(node, i)->text;
-
-		if (strcmp(key, "cidr") != 0 && strcmp(key, "except") != 0)
-			yctx_error(c, ynode_key(node, i),
-				   "%s: member %s is not supported; expected one of: cidr, except", words, key);
-	}
-	cidr = ynode_get(node, "cidr");
-	except = ynode_get(node, "except");
-	if (!cidr) {
-		yctx_error(c, node, "%s: expected a member cidr", words);
-		return;
-	}
 	if (!read_cidr(c, cidr, "cidr", &prefix))
 		return;
 	prefix_format(&prefix, text);
@@ -238,42 +153,151 @@ void read_cidr_block(struct yctx *c, struct entry *e, const struct ynode *node, 
 	peer->cluster = cluster;
 	if (except)
 		read_except(c, except, peer);
+	warn_twice(c, cidr, e, words);
+}
+
+struct cidr_block {
+	const struct ynode *cidr;
+	const struct ynode *except;
+};
+
+static void take_cidr(struct yctx *c, const struct ynode *node, void *out)
+{
+	(void)c;
+	((struct cidr_block *)out)->cidr = node;
+}
+
+static void take_except(struct yctx *c, const struct ynode *node, void *out)
+{
+	(void)c;
+	((struct cidr_block *)out)->except = node;
+}
+
+void read_cidr_block(struct yctx *c, struct entry *e, const struct ynode *node, const char *words, bool cluster)
+{
+	static const struct yfield fields[] = { { "cidr", take_cidr }, { "except", take_except } };
+	struct cidr_block b = {};
+
+	yread_fields(c, node, words, fields, ARRAY_SIZE(fields), &b);
+	if (b.cidr)
+		read_cidr_except(c, e, b.cidr, b.except, words, cluster);
+	else if (node->kind == YNODE_MAPPING)
+		yctx_error(c, node, "%s: expected a member cidr", words);
 }
 
 /* ---- ports and lists ------------------------------------------------------------------------------------------- */
 
-static void describe_port(struct yctx *c, struct entry *e, const char *proto, uint16_t first, uint16_t last)
+/* Adds to "443/TCP,8080/TCP"; a long list is cut, the rule's line says the rest. */
+__attribute__((format(printf, 3, 4))) static void describe_port(struct yctx *c, struct entry *e, const char *format,
+								...)
 {
 	_cleanup_free_ char *old = TAKE_PTR(e->ports_text);
-	const char *before = old ? old : "", *comma = old ? "," : "";
+	_cleanup_free_ char *more = NULL;
+	va_list args;
 	int len;
 
-	if (first == 0 && last == UINT16_MAX)
-		len = asprintf(&e->ports_text, "%s%sany/%s", before, comma, proto);
-	else if (first == last)
-		len = asprintf(&e->ports_text, "%s%s%u/%s", before, comma, first, proto);
-	else
-		len = asprintf(&e->ports_text, "%s%s%u-%u/%s", before, comma, first, last, proto);
-	if (len >= 0)
-		return;
-	e->ports_text = NULL;
-	c->oom = true;
+	va_start(args, format);
+	len = vasprintf(&more, format, args);
+	va_end(args);
+	if (len < 0)
+		more = NULL;
+	if (len < 0 || asprintf(&e->ports_text, "%s%s%s", old ? old : "", old ? "," : "", more) < 0) {
+		e->ports_text = NULL;
+		c->oom = true;
+	}
 }
 
-void read_port_add(struct yctx *c, struct entry *e, uint32_t protos, const char *proto_name, uint16_t first,
-		   uint16_t last)
+static struct port_range *add_range(struct yctx *c, struct entry *e, uint32_t protos, uint16_t first, uint16_t last)
 {
 	struct port_range *slot = array_push(&e->ports, &e->nports, sizeof(*slot));
 
 	if (!slot) {
 		c->oom = true;
+		return NULL;
+	}
+	*slot = (struct port_range){ .protos = protos, .first = first, .last = last };
+	return slot;
+}
+
+void read_port_add(struct yctx *c, struct entry *e, uint32_t protos, const char *proto_name, uint16_t first,
+		   uint16_t last)
+{
+	if (!add_range(c, e, protos, first, last) || e->nports > 8)
+		return;
+	if (first == 0 && last == UINT16_MAX)
+		describe_port(c, e, "any/%s", proto_name);
+	else if (first == last)
+		describe_port(c, e, "%u/%s", first, proto_name);
+	else
+		describe_port(c, e, "%u-%u/%s", first, last, proto_name);
+}
+
+/* The type stands in the upper byte, and every code goes with it. */
+void read_icmp_add(struct yctx *c, struct entry *e, bool ipv6, uint8_t type)
+{
+	uint16_t first = (uint16_t)(type << 8);
+
+	if (add_range(c, e, ipv6 ? PROTO_ICMPV6 : PROTO_ICMP, first, first | 0xff) && e->nports <= 8)
+		describe_port(c, e, "%u/%s", type, ipv6 ? "ICMPv6" : "ICMP");
+}
+
+void read_named_add(struct yctx *c, struct entry *e, uint32_t protos, const char *name)
+{
+	struct named_port *slot = array_push(&e->named, &e->nnamed, sizeof(*slot));
+
+	if (slot) {
+		slot->protos = protos;
+		slot->name = strdup(name);
+	}
+	if (!slot || !slot->name) {
+		c->oom = true;
 		return;
 	}
-	slot->protos = protos;
-	slot->first = first;
-	slot->last = last;
-	if (e->nports <= 8)
-		describe_port(c, e, proto_name, first, last);
+	if (e->nports + e->nnamed <= 8)
+		describe_port(c, e, "%s", name);
+}
+
+static const char *without_ports(const struct peer *p)
+{
+	switch (p->kind) {
+	case PEER_WORLD:
+		return "the world";
+	case PEER_CIDR:
+	case PEER_CIDR_GROUP:
+		return "prefixes";
+	case PEER_NAME:
+	case PEER_ASK:
+		return "names";
+	case PEER_ANY:
+	case PEER_CLUSTER:
+	case PEER_PODS:
+	case PEER_NODES:
+	case PEER_APISERVER:
+	case PEER_SERVICE:
+		return NULL;
+	}
+	return NULL;
+}
+
+void read_check_named(struct yctx *c, const struct ynode *at, const struct entry *e)
+{
+	for (size_t i = 0; e->nnamed > 0 && i < e->npeers; i++) {
+		const char *what = without_ports(&e->peers[i]);
+
+		if (!what)
+			continue;
+		yctx_error(c, at, "port: a named port (%s) cannot go with %s; expected a number", e->named[0].name,
+			   what);
+		return;
+	}
+}
+
+void read_ignored_text(struct yctx *c, const struct ynode *node, const char *what)
+{
+	const char *text;
+
+	if (!ynode_is_null(node))
+		yread_text(c, node, what, &text);
 }
 
 bool read_list(struct yctx *c, const struct ynode *node, const char *what)

@@ -9,6 +9,8 @@
  *   refused, an older text accepted    the older one stays in force (last good), the refusal is kept beside it:
  *                                      select.c denies what the refused text selects beyond the last good one
  *   refused, no older text             the refusal alone
+ *   the same with a member more that   the older one stays in force, with a warning: an upgraded API may add a member of
+ *   nobody here knows                  its own to every object (hazard 32)
  *   text is no YAML                    everything stays as it was; with nothing in force, a refusal of the whole file
  */
 #include "policy/store.h"
@@ -105,21 +107,56 @@ static bool accepted(const struct manifest *m, const struct policy *p)
 	return false;
 }
 
-static int file_build(struct store *s, const struct store_file *old, const struct manifest *m, struct store_file *f)
+static bool has_in_force(const struct store_file *f, const struct policy *p)
+{
+	for (size_t i = 0; i < f->nin_force; i++)
+		if (store_same_identity(f->in_force[i].policy, p))
+			return true;
+	return false;
+}
+
+/* What is known in the refused text is what is in force, and it only has members more. */
+static bool only_grew(const struct store_file *old, const struct policy *p)
+{
+	for (size_t i = 0; old && p->only_unknown && i < old->nin_force; i++)
+		if (store_same_identity(old->in_force[i].policy, p) && old->in_force[i].policy->known == p->known)
+			return true;
+	return false;
+}
+
+static void errors_to_warnings(struct diags *d, const struct policy *p)
+{
+	for (size_t i = p->first_diag; i < p->first_diag + p->ndiags && i < d->count; i++) {
+		if (d->items[i].level != DIAG_ERROR)
+			continue;
+		d->items[i].level = DIAG_WARNING;
+		d->errors--;
+	}
+}
+
+static int take_refused(struct store_file *f, const struct store_file *old, const struct manifest *m, struct policy *p,
+			struct diags *diags)
+{
+	int r = 0;
+
+	if (only_grew(old, p)) {
+		errors_to_warnings(diags, p);
+		return has_in_force(f, p) ? 0 : keep_last_good(f, old, p);
+	}
+	if (!has_refused(f, p) && !accepted(m, p))
+		r = keep_last_good(f, old, p);
+	return r < 0 ? r : add_refused(f, p);
+}
+
+static int file_build(struct store *s, const struct store_file *old, const struct manifest *m, struct store_file *f,
+		      struct diags *diags)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		struct policy *p = m->policies[i];
-		int r = 0;
+		int r;
 
 		p->serial = ++s->next_serial;
-		if (!p->refused) {
-			r = add_in_force(f, p, false);
-		} else {
-			if (!has_refused(f, p) && !accepted(m, p))
-				r = keep_last_good(f, old, p);
-			if (r >= 0)
-				r = add_refused(f, p);
-		}
+		r = p->refused ? take_refused(f, old, m, p, diags) : add_in_force(f, p, false);
 		if (r < 0)
 			return r;
 	}
@@ -164,12 +201,48 @@ static int file_stay(struct store *s, const struct store_file *old, const struct
 	return p ? add_refused(f, p) : -ENOMEM;
 }
 
+/* Files are in the order of their names: the place of this one, or where it belongs. */
+static size_t file_place(const struct store *s, const char *name)
+{
+	size_t low = 0, high = s->nfiles;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (strcmp(s->files[mid]->name, name) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 static struct store_file **find_file(const struct store *s, const char *name)
 {
-	for (size_t i = 0; i < s->nfiles; i++)
-		if (strcmp(s->files[i]->name, name) == 0)
-			return &s->files[i];
-	return NULL;
+	size_t at = file_place(s, name);
+
+	return at < s->nfiles && strcmp(s->files[at]->name, name) == 0 ? &s->files[at] : NULL;
+}
+
+static struct store_file **insert_file(struct store *s, const char *name)
+{
+	size_t at = file_place(s, name);
+	struct store_file **files;
+
+	if (!array_push(&s->files, &s->nfiles, sizeof(*s->files)))
+		return NULL;
+	files = s->files;
+	memmove(files + at + 1, files + at, (s->nfiles - at - 1) * sizeof(*files));
+	files[at] = NULL;
+	return &files[at];
+}
+
+static bool taken_whole(const struct store_file *f)
+{
+	for (size_t i = 0; i < f->nin_force; i++)
+		if (f->in_force[i].last_good)
+			return false;
+	return f->nrefused == 0;
 }
 
 int store_update(struct store *s, const char *file, const char *text, size_t len, struct diags *diags)
@@ -184,16 +257,16 @@ int store_update(struct store *s, const char *file, const char *text, size_t len
 	r = manifest_read(file, text, len, diags, &m);
 	if (r == -ENOMEM)
 		return r;
-	r = r < 0 ? file_stay(s, slot ? *slot : NULL, diags, f) : file_build(s, slot ? *slot : NULL, &m, f);
+	r = r < 0 ? file_stay(s, slot ? *slot : NULL, diags, f) : file_build(s, slot ? *slot : NULL, &m, f, diags);
 	if (r < 0)
 		return r;
 	if (!slot)
-		slot = array_push(&s->files, &s->nfiles, sizeof(*slot));
+		slot = insert_file(s, file);
 	if (!slot)
 		return -ENOMEM;
 	file_freep(slot);
 	*slot = TAKE_PTR(f);
-	return (*slot)->nrefused > 0;
+	return taken_whole(*slot) ? 0 : 1;
 }
 
 int store_remove(struct store *s, const char *file)
@@ -203,9 +276,10 @@ int store_remove(struct store *s, const char *file)
 	if (!slot)
 		return -ENOENT;
 	file_freep(slot);
-	/* array_push() wants an array that only grew; a hole is closed by moving the last into it, and the count may
-	 * fall: capacity is then larger than it will assume, never smaller. */
-	*slot = s->files[--s->nfiles];
+	/* array_push() wants an array that only grew; the count may fall: capacity is then larger than it will assume, never
+	 * smaller. */
+	s->nfiles--;
+	memmove(slot, slot + 1, (s->nfiles - (size_t)(slot - s->files)) * sizeof(*slot));
 	return 0;
 }
 

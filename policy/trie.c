@@ -20,6 +20,7 @@ void trie_clear(struct trie *t)
 	}
 	free(t->nodes);
 	free(t->edges);
+	free(t->glob_edges);
 	free(t->all);
 	*t = (struct trie){};
 }
@@ -29,43 +30,47 @@ static const char *node_label(const struct trie *t, const struct strbuf *strings
 	return strings->data + t->nodes[i].fmt.label;
 }
 
-static void place(struct trie *t, const struct strbuf *strings, uint32_t child)
+static void place(const struct trie *t, const struct strbuf *strings, uint32_t *edges, size_t nedges, uint32_t child)
 {
 	const struct fmt_node *n = &t->nodes[child].fmt;
-	size_t i = fmt_edge_hash(n->parent, node_label(t, strings, child), n->label_len) & (t->nedges - 1);
+	size_t i = fmt_edge_hash(n->parent, node_label(t, strings, child), n->label_len) & (nedges - 1);
 
-	while (t->edges[i])
-		i = (i + 1) & (t->nedges - 1);
-	t->edges[i] = child;
+	while (edges[i])
+		i = (i + 1) & (nedges - 1);
+	edges[i] = child;
 }
 
 /* At most half full, so that a probe is short and always ends. In node order, so that the bytes are canonical. */
-static int grow_edges(struct trie *t, const struct strbuf *strings)
+static int grow_edges(struct trie *t, const struct strbuf *strings, enum fmt_edge kind)
 {
-	size_t n = t->nedges ? t->nedges * 2 : 4;
-	uint32_t *edges;
+	bool glob = kind == FMT_EDGE_GLOB;
+	uint32_t **edges = glob ? &t->glob_edges : &t->edges, *grown;
+	size_t *nedges = glob ? &t->nglob_edges : &t->nedges, n = *nedges ? *nedges * 2 : 4;
 
-	if ((t->literals + 1) * 2 <= t->nedges)
+	if (((glob ? t->globs : t->literals) + 1) * 2 <= *nedges)
 		return 0;
-	edges = calloc(n, sizeof(*edges));
-	if (!edges)
+	grown = calloc(n, sizeof(*grown));
+	if (!grown)
 		return -ENOMEM;
-	free(t->edges);
-	t->edges = edges;
-	t->nedges = n;
+	free(*edges);
+	*edges = grown;
+	*nedges = n;
 	for (uint32_t i = 1; i < t->nnodes; i++)
-		if (t->nodes[i].fmt.edge == FMT_EDGE_LITERAL)
-			place(t, strings, i);
+		if (t->nodes[i].fmt.edge == kind)
+			place(t, strings, grown, n, i);
 	return 0;
 }
 
-static uint32_t find_literal(const struct trie *t, const struct strbuf *strings, uint32_t parent, const char *label,
-			     size_t len)
+static uint32_t find_edge(const struct trie *t, const struct strbuf *strings, enum fmt_edge kind, uint32_t parent,
+			  const char *label, size_t len)
 {
-	if (t->nedges == 0)
+	const uint32_t *edges = kind == FMT_EDGE_GLOB ? t->glob_edges : t->edges;
+	size_t nedges = kind == FMT_EDGE_GLOB ? t->nglob_edges : t->nedges;
+
+	if (nedges == 0)
 		return 0;
-	for (size_t i = fmt_edge_hash(parent, label, len) & (t->nedges - 1);; i = (i + 1) & (t->nedges - 1)) {
-		uint32_t child = t->edges[i];
+	for (size_t i = fmt_edge_hash(parent, label, len) & (nedges - 1);; i = (i + 1) & (nedges - 1)) {
+		uint32_t child = edges[i];
 		const struct fmt_node *n = &t->nodes[child].fmt;
 
 		if (child == 0)
@@ -76,27 +81,13 @@ static uint32_t find_literal(const struct trie *t, const struct strbuf *strings,
 	}
 }
 
-/* Few per policy: a plain search. */
-static uint32_t find_glob(const struct trie *t, const struct strbuf *strings, uint32_t parent, const char *label,
-			  size_t len)
-{
-	for (uint32_t i = parent + 1; i < t->nnodes; i++) {
-		const struct fmt_node *n = &t->nodes[i].fmt;
-
-		if (n->edge == FMT_EDGE_GLOB && n->parent == parent && n->label_len == len &&
-		    memcmp(node_label(t, strings, i), label, len) == 0)
-			return i;
-	}
-	return 0;
-}
-
 static int add_child(struct trie *t, struct strbuf *strings, uint32_t parent, enum fmt_edge edge, const char *label,
 		     size_t len, uint32_t *ret)
 {
 	struct trie_node *n;
 	uint32_t child;
 
-	if (edge == FMT_EDGE_LITERAL && grow_edges(t, strings) < 0)
+	if (edge != FMT_EDGE_STAR && grow_edges(t, strings, edge) < 0)
 		return -ENOMEM;
 	child = (uint32_t)t->nnodes;
 	n = array_push(&t->nodes, &t->nnodes, sizeof(*n));
@@ -117,7 +108,10 @@ static int add_child(struct trie *t, struct strbuf *strings, uint32_t parent, en
 	}
 	if (edge == FMT_EDGE_LITERAL) {
 		t->literals++;
-		place(t, strings, child);
+		place(t, strings, t->edges, t->nedges, child);
+	} else if (edge == FMT_EDGE_GLOB) {
+		t->globs++;
+		place(t, strings, t->glob_edges, t->nglob_edges, child);
 	}
 	*ret = child;
 	return 0;
@@ -133,9 +127,9 @@ static int step(struct trie *t, struct strbuf *strings, uint32_t *node, const ch
 		child = t->nodes[*node].fmt.star;
 	} else if (memchr(label, '*', len)) {
 		edge = FMT_EDGE_GLOB;
-		child = find_glob(t, strings, *node, label, len);
+		child = find_edge(t, strings, edge, *node, label, len);
 	} else {
-		child = find_literal(t, strings, *node, label, len);
+		child = find_edge(t, strings, edge, *node, label, len);
 	}
 	if (!child)
 		return add_child(t, strings, *node, edge, label, len, node);

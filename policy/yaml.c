@@ -457,6 +457,24 @@ void yctx_error(struct yctx *c, const struct ynode *at, const char *format, ...)
 	va_end(args);
 }
 
+void yctx_unknown(struct yctx *c, const struct ynode *key, const char *format, ...)
+{
+	const struct ynode **slot;
+	va_list args;
+
+	c->errors++;
+	va_start(args, format);
+	report(c, DIAG_ERROR, key, format, args);
+	va_end(args);
+	if (!c->keep_unknown)
+		return;
+	slot = array_push(&c->unknown, &c->nunknown, sizeof(*slot));
+	if (slot)
+		*slot = key;
+	else
+		c->oom = true;
+}
+
 void yctx_warn(struct yctx *c, const struct ynode *at, const char *format, ...)
 {
 	va_list args;
@@ -629,7 +647,7 @@ static void unknown_member(struct yctx *c, const struct ynode *key, const char *
 	for (size_t i = 0; i < nfields; i++)
 		strbuf_addf(&list, "%s%s", i ? ", " : "", fields[i].name);
 	text = strbuf_take(&list);
-	yctx_error(c, key, "%s: member %s is not supported; expected one of: %s", what, key->text, text ? text : "?");
+	yctx_unknown(c, key, "%s: member %s is not supported; expected one of: %s", what, key->text, text ? text : "?");
 }
 
 bool yread_fields(struct yctx *c, const struct ynode *node, const char *what, const struct yfield *fields,

@@ -77,11 +77,19 @@ struct yctx {
 	struct diags *diags;
 	size_t errors; /* reported through this context */
 	bool oom;      /* an allocation failed: what was read is not to be used */
+	bool keep_unknown;
+	const struct ynode *
+		*unknown; /* with keep_unknown: the keys that no table of members knew; the caller's to free */
+	size_t nunknown;
 };
 
 __attribute__((format(printf, 3, 4))) void yctx_error(struct yctx *c, const struct ynode *at, const char *format, ...);
 __attribute__((format(printf, 3, 4))) void yctx_warn(struct yctx *c, const struct ynode *at, const char *format, ...);
 __attribute__((format(printf, 3, 4))) void yctx_notice(struct yctx *c, const struct ynode *at, const char *format, ...);
+
+/* An error at a member's key, which with keep_unknown is remembered too. */
+__attribute__((format(printf, 3, 4))) void yctx_unknown(struct yctx *c, const struct ynode *key, const char *format,
+							...);
 
 /*
  * Each returns true when the node is what it should be and `ret` is written; else it has reported an error that

@@ -27,7 +27,7 @@ other_headers() {
 	policy) echo 'yaml\.h|sha2\.h' ;;
 	dnsproxy) echo 'seccomp\.h|bpf/(bpf|libbpf)\.h' ;;
 	agent) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|ares\.h|curl/.*|jansson\.h|microhttpd\.h|systemd/.*|cap-ng\.h' ;;
-	tools) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|jansson\.h' ;;
+	tools) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|jansson\.h|ares\.h' ;;
 	tests) echo '.*' ;;
 	*) echo 'none' ;;
 	esac

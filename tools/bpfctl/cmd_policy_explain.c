@@ -10,14 +10,16 @@
 
 #include "base/addr.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/siphash.h"
 #include "bpf/abi_names.h"
+#include "tools/bpfctl/beaten.h"
 #include "tools/bpfctl/ctl.h"
 #include "tools/bpfctl/explain.h"
-#include "tools/bpfctl/manifests.h"
+#include "tools/bpfctl/offline.h"
 #include "tools/bpfctl/out.h"
 #include "tools/bpfctl/records.h"
+
+#define SERVICE_ADDRS 256 /* that are looked at behind a name */
 
 enum { EXPLAIN_FROM, EXPLAIN_TO, EXPLAIN_PORT, EXPLAIN_FILE, EXPLAIN_EXIT_CODE };
 
@@ -26,10 +28,13 @@ struct question {
 	const char *from;
 	const char *to;
 	struct explain_query query;
+	struct explain_query judged; /* the same, or an address behind the name */
 	struct explain_answer answer;
 	const struct image *img; /* NULL: the mode alone decided */
 	enum sluice_mode mode;
-	json_t *refusals; /* texts; may be NULL */
+	json_t *refusals;  /* texts; may be NULL */
+	json_t *beaten;	   /* rules; NULL: not known */
+	bool host_network; /* not enforced for it */
 };
 
 /* ---- printing ----------------------------------------------------------------------------------------------------- */
@@ -49,6 +54,8 @@ static const char *answer_text(const struct question *q)
 
 	switch (a->by) {
 	case EXPLAIN_BY_NOTHING:
+		if (a->allowed)
+			return "no rule speaks for it, and the endpoint is not in default deny";
 		return reason_text(SLUICE_REASON_POLICY_DEFAULT);
 	case EXPLAIN_BY_RULE:
 		return a->allowed ? "an address rule allows it" : "a rule denies it";
@@ -62,6 +69,9 @@ static const char *answer_text(const struct question *q)
 	case EXPLAIN_BY_CLASS:
 		return reason_text(SLUICE_REASON_NEVER_LEAVES);
 	case EXPLAIN_BY_MODE:
+		if (q->host_network)
+			return "the pod is on its node's network and not enforced; sluice.dev/host-network: enforce "
+			       "changes that";
 		return a->allowed ? "no policy selects the endpoint" : reason_text(SLUICE_REASON_QUARANTINE);
 	}
 	return "";
@@ -83,9 +93,21 @@ static json_t *answer_json(const struct question *q)
 	json_object_set_new(o, "mode", json_string(mode_name(q->mode)));
 	json_object_set_new(o, "passes", json_boolean(a->allowed || q->mode == SLUICE_MODE_AUDIT));
 	json_object_set_new(o, "policies", image_policies(q->img));
+	if (q->beaten)
+		json_object_set(o, "beaten", q->beaten);
 	if (q->refusals)
 		json_object_set(o, "refused", q->refusals);
 	return o;
+}
+
+static void print_beaten(const json_t *list)
+{
+	const json_t *rule;
+	size_t i;
+
+	json_array_foreach(list, i, rule)
+		printf("  beaten  %s: %s, %s (%s:%lld)\n", get_text(rule, "policy"), get_text(rule, "text"),
+		       get_text(rule, "action"), get_text(rule, "file"), (long long)get_number(rule, "line"));
 }
 
 static void print_answer(const json_t *o)
@@ -101,10 +123,12 @@ static void print_answer(const json_t *o)
 	if (json_is_object(rule))
 		printf("  rule    %s: %s (%s:%lld)\n", get_text(rule, "policy"), get_text(rule, "text"),
 		       get_text(rule, "file"), (long long)get_number(rule, "line"));
+	print_beaten(json_object_get(o, "beaten"));
 	if (get_text(o, "name")[0])
 		printf("  name    %s\n", get_text(o, "name"));
 	if (json_object_get(o, "askable"))
-		printf("  dns     %s\n", get_flag(o, "ask_only")  ? "may be asked, but its answer opens nothing"
+		printf("  dns     %s\n", get_flag(o, "ask_only")
+						 ? "may be asked; the answer tells only what other rules allow"
 					 : get_flag(o, "askable") ? "may be asked"
 								  : "may not be asked");
 	json_array_foreach(json_object_get(o, "leases"), i, lease) printf(
@@ -214,6 +238,7 @@ static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args
 	q->mode = SLUICE_STATE_MODE(state);
 	world.policy = SLUICE_STATE_POLICY(state);
 	world.now = r.now;
+	world.no_proxy = !(state & SLUICE_STATE_NAMES);
 	if (q->mode == SLUICE_MODE_QUARANTINE || q->mode == SLUICE_MODE_OPEN) {
 		explain_mode(q->mode, &q->answer);
 	} else {
@@ -232,84 +257,6 @@ static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args
 
 /* ---- from files --------------------------------------------------------------------------------------------------- */
 
-struct offline {
-	struct store *store;
-	struct diags diags;
-	struct paths paths;
-	struct fleet fleet;
-	uint8_t *bytes;
-	struct image *img;
-};
-
-static void offline_clear(struct offline *off)
-{
-	image_freep(&off->img);
-	free(off->bytes);
-	fleet_clear(&off->fleet);
-	paths_clear(&off->paths);
-	diags_clear(&off->diags);
-	store_freep(&off->store);
-}
-
-static bool offline_cluster(void *context, const struct sluice_addr *addr)
-{
-	const struct fleet *fleet = context;
-
-	for (size_t i = 0; i < fleet->count; i++) {
-		for (size_t k = 0; k < fleet->subjects[i].naddrs; k++) {
-			if (addr_compare(&fleet->subjects[i].addrs[k], addr) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* A file may hold manifests, endpoints, or both; what is an `endpoints:` document is no manifest to the store. */
-static int offline_read(struct offline *off, const char *path)
-{
-	_cleanup_free_ char *text = NULL;
-	struct diags unread = {};
-	size_t len;
-	int r = paths_read(path, &text, &len);
-
-	if (r < 0)
-		return r;
-	r = fleet_read(&off->fleet, path, text, len, &unread);
-	if (r == -EINVAL && off->fleet.count == 0)
-		r = 0; /* no YAML: the store will say so, and deny */
-	if (r > 0)
-		fleet_blank(text, len);
-	for (size_t i = 0; r < 0 && i < unread.count; i++) {
-		char line[1024];
-
-		ctl_error("%s", diag_format(&unread.items[i], line, sizeof(line)));
-	}
-	diags_clear(&unread);
-	return r < 0 ? r : store_update(off->store, path, text, len, &off->diags);
-}
-
-static int offline_add_path(struct offline *off, const char *path)
-{
-	int r = paths_add(&off->paths, path);
-
-	if (r < 0)
-		ctl_error("%s: %s", path, r == -ENOENT ? "no such file, or no manifest in it" : strerror(-r));
-	return r;
-}
-
-static int offline_load(struct offline *off, const struct ctl_args *args)
-{
-	int r = store_new(&off->store);
-
-	if (r == 0)
-		r = offline_add_path(off, args->value[EXPLAIN_FILE]);
-	for (size_t i = 0; r == 0 && i < args->noperands; i++)
-		r = offline_add_path(off, args->operand[i]);
-	for (size_t i = 0; r >= 0 && i < off->paths.count; i++)
-		r = offline_read(off, off->paths.items[i]);
-	return r < 0 ? r : 0;
-}
-
 static json_t *offline_refusals(const struct offline *off)
 {
 	json_t *list = json_array();
@@ -324,31 +271,75 @@ static json_t *offline_refusals(const struct offline *off)
 	return list;
 }
 
-static int offline_compile(struct offline *off, const struct subject *subject, struct question *q)
+static int offline_load(struct offline *off, const struct ctl_args *args)
 {
-	struct inventory inventory = { .pods = off->fleet.subjects, .npods = off->fleet.count };
-	struct explain_world world = { .in_cluster = offline_cluster, .context = &off->fleet, .now = clock_now() };
-	size_t len = 0;
-	int r = compile(off->store, subject, &inventory, &off->diags, &off->bytes, &len);
+	int r = offline_add(off, args->value[EXPLAIN_FILE]);
 
-	q->mode = r == 1 ? SLUICE_MODE_OPEN : SLUICE_MODE_ENFORCE;
-	if (r == 1) {
+	for (size_t i = 0; r == 0 && i < args->noperands; i++)
+		r = offline_add(off, args->operand[i]);
+	return r;
+}
+
+/*
+ * A Service's name stands for its addresses: ClusterIPs judged by the address rules, or the pods of a headless one, of
+ * which one admitted is enough.
+ */
+static void explain_service(const struct offline *off, const struct explain_world *world, struct question *q)
+{
+	struct sluice_addr addrs[SERVICE_ADDRS];
+	struct explain_answer of_name = q->answer;
+	struct explain_query query = q->query;
+	size_t n = q->query.is_name ? offline_service_addrs(off, q->query.name, addrs, ARRAY_SIZE(addrs)) : 0;
+
+	query.is_name = false;
+	for (size_t i = 0; i < n && q->answer.by != EXPLAIN_BY_REFUSAL; i++) {
+		struct explain_answer a;
+
+		query.addr = addrs[i];
+		explain(q->img, world, &query, &a);
+		if (i > 0 && (q->answer.allowed || !a.allowed))
+			continue;
+		a.has_askable = of_name.has_askable;
+		a.askable = of_name.askable;
+		a.ask_only = of_name.ask_only;
+		q->answer = a;
+		q->judged = query;
+	}
+}
+
+/* 0 or -errno; `q` is answered then. */
+static int offline_answer(struct offline *off, const struct subject *subject, struct offline_image *image,
+			  struct question *q)
+{
+	struct explain_world world = offline_world(off, subject);
+	struct image_source source;
+	bool decided;
+	int r = offline_compile(off, subject, &off->diags, image);
+
+	if (r < 0)
+		return r;
+	q->host_network = !offline_is_enforced(off, subject);
+	q->mode = q->host_network ? SLUICE_MODE_OPEN : image->mode;
+	if (!image->img || q->host_network) {
 		explain_mode(q->mode, &q->answer);
 		return 0;
 	}
-	if (r == 0)
-		r = image_open(off->bytes, len, &off->img);
-	if (r < 0)
-		return r;
-	q->img = off->img;
+	q->img = image->img;
+	q->judged = q->query;
 	explain(q->img, &world, &q->query, &q->answer);
-	return 0;
+	explain_service(off, &world, q);
+	if (q->answer.by != EXPLAIN_BY_RULE && q->answer.by != EXPLAIN_BY_NAME_RULE &&
+	    q->answer.by != EXPLAIN_BY_NOTHING)
+		return 0;
+	decided = image_rule_source(q->img, q->answer.rule, &source);
+	return beaten_rules(off, subject, &q->judged, decided ? &source : NULL, &q->beaten);
 }
 
 static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *args, struct question *q)
 {
-	__attribute__((cleanup(offline_clear))) struct offline off = {};
-	_cleanup_json_ json_t *refusals = NULL;
+	CLEANUP(offline_clear) struct offline off = {};
+	CLEANUP(offline_image_clear) struct offline_image image = {};
+	_cleanup_json_ json_t *refusals = NULL, *beaten = NULL;
 	const struct subject *subject;
 	int r;
 
@@ -356,14 +347,15 @@ static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *a
 		return CTL_UNREACHABLE;
 	subject = fleet_find(&off.fleet, q->from);
 	if (!subject) {
-		ctl_error("no endpoint '%s' in an endpoints: document of the files given", q->from);
+		ctl_error("no endpoint '%s' among the endpoints and pods of the files given", q->from);
 		return CTL_UNREACHABLE;
 	}
-	r = offline_compile(&off, subject, q);
+	r = offline_answer(&off, subject, &image, q);
 	if (r < 0) {
 		ctl_error("cannot compile the policy of %s: %s", q->from, strerror(-r));
 		return CTL_UNREACHABLE;
 	}
+	beaten = q->beaten;
 	if (q->answer.by == EXPLAIN_BY_REFUSAL)
 		q->refusals = refusals = offline_refusals(&off);
 	return finish(ctl, args, answer_json(q));
@@ -389,7 +381,7 @@ static const struct ctl_opt opts[] = {
 	[EXPLAIN_FROM] = { 0, "from", "NAMESPACE/POD", "who sends (live: an endpoint id or an interface too)" },
 	[EXPLAIN_TO] = { 0, "to", "HOST|ADDRESS", "to whom" },
 	[EXPLAIN_PORT] = { 0, "port", "N[/PROTOCOL]", "TCP by default; for ICMP and ICMPv6 the type" },
-	[EXPLAIN_FILE] = { 'f', "file", "FILE|DIR", "from manifests and an endpoints: document, not from this node" },
+	[EXPLAIN_FILE] = { 'f', "file", "FILE|DIR", "from manifests and endpoints or pods, not from this node", true },
 	[EXPLAIN_EXIT_CODE] = { 'e', "exit-code", NULL, "exit 1 when the verdict is denied" },
 	{ 0 },
 };
@@ -399,11 +391,17 @@ const struct ctl_command cmd_policy_explain = {
 	.operands = "[-f FILE|DIR...]",
 	.max_operands = CTL_MAX_OPERANDS,
 	.summary = "May this pod reach that host and port, and which rule says so?",
-	.detail = "The verdict comes from the code the kernel runs, on the policy that is in force now. A host name "
-		  "that a\n"
-		  "name rule admits is allowed before it was ever resolved; one that no name rule lists gets the "
-		  "verdict of\n"
-		  "the rules for any address.",
+	.detail =
+		"The verdict comes from the code the kernel runs, on the policy that is in force now. A host name that "
+		"a\n"
+		"name rule admits is allowed before it was ever resolved; one that no name rule lists gets the verdict "
+		"of\n"
+		"the rules for any address.\n\n"
+		"With -f, the files hold manifests and the endpoints they are for: endpoints: documents, or Pods with "
+		"the\n"
+		"Namespaces, Nodes, Services and EndpointSlices around them. The rules that the deciding one beat are "
+		"told\n"
+		"then too.",
 	.opts = opts,
 	.run = run,
 };

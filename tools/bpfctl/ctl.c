@@ -154,7 +154,15 @@ static int take_value(struct parser *p, const struct ctl_opt *opt, const char *a
 			return -EINVAL;
 		attached = p->argv[p->at++];
 	}
-	*slot = attached;
+	if (!*slot) {
+		*slot = attached;
+		return 0;
+	}
+	if (!opt->operands)
+		return -EEXIST;
+	if (p->args.noperands >= CTL_MAX_OPERANDS)
+		return -E2BIG;
+	p->args.operand[p->args.noperands++] = attached;
 	return 0;
 }
 
@@ -170,9 +178,10 @@ static int parse_option(struct parser *p, const char *word)
 	if (i >= 0)
 		return take_value(p, &own[i], attached, &p->args.value[i]);
 	i = is_long ? find_long(ctl_global_opts, word + 2, len) : find_letter(ctl_global_opts, word[1]);
-	if (i >= 0)
-		return take_value(p, &ctl_global_opts[i], attached, &p->global[i]);
-	return -ENOENT;
+	if (i < 0)
+		return -ENOENT;
+	p->global[i] = NULL; /* of these the last one counts, so that an alias can be overruled */
+	return take_value(p, &ctl_global_opts[i], attached, &p->global[i]);
 }
 
 /* Everything up to the next operand; NULL when the line ends. `*options` turns false after "--". */
@@ -190,7 +199,10 @@ static const char *next_operand(struct parser *p, bool *options, int *ret_error)
 		}
 		r = parse_option(p, word);
 		if (r < 0) {
-			ctl_usage(r == -ENOENT ? "no option '%s'" : "option '%s': a value is missing or not taken",
+			ctl_usage(r == -ENOENT	 ? "no option '%s'"
+				  : r == -EEXIST ? "option '%s' is given twice"
+				  : r == -E2BIG	 ? "too many operands at '%s'"
+						 : "option '%s': a value is missing or not taken",
 				  word);
 			*ret_error = r;
 			return NULL;

@@ -30,6 +30,7 @@ struct ctl_opt {
 	const char *name;  /* without "--"; NULL ends the table */
 	const char *value; /* what to call the value in --help; NULL: a flag */
 	const char *help;
+	bool operands; /* more values are operands: -f A -f B is -f A B. Else giving a value twice is an error */
 };
 
 struct ctl_args {
@@ -67,6 +68,8 @@ extern const struct ctl_command cmd_status;
 extern const struct ctl_command cmd_endpoint_list;
 extern const struct ctl_command cmd_endpoint_get;
 extern const struct ctl_command cmd_policy_check;
+extern const struct ctl_command cmd_policy_convert;
+extern const struct ctl_command cmd_policy_diff;
 extern const struct ctl_command cmd_policy_get;
 extern const struct ctl_command cmd_policy_explain;
 extern const struct ctl_command cmd_name_list;

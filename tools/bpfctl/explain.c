@@ -161,63 +161,101 @@ static void from_decision(const struct sluice_decision *d, struct explain_answer
 	else if (d->lease)
 		ret->by = EXPLAIN_BY_NAME_RULE;
 	else
-		ret->by = d->precedence ? EXPLAIN_BY_RULE : EXPLAIN_BY_NOTHING;
+		ret->by = d->precedence > SLUICE_PRECEDENCE_DEFAULT ? EXPLAIN_BY_RULE : EXPLAIN_BY_NOTHING;
+	if (ret->by == EXPLAIN_BY_NOTHING)
+		ret->rule = 0; /* a row may name the Pass it remembers */
 }
 
-/* Does the row stand for every address of a family: ::/0 (both, where no longer one matches), or 0.0.0.0/0? */
-static bool is_any(const struct image_dest *row)
+const struct image_dest *explain_any_row(const struct image *img, bool ipv4)
 {
-	return row->bits == 0 || (row->bits == 96 && addr_is_ipv4(&row->addr));
-}
+	static const struct sluice_addr none = {}, mapped = { .b = { [10] = 0xff, [11] = 0xff } };
+	const struct sluice_addr *wanted = ipv4 ? &mapped : &none;
+	uint32_t bits = ipv4 ? 96 : 0;
+	size_t low = 0, high = image_dest_count(img);
 
-/* What the rules for any address outside the cluster say; an allow of one family is enough. */
-static struct sluice_decision decide_any(const struct image *img, const struct explain_query *q)
-{
-	struct sluice_decision best = { .verdict = SLUICE_DENY, .reason = SLUICE_REASON_POLICY_DEFAULT };
+	while (low < high) { /* the rows stand by address, then length */
+		size_t middle = low + (high - low) / 2;
+		const struct image_dest *row = image_dest_at(img, middle);
+		int order = addr_compare(&row->addr, wanted);
 
-	for (size_t i = 0; i < image_dest_count(img); i++) {
-		const struct image_dest *row = image_dest_at(img, i);
-		struct sluice_decision d = { 0 };
-		struct sluice_rule rule;
-
-		if (!is_any(row) || !row->dest.set ||
-		    !image_find_rule(img, row->dest.set, q->proto, rule_port(q), &rule))
-			continue;
-		decision_take(&d, &rule);
-		if (best.verdict != SLUICE_ALLOW)
-			best = d;
+		if (order == 0 && row->bits == bits)
+			return row;
+		if (order < 0 || (order == 0 && row->bits < bits))
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return best;
+	return NULL;
 }
 
-static void explain_name(const struct image *img, const struct explain_query *q, struct explain_answer *ret)
+/* What the rules for any address of a family outside the cluster say. */
+static struct sluice_decision decide_any(const struct image *img, const struct explain_query *q, bool ipv4)
 {
-	struct sluice_decision best = decide_any(img, q);
-	struct image_match match = {};
+	const struct image_dest *row = explain_any_row(img, ipv4);
+	struct sluice_decision d;
 	struct sluice_rule rule;
 
-	from_decision(&best, ret);
+	decision_init(&d);
+	if (row && row->dest.set && image_find_rule(img, row->dest.set, q->proto, rule_port(q), &rule)) {
+		decision_take(&d, &rule);
+		d.pass = rule.pass;
+	}
+	return d;
+}
+
+/* As decide_by_lease, with the sets that an answer for the name would lease. */
+static void decide_by_name(const struct image *img, const struct explain_query *q, const struct image_match *match,
+			   struct sluice_decision *d)
+{
+	struct sluice_decision best = *d;
+	struct sluice_rule rule;
+
+	for (uint32_t i = 0; !match->overflow && i < match->nsets; i++) {
+		if (!image_find_rule(img, match->sets[i], q->proto, rule_port(q), &rule) ||
+		    rule.verdict != SLUICE_ALLOW || decision_passed(&rule, d) || !decision_beats(&rule, &best))
+			continue;
+		decision_take(&best, &rule);
+		/* A set is shared by names of the same ports, each with a rule of its own. */
+		best.rule = match->set_rules[i];
+		best.lease = 1;
+	}
+	*d = best;
+}
+
+/* An allow of one family is enough. */
+static void explain_name(const struct image *img, const struct explain_query *q, struct explain_answer *ret)
+{
+	struct sluice_decision d = decide_any(img, q, true), v6 = decide_any(img, q, false);
+	struct image_match match = {};
+
+	if (image_flags(img) & IMAGE_NAMES) {
+		image_match_name(img, q->name, q->name_len, &match);
+		decide_by_name(img, q, &match, &d);
+		decide_by_name(img, q, &match, &v6);
+	}
+	/* What is denied by a rule says more than the default. */
+	if (d.verdict != SLUICE_ALLOW && (v6.verdict == SLUICE_ALLOW || d.precedence == 0))
+		d = v6;
+	from_decision(&d, ret);
 	if (!(image_flags(img) & IMAGE_NAMES))
 		return;
-	image_match_name(img, q->name, q->name_len, &match);
 	ret->has_askable = true;
 	ret->askable = match.askable;
 	ret->ask_only = match.askable && match.nsets == 0 && !(image_flags(img) & IMAGE_ASK_ANY);
-	for (uint32_t i = 0; !match.overflow && i < match.nsets; i++) {
-		if (!image_find_rule(img, match.sets[i], q->proto, rule_port(q), &rule) ||
-		    rule.verdict != SLUICE_ALLOW || !decision_beats(&rule, &best))
-			continue;
-		decision_take(&best, &rule);
-		from_decision(&best, ret);
-		ret->by = EXPLAIN_BY_NAME_RULE;
-		/* A set is shared by names of the same ports, each with a rule of its own. */
-		ret->rule = match.set_rules[i];
-	}
 }
 
-static bool is_dns(const struct image *img, const struct explain_query *q)
+void explain_by_rules(const struct image *img, const struct explain_query *q, struct explain_answer *ret)
 {
-	return q->number == 53 && (q->proto == IPPROTO_UDP || q->proto == IPPROTO_TCP) &&
+	*ret = (struct explain_answer){ .reason = SLUICE_REASON_POLICY_DEFAULT };
+	if (image_flags(img) & IMAGE_REFUSED)
+		ret->by = EXPLAIN_BY_REFUSAL;
+	else
+		explain_name(img, q, ret);
+}
+
+static bool is_dns(const struct image *img, const struct explain_world *world, const struct explain_query *q)
+{
+	return !world->no_proxy && q->number == 53 && (q->proto == IPPROTO_UDP || q->proto == IPPROTO_TCP) &&
 	       (image_flags(img) & IMAGE_NAMES);
 }
 
@@ -239,10 +277,10 @@ void explain(const struct image *img, const struct explain_world *world, const s
 	if (q->is_name) {
 		explain_name(img, q, ret);
 	} else {
-		d = is_dns(img, q) ? decide_dns(&tables, &query) : decide(&tables, &query);
+		d = is_dns(img, world, q) ? decide_dns(&tables, &query) : decide(&tables, &query);
 		from_decision(&d, ret);
 	}
-	if (is_dns(img, q) && (q->is_name || ret->allowed)) {
+	if (is_dns(img, world, q) && (q->is_name || ret->allowed)) {
 		ret->allowed = true;
 		ret->reason = SLUICE_REASON_NONE;
 		ret->by = EXPLAIN_BY_DNS_PROXY;

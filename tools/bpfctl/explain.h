@@ -32,7 +32,8 @@ struct explain_world {
 	bool (*in_cluster)(void *context, const struct sluice_addr *addr);
 	void *context;
 	uint64_t policy;
-	uint64_t now; /* CLOCK_MONOTONIC ns */
+	uint64_t now;  /* CLOCK_MONOTONIC ns */
+	bool no_proxy; /* the endpoint backs a resolver: its own port 53 is not the proxy's, whatever names it has */
 };
 
 enum explain_by {
@@ -59,6 +60,10 @@ struct explain_answer {
 
 void explain(const struct image *img, const struct explain_world *world, const struct explain_query *q,
 	     struct explain_answer *ret);
+/* The same of a name, by the rules alone: port 53 is a port like others. */
+void explain_by_rules(const struct image *img, const struct explain_query *q, struct explain_answer *ret);
+/* The row for every address of a family, 0.0.0.0/0 or ::/0; NULL: there is none. */
+const struct image_dest *explain_any_row(const struct image *img, bool ipv4);
 /* Without an image: an endpoint in quarantine, or one that nothing selects. */
 void explain_mode(enum sluice_mode mode, struct explain_answer *ret);
 

@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "policy/array.h"
 #include "policy/yaml.h"
 #include "tools/bpfctl/ctl.h"
 
@@ -99,36 +100,48 @@ static const struct ynode *endpoints_of(const struct ynode *root)
 	return ynode_get(root, "endpoints");
 }
 
-/* The list may have moved while it grew, so the subjects are made anew. */
+/* The lists may have moved while they grew, so the subjects are made anew. */
 static int fleet_fill(struct fleet *f)
 {
-	struct subject *subjects = calloc(f->endpoints.count + 1, sizeof(*subjects));
+	size_t n = f->endpoints.count;
+	struct subject *subjects = calloc(n + f->objects.npods + 1, sizeof(*subjects));
 
 	if (!subjects)
 		return -ENOMEM;
 	free(f->subjects);
 	f->subjects = subjects;
-	f->count = f->endpoints.count;
-	for (size_t i = 0; i < f->count; i++)
+	f->count = n + f->objects.npods;
+	for (size_t i = 0; i < n; i++)
 		subjects[i] = static_endpoint_subject(&f->endpoints.items[i]);
+	for (size_t i = n; i < f->count; i++)
+		subjects[i] = f->objects.pods[i - n];
 	return 0;
 }
 
 int fleet_read(struct fleet *f, const char *file, const char *text, size_t len, struct diags *diags)
 {
-	__attribute__((cleanup(ydocs_freep))) struct ydocs *docs = NULL;
+	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
 	struct yctx c = { .file = file, .diags = diags };
 	int found = 0;
 	int r = yaml_read(file, text, len, diags, &docs);
+	struct ydocs **slot;
 
 	for (size_t i = 0; r == 0 && i < docs->count; i++) {
 		const struct ynode *list = endpoints_of(docs->roots[i]);
 
+		objects_add(&f->objects, &c, docs->roots[i]);
 		if (!list)
 			continue;
 		found++;
 		static_endpoints_add(&c, list, false, &f->endpoints);
 	}
+	slot = docs ? array_push(&f->docs, &f->ndocs, sizeof(*slot)) : NULL;
+	if (slot)
+		*slot = TAKE_PTR(docs);
+	else if (docs)
+		c.oom = true;
+	if (r == -EINVAL)
+		return 0; /* no YAML: the store will say so, and deny */
 	if (r == 0)
 		r = c.oom ? -ENOMEM : c.errors ? -EINVAL : fleet_fill(f);
 	return r < 0 ? r : found;
@@ -137,8 +150,65 @@ int fleet_read(struct fleet *f, const char *file, const char *text, size_t len, 
 void fleet_clear(struct fleet *f)
 {
 	static_endpoints_clear(&f->endpoints);
+	objects_clear(&f->objects);
+	for (size_t i = 0; i < f->ndocs; i++)
+		ydocs_freep(&f->docs[i]);
+	free(f->docs);
 	free(f->subjects);
 	*f = (struct fleet){};
+}
+
+static bool is_own_node(const struct fleet *f, const struct subject *subject, const char *node)
+{
+	size_t i = subject ? (size_t)(subject - f->subjects) : 0;
+
+	if (!subject)
+		return false;
+	if (i < f->endpoints.count)
+		return f->objects.nnodes == 1; /* who says no node is on the only one */
+	i -= f->endpoints.count;
+	return f->objects.pod_nodes[i] && !strcmp(f->objects.pod_nodes[i], node);
+}
+
+struct inventory fleet_inventory(struct fleet *f, const struct subject *subject)
+{
+	struct objects *o = &f->objects;
+
+	for (size_t i = 0; i < o->nnodes; i++)
+		o->nodes[i].local = is_own_node(f, subject, o->nodes[i].name);
+	return (struct inventory){ .pods = f->subjects,
+				   .npods = f->count,
+				   .namespaces = o->namespaces,
+				   .nnamespaces = o->nnamespaces,
+				   .nodes = o->nodes,
+				   .nnodes = o->nnodes,
+				   .services = o->services,
+				   .nservices = o->nservices,
+				   .slices = o->slices,
+				   .nslices = o->nslices };
+}
+
+static bool holds(const struct sluice_addr *addrs, size_t count, const struct sluice_addr *addr)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (addr_compare(&addrs[i], addr) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool fleet_has_addr(const struct fleet *f, const struct sluice_addr *addr)
+{
+	const struct objects *o = &f->objects;
+	bool found = false;
+
+	for (size_t i = 0; i < f->count && !found; i++)
+		found = !f->subjects[i].not_running && holds(f->subjects[i].addrs, f->subjects[i].naddrs, addr);
+	for (size_t i = 0; i < o->nnodes && !found; i++)
+		found = holds(o->nodes[i].addrs, o->nodes[i].naddrs, addr);
+	for (size_t i = 0; i < o->nservices && !found; i++)
+		found = holds(o->services[i].addrs, o->services[i].naddrs, addr);
+	return found;
 }
 
 const struct subject *fleet_find(const struct fleet *f, const char *pod)

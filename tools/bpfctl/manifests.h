@@ -11,6 +11,7 @@
 #include "policy/compile.h"
 #include "policy/diag.h"
 #include "policy/endpoints_file.h"
+#include "tools/bpfctl/objects.h"
 
 struct paths {
 	char **items;
@@ -26,20 +27,32 @@ int paths_add(struct paths *p, const char *path);
 /* The file's bytes as the store wants them; "-" is standard input. 0 or -errno, with a message. */
 int paths_read(const char *path, char **ret, size_t *ret_len);
 
-/* The endpoints of documents `endpoints: [...]`; `subjects` borrow from them. */
+/*
+ * The endpoints of documents `endpoints: [...]`, and Kubernetes objects with the documents they are read from; `subjects`
+ * borrow from them: the endpoints, then the pods.
+ */
 struct fleet {
 	struct static_endpoints endpoints;
+	struct objects objects;
+	struct ydocs **docs;
+	size_t ndocs;
 	struct subject *subjects;
 	size_t count;
 };
 void fleet_clear(struct fleet *f);
-/* Adds the endpoints of every `endpoints:` document in the text. Number of such documents, -EINVAL, -ENOMEM. */
+/*
+ * Adds the endpoints of every `endpoints:` document in the text, and its objects. Number of documents `endpoints:`, 0 for
+ * a text that is no YAML; -EINVAL when one of them is wrong; -ENOMEM.
+ */
 int fleet_read(struct fleet *f, const char *file, const char *text, size_t len, struct diags *diags);
 /*
  * The text without its `endpoints:` documents, blanked and not cut, so that lines keep their numbers. `text` is changed
  * in place.
  */
 void fleet_blank(char *text, size_t len);
+/* As `subject` sees it, or anyone when NULL: which node is its own. Borrows; one at a time. */
+struct inventory fleet_inventory(struct fleet *f, const struct subject *subject);
+bool fleet_has_addr(const struct fleet *f, const struct sluice_addr *addr);
 const struct subject *fleet_find(const struct fleet *f, const char *pod); /* "namespace/name" */
 
 #endif

@@ -99,7 +99,7 @@ static void test_keeps_the_last_good(void **state)
 	(void)state;
 	put("a.yaml", GOOD("a"));
 	assert_int_equal(policy_dir_scan(d), 1);
-	put("a.yaml", GOOD("a") "  bogus: 1\n");
+	put("a.yaml", GOOD("a") "  description: x\n  bogus: 1\n");
 	assert_int_equal(policy_dir_scan(d), 1);
 	assert_int_equal(store_policy_count(policy_dir_store(d)), 1);
 	assert_int_equal(store_refused_count(policy_dir_store(d)), 1);
@@ -148,7 +148,7 @@ static void test_last_good_over_a_restart(void **state)
 	put("a.yaml", GOOD("a"));
 	assert_int_equal(policy_dir_new(dir, fd, &d), 0);
 	assert_int_equal(policy_dir_scan(d), 1);
-	put("a.yaml", GOOD("a") "  bogus: 1\n");
+	put("a.yaml", GOOD("a") "  description: x\n  bogus: 1\n");
 	assert_int_equal(policy_dir_scan(d), 1);
 	policy_dir_freep(&d);
 	assert_int_equal(policy_dir_new(dir, fd, &d), 0);
@@ -159,7 +159,7 @@ static void test_last_good_over_a_restart(void **state)
 	assert_int_equal(policy_dir_scan(d), 1);
 	policy_dir_freep(&d);
 	/* Gone is gone: a new file of that name does not find it. */
-	put("a.yaml", GOOD("a") "  bogus: 1\n");
+	put("a.yaml", GOOD("a") "  description: x\n  bogus: 1\n");
 	assert_int_equal(policy_dir_new(dir, fd, &d), 0);
 	assert_int_equal(policy_dir_scan(d), 1);
 	assert_int_equal(store_policy_count(policy_dir_store(d)), 0);

@@ -7,14 +7,15 @@ static const struct {
 	int result;
 	const char *where, *part;
 } rows[] = {
-	{ "  egress: [{to: [{podSelector: {}}]}]\n", 1, "f:6:19: error", "member podSelector is not supported" },
+	{ "  egress: [{to: [{podSelectors: {}}]}]\n", 1, "f:6:19: error", "member podSelectors is not supported" },
 	{ "  egress: [{to: [{domainNames: [\"*.com\"]}]}]\n", 1, "f:6:33: error", "two labels" },
 	{ "  egress: [{to: [{domainNames: []}]}]\n", 1, "f:6:32: error", "at least one" },
 	{ "  egress: [{to: [{}]}]\n", 1, "f:6:18: error", "exactly one" },
 	{ "  egress: [{to: [{domainNames: [a.b], ipBlock: {cidr: 1.0.0.0/8}}]}]\n", 1, "f:6:18: error", "exactly one" },
 	{ "  egress: [{to: [{ipBlock: {except: []}}]}]\n", 1, "f:6:28: error", "member cidr" },
 	{ "  egress: [{ports: [{protocol: tcp, port: 1}]}]\n", 1, "f:6:32: error", "expected one of: TCP, UDP, SCTP" },
-	{ "  egress: [{ports: [{port: https}]}]\n", 1, "f:6:28: error", "named port" },
+	{ "  egress: [{ports: [{port: https}], to: [{ipBlock: {cidr: 1.0.0.0/8}}]}]\n", 1, "f:6:12: error",
+	  "named port (https) cannot go with prefixes" },
 	{ "  egress: [{ports: [{port: 443, endPort: 80}]}]\n", 1, "f:6:42: error", "from 443 to 65535" },
 	{ "  egress: [{ports: [{endPort: 80}]}]\n", 1, "f:6:21: error", "expected a port beside it" },
 	{ "  egress: [{ports: [{port: 0}]}]\n", 1, "f:6:28: error", "from 1 to 65535" },

@@ -104,8 +104,13 @@ static void cluster_addresses(void **state)
 {
 	static const struct label dns_labels[] = { { "k8s-app", "kube-dns" } };
 	struct sluice_addr addr = test_addr("10.9.0.10");
-	struct subject dns = { "kube-system", "dns", dns_labels, 1, &addr, 1 };
-	struct inventory inv = { &dns, 1 };
+	struct subject dns = { .namespace_name = "kube-system",
+			       .name = "dns",
+			       .labels = dns_labels,
+			       .nlabels = 1,
+			       .addrs = &addr,
+			       .naddrs = 1 };
+	struct inventory inv = { .pods = &dns, .npods = 1 };
 	struct compiled c = test_compile(
 		CNP_HEAD
 		"  egress: [{toCIDR: [10.0.0.0/8]}, {toEntities: [world], toPorts: [{ports: [{port: \"80\"}]}]}, "

@@ -123,10 +123,58 @@ static void many_names(void **state)
 	free(text.data);
 }
 
+struct changes {
+	struct image_change items[32];
+	size_t count;
+};
+
+static int collect(const struct image_change *change, void *context)
+{
+	struct changes *c = context;
+
+	assert_true(c->count < ARRAY_SIZE(c->items));
+	c->items[c->count++] = *change;
+	return 0;
+}
+
+/* What two images answer differently, and only that. */
+static void differences(void **state)
+{
+	struct compiled a = test_compile(CNP_HEAD "  egress: [{toCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: \"80\", "
+						  "endPort: 90, protocol: TCP}]}]}]\n",
+					 NULL);
+	struct compiled b = test_compile(
+		CNP_HEAD
+		"  egress: [{toCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: \"80\", endPort: 99, protocol: TCP}]}]}]\n"
+		"  egressDeny: [{toCIDR: [10.1.0.0/16], toPorts: [{ports: [{port: \"85\", protocol: TCP}]}]}]\n",
+		NULL);
+	struct changes c = {};
+
+	(void)state;
+	assert_int_equal(image_diff(a.img, a.img, collect, &c), 0);
+	assert_int_equal(c.count, 0);
+	assert_int_equal(image_diff(a.img, b.img, collect, &c), 0);
+	assert_int_equal(c.count, 3);
+	assert_int_equal(c.items[0].prefix.bits, 104);
+	assert_int_equal(c.items[0].first, 91);
+	assert_int_equal(c.items[0].last, 99);
+	assert_int_equal(c.items[0].was, IMAGE_NO_RULE);
+	assert_int_equal(c.items[0].is, IMAGE_ALLOW);
+	assert_int_equal(c.items[1].prefix.bits, 112);
+	assert_int_equal(c.items[1].first, 85);
+	assert_int_equal(c.items[1].was, IMAGE_ALLOW);
+	assert_int_equal(c.items[1].is, IMAGE_DENY);
+	assert_int_equal(c.items[2].last, 99);
+	assert_false(c.items[2].in_cluster);
+	compiled_clear(&a);
+	compiled_clear(&b);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(lookups), cmocka_unit_test(cut_short),
-					    cmocka_unit_test(mutated), cmocka_unit_test(many_names) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(differences), cmocka_unit_test(lookups),
+					    cmocka_unit_test(cut_short), cmocka_unit_test(mutated),
+					    cmocka_unit_test(many_names) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/policy/policy_test.h"
+#include "base/strbuf.h"
 #include "policy/names.h"
 
 static struct compiled with_name(const char *head, const char *member, const char *pattern)
@@ -157,10 +158,169 @@ static void odd_bytes(void **state)
 	compiled_clear(&c);
 }
 
+/*
+ * The upstream proxy matrix (TestPrivilegedFullPathDependence), as semantics section 4 has it: a rule adds its names for
+ * every resolver on port 53 and both protocols, so rows that hang on resolver or protocol differ, and say so. Rules on
+ * another port are refused, so the two rows of port 54 have no answer but that.
+ */
+static void proxy_matrix(void **state)
+{
+#define DNS(to, proto, names)                                                                                          \
+	"  - toCIDR: [" to "/32]\n    toPorts: [{ports: [{port: \"53\", protocol: " proto "}], rules: {dns: [" names   \
+	"]}}]\n"
+#define N(name) "{matchName: " name "}"
+#define P(text) "{matchPattern: \"" text "\"}"
+	static const char ep1[] =
+		CNP_HEAD "  egress:\n" DNS("10.0.0.1", "UDP", P("*.ubuntu.com") ", " N("aws.amazon.com"))
+			DNS("10.0.0.1", "TCP", N("sub.ubuntu.com")) DNS("10.0.0.2", "UDP", N("cilium.io"));
+	static const char ep3[] = CNP_HEAD "  egress:\n" DNS("10.0.0.1", "UDP", N("example.com"))
+		DNS("10.0.0.3", "TCP", N("example.com")) "  - toCIDR: [10.0.0.4/32]\n    toPorts: [{ports: [{port: "
+							 "\"53\", protocol: UDP}]}]\n";
+	static const char ep3_all[] = CNP_HEAD "  egress:\n" DNS("10.0.0.3", "UDP", P("*"));
+	static const struct {
+		int row;
+		const char *policy, *name;
+		char want;
+		const char *upstream; /* where it differs */
+	} rows[] = {
+		{ 1, ep1, "www.ubuntu.com", 'a', NULL },
+		{ 2, ep1, "www.ubuntu.com", 'a', "deny: per protocol" },
+		{ 3, ep1, "sub.ubuntu.com", 'a', NULL },
+		{ 4, ep1, "sub.ubuntu.com", 'a', NULL },
+		{ 6, ep1, "cilium.io", 'a', NULL },
+		{ 7, ep1, "aws.amazon.com", 'a', "deny: per resolver" },
+		{ 10, ep3, "example.com", 'a', NULL },
+		{ 11, ep3, "aws.amazon.com", '-', NULL },
+		{ 13, ep3, "example.com", 'a', "deny: per resolver" },
+		{ 14, ep3, "example.com", 'a', NULL },
+		{ 15, ep3, "example.com", 'a', NULL },
+		{ 16, ep3, "amazon.com", '-', NULL },
+		{ 16, ep3_all, "amazon.com", 'a', "deny: per protocol" },
+		{ 17, ep3, "example.com", 'a', "deny: per resolver" },
+		{ 18, ep3, "example.com", 'a', NULL },
+		{ 18, ep3, "other.example", '-',
+		  "allow: port 53 without DNS rules; here the proxy judges every question" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct compiled c = test_compile(rows[i].policy, NULL);
+		char got = test_name(c.img, rows[i].name);
+
+		if (got != rows[i].want)
+			fail_msg("row %d: %s is %c", rows[i].row, rows[i].name, got);
+		compiled_clear(&c);
+	}
+}
+
+static int collect(const struct image_name *name, void *context)
+{
+	char *out = context;
+
+	strcat(strcat(out, name->pattern), name->set ? "+ " : "? ");
+	return 0;
+}
+
+static void patterns_come_back(void **state)
+{
+	struct compiled c = test_compile(
+		CNP_HEAD
+		"  egress: [{toFQDNs: [{matchName: A.b.}, {matchPattern: \"**.c.d\"}, {matchPattern: \"*.x*y.d\"}]},"
+		" {toPorts: [{ports: [{port: \"53\"}], rules: {dns: [{matchPattern: \"*\"}]}}]}]\n",
+		NULL);
+	char got[256] = "";
+
+	(void)state;
+	assert_int_equal(image_each_name(c.img, collect, got), 0);
+	assert_non_null(strstr(got, "*? "));
+	assert_non_null(strstr(got, "a.b+ "));
+	assert_non_null(strstr(got, "**.c.d+ "));
+	assert_non_null(strstr(got, "*.x*y.d+ "));
+	compiled_clear(&c);
+}
+
+/* The one-pattern matcher, which compiling and traces use, is the trie's equal. */
+static void both_matchers_agree(void **state)
+{
+	static const char *const patterns[] = {
+		"*", "**.a.b", "*.a.b", "a*.b", "*a.b", "x.*.b", "a.b", "*.*", "**.*.b"
+	};
+	static const char *const names[] = {
+		"", "b", "a.b", "xa.b", "x.a.b", "y.x.a.b", "x.y.b", "aa.b", "a..b", ".b"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+		struct compiled c = with_pattern(patterns[i]);
+		struct name_pattern p;
+		const char *why;
+
+		assert_int_equal(name_pattern_parse(NAME_CILIUM_PATTERN, patterns[i], &p, &why), 0);
+		for (size_t k = 0; k < ARRAY_SIZE(names); k++)
+			if (name_pattern_matches(&p, names[k], strlen(names[k])) != (test_name(c.img, names[k]) == 'O'))
+				fail_msg("%s and %s", patterns[i], names[k]);
+		compiled_clear(&c);
+	}
+}
+
+static void random_label(unsigned int *seed, bool pattern, char *out)
+{
+	size_t n = 3 + (size_t)rand_r(seed) % 5;
+
+	for (size_t i = 0; i < n; i++)
+		*out++ = pattern && i % 3 == 1 && rand_r(seed) % 2 ? '*' : "abcdefg-"[rand_r(seed) % 8];
+	*out = '\0';
+}
+
+/* Wildcards inside labels, very many below one name, against one pattern at a time. */
+static void many_globs(void **state)
+{
+	CLEANUP(strbuf_clear) struct strbuf text = {};
+	static struct name_pattern patterns[600];
+	unsigned int seed = 11;
+	size_t matched = 0;
+	struct compiled c;
+
+	(void)state;
+	strbuf_addf(&text, CNP_HEAD "  egress:\n  - toFQDNs:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+		char label[16], full[64];
+		const char *why;
+
+		random_label(&seed, true, label);
+		snprintf(full, sizeof(full), "%s%s.c%s", i % 5 ? "" : "**.", label, i % 7 ? "" : "*d.e");
+		assert_int_equal(name_pattern_parse(NAME_CILIUM_PATTERN, full, &patterns[i], &why), 0);
+		strbuf_addf(&text, "    - {matchPattern: \"%s\"}\n", full);
+	}
+	strbuf_add(&text, "", 1);
+	c = test_compile(text.data, NULL);
+	for (int i = 0; i < 20000; i++) {
+		char label[16], name[64];
+		bool want = false;
+
+		random_label(&seed, false, label);
+		snprintf(name, sizeof(name), "%s%s.c%s", i % 3 ? "" : "x.", label, i % 2 ? "" : "ad.e");
+		for (size_t k = 0; k < ARRAY_SIZE(patterns) && !want; k++)
+			want = name_pattern_matches(&patterns[k], name, strlen(name));
+		if ((test_name(c.img, name) == 'O') != want)
+			fail_msg("%s: %d", name, want);
+		matched += want;
+	}
+	if (matched < 500 || matched > 19900)
+		fail_msg("%zu of 20000 names matched", matched);
+	compiled_clear(&c);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(matching), cmocka_unit_test(validation),
-					    cmocka_unit_test(below), cmocka_unit_test(odd_bytes) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(proxy_matrix),
+					    cmocka_unit_test(patterns_come_back),
+					    cmocka_unit_test(both_matchers_agree),
+					    cmocka_unit_test(many_globs),
+					    cmocka_unit_test(matching),
+					    cmocka_unit_test(validation),
+					    cmocka_unit_test(below),
+					    cmocka_unit_test(odd_bytes) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

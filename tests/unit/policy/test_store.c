@@ -104,7 +104,7 @@ static void unreadable_selector(void **state)
 	assert_int_equal(store_new(&s), 0);
 	assert_int_equal(
 		update(s, "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"
-			  "spec: {endpointSelector: {matchExpressions: []}, egress: [{}]}\n"),
+			  "spec: {endpointSelector: {matchExpressions: 1}, egress: [{}]}\n"),
 		1);
 	assert_int_equal(fate(s, &web), 'R');
 	assert_int_equal(fate(s, &db), 'R');
@@ -118,6 +118,78 @@ static void unreadable_selector(void **state)
 	assert_int_equal(fate(s, &web), 'A');
 	assert_int_equal(fate(s, &db), 'R');
 	diags_clear(&d);
+}
+
+/* Hazard 32: a member more, and all that is known unchanged. */
+static void unknown_member_in_an_update(void **state)
+{
+#define GROWING(rest)                                                                                                  \
+	"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"                    \
+	"spec: {endpointSelector: {matchLabels: {app: web}}, egress: [{toCIDR: [0.0.0.0/0]" rest "}]}\n"
+	CLEANUP(store_freep) struct store *s = NULL;
+	struct diags d = {};
+
+	(void)state;
+	assert_int_equal(store_new(&s), 0);
+	assert_int_equal(test_update(s, "f", GROWING(", novel: 1"), &d), 1); /* new: refused */
+	assert_int_equal(fate(s, &web), 'R');
+	assert_int_equal(test_update(s, "f", GROWING(""), &d), 0);
+	diags_clear(&d);
+	assert_int_equal(test_update(s, "f", "\n" GROWING(", novel: 1"), &d), 1); /* not taken whole */
+	assert_int_equal(d.errors, 0);
+	assert_true(has_diag(&d, "f:5:84: warning", "member novel"));
+	assert_int_equal(fate(s, &web), 'A');
+	assert_int_equal(store_refused_count(s), 0);
+	diags_clear(&d);
+	/* Again, and still the same. */
+	assert_int_equal(test_update(s, "f", GROWING(", novel: [2]"), &d), 1);
+	assert_int_equal(store_refused_count(s), 0);
+	/* Something known changed too: the last good text stays, and the refusal is told. */
+	assert_int_equal(test_update(s, "f", GROWING(", toPorts: [{}], novel: 1"), &d), 1);
+	assert_int_equal(store_refused_count(s), 1);
+	/* Another mistake beside it. */
+	assert_int_equal(test_update(s, "f", GROWING(", novel: 1, toPorts: 1"), &d), 1);
+	diags_clear(&d);
+}
+
+static const struct label web_only[] = { { "app", "web" } };
+
+/* A refused group closes those whose policies count on it, for a deny by it would be too small. */
+static void refused_group(void **state)
+{
+#define GROUP(cidr)                                                                                                    \
+	"apiVersion: cilium.io/v2alpha1\nkind: CiliumCIDRGroup\nmetadata: {name: g, labels: {kind: bad}}\n"            \
+	"spec: {externalCIDRs: [" cidr "]}\n"
+#define BY_GROUP(ref)                                                                                                  \
+	"---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"               \
+	"spec: {endpointSelector: {matchLabels: {app: web}}, egress: [{toCIDR: [0.0.0.0/0]}], "                        \
+	"egressDeny: [{toCIDRSet: [{" ref ", except: [8.8.0.0/16]}]}]}\n"
+	static const char *const refs[] = { BY_GROUP("cidrGroupRef: g"),
+					    BY_GROUP("cidrGroupSelector: {matchLabels: {kind: bad}}") };
+	static const struct subject subject = { .namespace_name = "ns", .name = "w", .labels = web_only, .nlabels = 1 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
+		CLEANUP(store_freep) struct store *s = NULL;
+		struct diags d = {};
+		struct image *img = NULL;
+		uint8_t *data = NULL;
+		size_t len;
+
+		assert_int_equal(store_new(&s), 0);
+		assert_int_equal(test_update(s, "g", GROUP("nonsense"), &d), 1);
+		assert_int_equal(test_update(s, "f", refs[i] + 4, &d), 0);
+		assert_int_equal(fate(s, &subject), 'R');
+		assert_int_equal(test_update(s, "g", GROUP("8.0.0.0/8"), &d), 0);
+		assert_int_equal(compile(s, &subject, NULL, &d, &data, &len), 0);
+		assert_int_equal(image_open(data, len, &img), 0);
+		assert_int_equal(test_tcp(img, "8.1.1.1", 1), 'D');
+		assert_int_equal(test_tcp(img, "8.8.1.1", 1), 'A');
+		assert_int_equal(test_tcp(img, "9.1.1.1", 1), 'A');
+		image_freep(&img);
+		free(data);
+		diags_clear(&d);
+	}
 }
 
 static void other_kinds(void **state)
@@ -171,9 +243,12 @@ static void others_unaffected(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(last_good), cmocka_unit_test(not_yaml),
-					    cmocka_unit_test(unreadable_selector), cmocka_unit_test(other_kinds),
-					    cmocka_unit_test(others_unaffected) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(last_good),	       cmocka_unit_test(not_yaml),
+		cmocka_unit_test(unreadable_selector), cmocka_unit_test(unknown_member_in_an_update),
+		cmocka_unit_test(refused_group),       cmocka_unit_test(other_kinds),
+		cmocka_unit_test(others_unaffected)
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

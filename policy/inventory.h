@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inventory with an order to it: what is behind a Service, and which addresses are the cluster's. Private. */
+#ifndef SLUICE_POLICY_INVENTORY_H
+#define SLUICE_POLICY_INVENTORY_H
+
+#include "policy/compile.h"
+
+struct inventory_index {
+	const struct inventory *inv;
+	const struct inventory_slice **slices; /* by namespace and Service */
+	const struct subject **pods;	       /* running ones, by namespace and name */
+	size_t npods;
+	struct sluice_addr *cluster; /* sorted */
+	size_t ncluster;
+};
+
+int index_build(const struct inventory *inv, struct inventory_index *ret); /* `inv` may be NULL. 0, -ENOMEM */
+void index_clear(struct inventory_index *index);
+bool index_in_cluster(const struct inventory_index *index, const struct sluice_addr *addr);
+
+/* One address behind a Service. */
+struct member {
+	struct sluice_addr addr;
+	const char *hostname;	   /* NULL: none */
+	const struct subject *pod; /* a running pod of the Service's namespace with that address; NULL: none */
+	const struct inventory_slice *slice; /* NULL: found by the Service's selector */
+	bool ready;			     /* kube-proxy would use it */
+};
+
+struct members {
+	struct member *items;
+	size_t count;
+};
+
+int service_members(const struct inventory_index *index, const struct inventory_service *s, struct members *ret);
+void members_clear(struct members *m);
+/* The member's port for that port of the Service; 0: it has none. */
+uint16_t member_port(const struct member *m, const struct service_port *port);
+
+#endif

@@ -1,0 +1,7 @@
+# What policies cost: bench/policy/bench.c prints a table. The test is a short run that only shows that all of it works.
+add_executable(bench-policy policy/bench.c)
+target_link_libraries(bench-policy PRIVATE policy base)
+if(NOT SLUICE_SANITIZE)
+  add_test(NAME bench-policy COMMAND bench-policy --quick)
+  set_tests_properties(bench-policy PROPERTIES LABELS bench TIMEOUT 60)
+endif()

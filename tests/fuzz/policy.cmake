@@ -1,0 +1,28 @@
+# Fuzz targets of policy/: libFuzzer programs with -DSLUICE_FUZZ=ON (clang); in every build their corpora are replayed as tests.
+if(SLUICE_FUZZ)
+  foreach(library base policy)
+    target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link)
+  endforeach()
+endif()
+
+function(sluice_fuzz_policy name)
+  set(target fuzz-policy-${name})
+  set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/corpus/policy-${name})
+  add_executable(${target} fuzz_policy_${name}.c ${ARGN})
+  if(SLUICE_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/new-policy-${name})
+    add_test(NAME ${target} COMMAND ${target} -runs=20000 -max_total_time=30
+      ${CMAKE_CURRENT_BINARY_DIR}/new-policy-${name} ${corpus})
+  else()
+    target_sources(${target} PRIVATE replay.c)
+    add_test(NAME ${target} COMMAND ${target} ${corpus})
+  endif()
+  target_link_libraries(${target} PRIVATE policy base)
+  set_tests_properties(${target} PROPERTIES LABELS fuzz TIMEOUT 120)
+endfunction()
+
+sluice_fuzz_policy(manifest)
+sluice_fuzz_policy(name ../model/eval_common.c)
+sluice_fuzz_policy(selector ../model/eval_common.c)
