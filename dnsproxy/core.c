@@ -105,7 +105,8 @@ void core_set_settings(struct core *c, const struct proxy_settings *settings)
 	c->epoch++;
 	dnslog_set_resolvers(&c->maps, settings);
 	memset(c->health, 0, sizeof(c->health));
-	memset(&c->memo, 0, sizeof(c->memo));
+	if (c->memo.used)
+		memset(&c->memo, 0, sizeof(c->memo));
 	flight_leave_all(&c->flights);
 }
 
