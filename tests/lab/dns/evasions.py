@@ -168,12 +168,12 @@ def nothing_arrives():
 
 def d2(seen):
     """Distinct labels under an allowed wildcard: a budget would have to stop this."""
-    names = [os.urandom(15).hex() + ".ok.example" for _ in range(1000)]
+    names = [os.urandom(15).hex() + ".ok.example" for _ in range(200)]
     for name in names:
         ask(name, timeout=0.5)
     arrived = len({row["raw"][13:43].decode("latin-1") + ".ok.example" for row in seen.rows()} & set(names))
-    note(f"D2: {arrived} of 1000 distinct labels under an allowed wildcard reach the resolver: "
-         + ("not stopped, residual" if arrived > 900 else "stopped"))
+    note(f"D2: {arrived} of 200 distinct labels under an allowed wildcard reach the resolver: "
+         + ("not stopped, residual" if arrived > 180 else "stopped"))
 
 
 def canonical(name, kind, ident, do=False):
