@@ -102,10 +102,10 @@ static void node_policy(struct node *n, const char *text)
 
 static void node_endpoints(struct node *n, const char *text)
 {
-	struct static_endpoints *list = NULL;
+	struct endpoints_file *list = NULL;
 	struct diags diags = {};
 
-	assert_int_equal(static_endpoints_read("e.yaml", text, strlen(text), &diags, &list), 0);
+	assert_int_equal(endpoints_file_read("e.yaml", text, strlen(text), &diags, &list), 0);
 	endpoints_want(n->e, list, "e.yaml");
 	endpoints_reconcile(n->e);
 }

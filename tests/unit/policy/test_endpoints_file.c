@@ -20,19 +20,19 @@ static void test_reads(void **state)
 			   "- {name: a, namespace: q, labels: {x: w, tier: \"1\"}, interface: eni1, addresses: "
 			   "[10.0.0.1, \"fd00::1\"]}\n"
 			   "- name: b\n  namespace: q\n  interface: eni2\n  addresses: [10.0.0.2]\n";
-	CLEANUP(static_endpoints_freep) struct static_endpoints *list = NULL;
+	CLEANUP(endpoints_file_freep) struct endpoints_file *list = NULL;
 	struct diags diags = {};
 	char buf[ADDR_TEXT_MAX];
 
 	(void)state;
-	assert_int_equal(static_endpoints_read("e.yaml", text, strlen(text), &diags, &list), 0);
-	assert_int_equal(list->count, 2);
-	assert_string_equal(list->items[0].name, "a");
-	assert_int_equal(list->items[0].nlabels, 2);
-	assert_string_equal(list->items[0].labels[1].value, "1");
-	assert_string_equal(addr_format(&list->items[0].addrs[1], buf), "fd00::1");
-	assert_string_equal(list->items[1].interface, "eni2");
-	assert_int_equal(list->items[1].line, 3);
+	assert_int_equal(endpoints_file_read("e.yaml", text, strlen(text), &diags, &list), 0);
+	assert_int_equal(list->endpoints.count, 2);
+	assert_string_equal(list->endpoints.items[0].name, "a");
+	assert_int_equal(list->endpoints.items[0].nlabels, 2);
+	assert_string_equal(list->endpoints.items[0].labels[1].value, "1");
+	assert_string_equal(addr_format(&list->endpoints.items[0].addrs[1], buf), "fd00::1");
+	assert_string_equal(list->endpoints.items[1].interface, "eni2");
+	assert_int_equal(list->endpoints.items[1].line, 3);
 	diags_clear(&diags);
 }
 
@@ -42,11 +42,11 @@ static void test_empty(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		CLEANUP(static_endpoints_freep) struct static_endpoints *list = NULL;
+		CLEANUP(endpoints_file_freep) struct endpoints_file *list = NULL;
 		struct diags diags = {};
 
-		assert_int_equal(static_endpoints_read("e", texts[i], strlen(texts[i]), &diags, &list), 0);
-		assert_int_equal(list->count, 0);
+		assert_int_equal(endpoints_file_read("e", texts[i], strlen(texts[i]), &diags, &list), 0);
+		assert_int_equal(list->endpoints.count, 0);
 	}
 }
 
@@ -81,11 +81,11 @@ static void test_mistakes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct static_endpoints *list = NULL;
+		struct endpoints_file *list = NULL;
 		struct diags diags = {};
 		char line[1024], expected[64];
 
-		assert_int_equal(static_endpoints_read("e", bad[i].text, strlen(bad[i].text), &diags, &list), -EINVAL);
+		assert_int_equal(endpoints_file_read("e", bad[i].text, strlen(bad[i].text), &diags, &list), -EINVAL);
 		assert_null(list);
 		assert_true(diags.count > 0);
 		diag_format(&diags.items[0], line, sizeof(line));
