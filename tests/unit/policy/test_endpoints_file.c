@@ -50,6 +50,22 @@ static void test_empty(void **state)
 	}
 }
 
+/* In any order, and beside one document of endpoints. */
+static void test_objects(void **state)
+{
+	const char *text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: q}\nstatus: {podIP: 10.0.0.7}\n"
+			   "---\nendpoints:\n- " GOOD "\n---\napiVersion: v1\nkind: List\nitems:\n"
+			   "- {apiVersion: v1, kind: Namespace, metadata: {name: q}}\n---\n";
+	CLEANUP(endpoints_file_freep) struct endpoints_file *f = NULL;
+	struct diags diags = {};
+
+	(void)state;
+	assert_int_equal(endpoints_file_read("e", text, strlen(text), &diags, &f), 0);
+	assert_int_equal(f->endpoints.count, 1);
+	assert_int_equal(f->objects.npods, 1);
+	assert_int_equal(f->objects.nnamespaces, 1);
+}
+
 static void test_mistakes(void **state)
 {
 	static const struct {
@@ -77,6 +93,13 @@ static void test_mistakes(void **state)
 		  "q/a" },
 		{ "endpoints:\n- " GOOD "\n- {name: b, namespace: q, interface: eni2, addresses: [10.0.0.1]}\n", "3:3",
 		  "10.0.0.1" },
+		{ "endpoints:\n- " GOOD "\n---\nendpoints: []\n", "4:1", "second" },
+		{ "endpoints: []\n---\nother: 1\n", "3:1", "second" },
+		{ "endpoints: []\n---\napiVersion: v1\nkind: ConfigMap\n", "3:1", "ConfigMap" },
+		{ "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: q}}\n"
+		  "- {apiVersion: v1, kind: Secret, metadata: {name: q}}\n",
+		  "5:3", "Secret" },
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: here}\n", "4:17", "here" },
 	};
 
 	(void)state;
@@ -101,6 +124,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reads),
 		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_mistakes),
 	};
 
