@@ -515,6 +515,7 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_TCP_REFUSED,
 	SLUICE_DNS_STAT_NO_ENDPOINT,	/* asker unknown: dropped */
 	SLUICE_DNS_STAT_NO_POLICY,	/* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_TCP_RATE,	/* a query by TCP over the endpoint's rate: SERVFAIL */
 	SLUICE_DNS_STAT_SHARED,		/* queries that waited for the answer to another's equal question */
 	SLUICE_DNS_STAT_UPSTREAM_PLAIN, /* of those sent, without EDNS */
 	SLUICE_DNS_STAT_MAX = 64,

@@ -105,6 +105,7 @@ static const char *const dns_stats[] = {
 	[SLUICE_DNS_STAT_TCP_REFUSED] = "tcp_refused",
 	[SLUICE_DNS_STAT_NO_ENDPOINT] = "no_endpoint",
 	[SLUICE_DNS_STAT_NO_POLICY] = "no_policy",
+	[SLUICE_DNS_STAT_TCP_RATE] = "tcp_rate",
 	[SLUICE_DNS_STAT_SHARED] = "shared",
 	[SLUICE_DNS_STAT_UPSTREAM_PLAIN] = "upstream_plain",
 };

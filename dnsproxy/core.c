@@ -27,6 +27,7 @@
 #include "dnsproxy/health.h"
 #include "dnsproxy/judge.h"
 #include "dnsproxy/lease.h"
+#include "dnsproxy/rate.h"
 
 #define INTERFACE_CACHE 1024 /* direct-mapped, a power of two */
 #define SETTLE_TRIES	4
@@ -42,6 +43,7 @@ struct core {
 		struct sluice_if link;
 	} interfaces[INTERFACE_CACHE];
 	struct dnslog_bucket *buckets; /* per endpoint */
+	uint64_t *tcp_rates;	       /* per endpoint: token buckets */
 	/* One message is worked on at a time. */
 	struct wire_query query;
 	struct answer answer;
@@ -81,7 +83,8 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->flights.nendpoints = maps->nendpoints;
 	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
-	if (!c->flights.per_endpoint || !c->buckets) {
+	c->tcp_rates = calloc(maps->nendpoints, sizeof(*c->tcp_rates));
+	if (!c->flights.per_endpoint || !c->buckets || !c->tcp_rates) {
 		core_freep(&c);
 		return -ENOMEM;
 	}
@@ -94,6 +97,7 @@ void core_freep(struct core **c)
 	if (*c) {
 		free((*c)->flights.per_endpoint);
 		free((*c)->buckets);
+		free((*c)->tcp_rates);
 	}
 	free(*c);
 	*c = NULL;
@@ -105,7 +109,8 @@ void core_set_settings(struct core *c, const struct proxy_settings *settings)
 	c->epoch++;
 	dnslog_set_resolvers(&c->maps, settings);
 	memset(c->health, 0, sizeof(c->health));
-	memset(&c->memo, 0, sizeof(c->memo));
+	if (c->memo.used)
+		memset(&c->memo, 0, sizeof(c->memo));
 	flight_leave_all(&c->flights);
 }
 
@@ -757,6 +762,17 @@ static int read_query(struct job *job, const uint8_t *msg, size_t len)
 	return 1;
 }
 
+/*
+ * The kernel counts a segment of TCP as one query, and a segment holds many: here they are counted one by one, at the rate
+ * that datagrams have (hazard 20).
+ */
+static bool within_tcp_rate(struct core *c, const struct core_asker *a, uint64_t now)
+{
+	const struct sluice_settings *s = c->maps.settings;
+
+	return !a->tcp || rate_take(&c->tcp_rates[a->endpoint], s->dns_rate, s->dns_burst, now);
+}
+
 int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg, size_t len, uint64_t now)
 {
 	struct core_asker asker = *from;
@@ -772,11 +788,15 @@ int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg
 	r = read_query(&job, msg, len);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	if (!judge(&job))
+	if (!within_tcp_rate(c, &asker, now)) {
+		count(c, SLUICE_DNS_STAT_TCP_RATE);
 		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
-	else if (goes_upstream(&job))
+	} else if (!judge(&job)) {
+		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
+	} else if (goes_upstream(&job)) {
 		forward(&job);
-	else
+	} else {
 		answer_denied(&job);
+	}
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "bpf/addr_class.h"
+#include "dnsproxy/rate.h"
 
 _Static_assert(SLUICE_DNS_RESOLVERS == PROXY_MAX_RESOLVERS, "one place each");
 
@@ -79,16 +80,6 @@ void dnslog_set_resolvers(const struct maps *m, const struct proxy_settings *s)
 	}
 }
 
-static bool within_rate(struct dnslog_bucket *bucket, uint64_t now)
-{
-	uint64_t cost = NSEC_PER_SEC / DNSLOG_RATE, tat = bucket->time > now ? bucket->time : now;
-
-	if (tat - now > cost * DNSLOG_BURST)
-		return false;
-	bucket->time = tat + cost;
-	return true;
-}
-
 void dnslog_write(const struct maps *m, struct dnslog_bucket *bucket, struct sluice_dns_record *rec, uint64_t now)
 {
 	struct sluice_dns_record *ring = (struct sluice_dns_record *)(m->log + 1), *slot;
@@ -100,7 +91,7 @@ void dnslog_write(const struct maps *m, struct dnslog_bucket *bucket, struct slu
 		bucket->generation = rec->generation;
 		bucket->left_out = 0;
 	}
-	if (!within_rate(bucket, now)) {
+	if (!rate_take(&bucket->time, DNSLOG_RATE, DNSLOG_BURST, now)) {
 		dnslog_add(&m->log->suppressed, 1);
 		bucket->left_out += bucket->left_out < UINT32_MAX;
 		return;

@@ -156,6 +156,7 @@ void lease_remember(struct lease_memo *m, const struct lease_request *req, const
 
 	if (req->nsets != 1)
 		return;
+	m->used = true;
 	for (int i = 0; i < LEASE_MEMO_WAYS; i++) {
 		if (tells_of(&set[i], req, addr)) {
 			e = &set[i];

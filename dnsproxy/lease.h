@@ -50,6 +50,7 @@ int lease_write(const struct maps *m, const struct lease_request *req, const str
 #define LEASE_MEMO_TIME (1 * NSEC_PER_SEC)
 
 struct lease_memo {
+	bool used; /* memory that was never written to is none */
 	struct lease_memo_entry {
 		uint64_t policy;
 		struct sluice_addr addr;

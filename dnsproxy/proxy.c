@@ -169,6 +169,16 @@ static void take_over(struct proxy *p)
 	__atomic_store_n(&stats->started, p->started, __ATOMIC_RELEASE);
 }
 
+/* Everything that was kept for one call; first what pods wait for. Who is refused upstream is answered at once too. */
+static void end_turn(struct proxy *p)
+{
+	conns_resume(p->conns, p->now);
+	listen_flush(p->listen);
+	upstream_flush(p->upstream, p->now);
+	conns_resume(p->conns, p->now);
+	listen_flush(p->listen);
+}
+
 int proxy_run(struct proxy *p)
 {
 	take_over(p);
@@ -176,12 +186,9 @@ int proxy_run(struct proxy *p)
 		uint64_t deadline;
 		int r;
 
-		conns_resume(p->conns, p->now);
+		core_tick(p->core, p->now);
+		end_turn(p);
 		deadline = core_tick(p->core, p->now);
-		/* First what pods wait for. */
-		listen_flush(p->listen);
-		upstream_flush(p->upstream, p->now);
-		listen_flush(p->listen);
 		r = loop_run_once(p->loop, timeout_ms(p, deadline));
 		if (r < 0)
 			return r;
@@ -192,8 +199,7 @@ int proxy_run(struct proxy *p)
 			each_second(p);
 		}
 	}
-	upstream_flush(p->upstream, p->now);
-	listen_flush(p->listen);
+	end_turn(p);
 	return 0;
 }
 

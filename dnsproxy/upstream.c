@@ -18,7 +18,7 @@
 #include "dnsproxy/wire.h"
 
 #define POOL	    16
-#define POOL_USES   256
+#define POOL_USES   128
 #define POOL_AGE    (30 * NSEC_PER_SEC)
 #define STREAMS	    32
 #define BATCH	    32	 /* queries sent at once */
@@ -136,10 +136,13 @@ static int connect_to(const struct proxy_resolver *to, int type, int *ret_fd)
 
 static int pooled_open(struct pooled *s, const struct proxy_resolver *to, uint64_t now)
 {
+	const int bytes = POOL_USES * 4096;
 	int r = connect_to(to, SOCK_DGRAM, &s->fd);
 
 	if (r < 0)
 		return r;
+	/* As many long answers as it can have queries under way; without the privilege that is twice the default. */
+	setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	r = loop_watch(s->upstream->loop, s->fd, EPOLLIN, &s->source);
 	if (r < 0) {
 		pooled_close(s);
@@ -181,15 +184,20 @@ static void send_queue(struct upstream *u)
 {
 	struct queue *q = &u->queue;
 	unsigned int done = 0;
+	bool again = false;
 
 	while (done < q->count) {
 		int n = sendmmsg(q->socket->fd, q->headers + done, q->count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0) {
-			/* May be the error of an earlier datagram; it says the same. */
+		if (n < 0 && !again) {
+			/* May be the error of an earlier datagram, and is over with having been told. */
 			q->socket->uses = POOL_USES;
+			again = true;
+			continue;
+		}
+		if (n < 0) {
 			q->socket->failed = u->failed = true;
 			break;
 		}

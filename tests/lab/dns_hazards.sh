@@ -70,4 +70,5 @@ sluice_stop
 sed -i 's|^dns: {resolvers: \[|&10.0.1.6, |' "$(lab_dir)/sluice/sluice.yaml"
 resolver_start "$NEIGHBOUR" podresolver 10.0.1.6
 sluice_start
+sleep 1.5 # the proxy may have started with the settings of before; it looks for new ones every second
 run_checks hazards.py own_resolver

@@ -60,7 +60,8 @@ load_start term "$NEIGHBOUR" $RATE 5
 sleep 1
 lab start node sluice-dnsproxy-3 "$BUILD/bin/sluice-dnsproxy"
 await 10 grep -q serving "$(lab_dir)/log/sluice-dnsproxy-3.log"
-lab signal sluice-dnsproxy TERM
+# It may have drained and ended by itself meanwhile: nothing waits for it any more.
+lab signal sluice-dnsproxy TERM 2>/dev/null || not lab alive sluice-dnsproxy
 judge_load term
 equal "a successor, then TERM: queries that needed a retry" 0 "$(load_result term retried)"
 equal "of denied names, packets at the resolver" 0 "$(seen_count upstream 'load\x04evil')"

@@ -98,6 +98,7 @@ sluice_failed() {
 sluice_start() {
 	sluice_start_agent
 	sluice_start_proxy
+	await 15 agent_answers || sluice_failed "the agent does not answer"
 	await 15 proxy_runs || sluice_failed "the DNS proxy has no heartbeat"
 	await 15 is_enforced || sluice_failed "$POD_PATH is not under enforcement"
 }

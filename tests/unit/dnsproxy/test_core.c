@@ -456,6 +456,25 @@ static void state_that_never_rests_is_servfail(void **state)
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NO_POLICY], 1);
 }
 
+/* A segment of TCP holds many queries, and the kernel counts segments. */
+static void tcp_queries_have_a_rate(void **state)
+{
+	struct msg m = query("denied.example", WIRE_A);
+
+	(void)state;
+	f.settings.dns_rate = 10;
+	f.settings.dns_burst = 3;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(send_query(&m, true), 0);
+		assert_int_equal(rcode(), WIRE_NOERROR);
+	}
+	assert_int_equal(send_query(&m, true), 0);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_TCP_RATE], 1);
+	assert_int_equal(send_query(&m, false), 0); /* datagrams were counted in the kernel */
+	assert_int_equal(rcode(), WIRE_NOERROR);
+}
+
 static void endpoint_that_is_gone_gets_nothing(void **state)
 {
 	struct msg m;
@@ -1116,6 +1135,7 @@ int main(void)
 		TEST(answer_is_judged_by_the_policy_then_in_force),
 		TEST(policy_that_moves_while_the_lease_is_written),
 		TEST(state_that_never_rests_is_servfail),
+		TEST(tcp_queries_have_a_rate),
 		TEST(endpoint_that_is_gone_gets_nothing),
 		TEST(modes_without_names_are_servfail),
 		TEST(full_tables_are_servfail),
