@@ -45,7 +45,7 @@
 #include "base/file.h"
 #include "base/log.h"
 
-#define FILE_MAX      (16u << 20)
+#define FILE_MAX      (64u << 20)
 #define SETTLE_USEC   20000 /* news come in bundles */
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
@@ -125,21 +125,21 @@ static int read_config(const char *path, const char *text, struct config **ret)
 static void refresh_endpoints_file(struct agent *a)
 {
 	const char *path = a->config->endpoints_file;
-	struct static_endpoints *list = NULL;
+	struct endpoints_file *wanted = NULL;
 	struct diags diags = {};
 	int r = read_changed(path, &a->endpoints_text);
 
 	if (r < 0)
-		log_error("%s: %s; the endpoints stay as they are", path, strerror(-r));
+		log_error("%s: %s; endpoints and inventory stay as they are", path, strerror(-r));
 	if (r <= 0)
 		return;
-	r = static_endpoints_read(path, a->endpoints_text, strlen(a->endpoints_text), &diags, &list);
+	r = endpoints_file_read(path, a->endpoints_text, strlen(a->endpoints_text), &diags, &wanted);
 	diag_log(&diags);
 	diags_clear(&diags);
 	if (r < 0)
-		log_error("%s: not taken; the endpoints stay as they are", path);
+		log_error("%s: not taken; endpoints and inventory stay as they are", path);
 	else
-		endpoints_want(a->endpoints, list, path);
+		endpoints_want(a->endpoints, wanted, path);
 }
 
 static int watch_files(struct agent *a)
@@ -251,6 +251,9 @@ static void apply(struct agent *a)
 		.nnode = a->nnode,
 		.resolvers = a->proxy.resolvers,
 		.nresolvers = a->proxy.nresolvers,
+		.service_cidrs = a->config->service_cidrs,
+		.nservice_cidrs = a->config->nservice_cidrs,
+		.cluster_domain = a->config->dns.cluster_domain[0] ? a->config->dns.cluster_domain : NULL,
 		.audit = a->config->audit,
 	};
 	uint64_t failures = publisher_failures(a->publisher);

@@ -40,7 +40,7 @@ struct outcome {
 struct pass {
 	struct endpoints *e;
 	const struct endpoints_input *in;
-	struct inventory inventory;
+	struct inventory inventory; /* of its pods the first are the endpoints, in their order */
 	struct outcome *outcomes;
 	size_t noutcomes;
 	struct tables_move *moves;
@@ -72,17 +72,17 @@ static int compile_and_publish(struct pass *p, const struct subject *subject, st
 	return r;
 }
 
-static const struct outcome *outcome_for(struct pass *p, const struct endpoint *ep)
+static const struct outcome *outcome_for(struct pass *p, size_t endpoint)
 {
 	static const struct outcome quarantine = { .mode = SLUICE_MODE_QUARANTINE };
-	struct subject subject = static_endpoint_subject(&ep->wanted);
+	const struct subject *subject = &p->inventory.pods[endpoint];
 	struct outcome *o;
 	uint64_t key;
 	int r;
 
 	if (p->closed)
 		return &quarantine;
-	key = compile_key(p->in->store, &subject, &p->inventory);
+	key = compile_key(p->in->store, subject, &p->inventory);
 	for (size_t i = 0; i < p->noutcomes; i++) {
 		if (p->outcomes[i].key == key)
 			return &p->outcomes[i];
@@ -92,10 +92,10 @@ static const struct outcome *outcome_for(struct pass *p, const struct endpoint *
 		return &quarantine;
 	o->key = key;
 	o->mode = SLUICE_MODE_QUARANTINE;
-	r = compile_and_publish(p, &subject, o);
+	r = compile_and_publish(p, subject, o);
 	if (r < 0)
-		log_error("%s/%s: its policy cannot be put in force, it is quarantined: %s", ep->wanted.namespace_name,
-			  ep->wanted.name, strerror(-r));
+		log_error("%s/%s: its policy cannot be put in force, it is quarantined: %s", subject->namespace_name,
+			  subject->name, strerror(-r));
 	return o;
 }
 
@@ -207,12 +207,12 @@ static void apply_policies(struct pass *p)
 	/* Every outcome first: an element of `outcomes` may move while others are added. */
 	for (size_t i = 0; chosen && i < e->count; i++) {
 		if (e->items[i].phase == ENDPOINT_READY)
-			outcome_for(p, &e->items[i]);
+			outcome_for(p, i);
 	}
 	for (size_t i = 0; chosen && i < e->count; i++) {
 		if (e->items[i].phase != ENDPOINT_READY)
 			continue;
-		chosen[i] = outcome_for(p, &e->items[i]);
+		chosen[i] = outcome_for(p, i);
 		p->quarantined += chosen[i]->mode == SLUICE_MODE_QUARANTINE;
 		if (!add_move(p, &e->items[i], chosen[i]))
 			log_warning("out of memory; open names have to be asked again");
@@ -239,15 +239,32 @@ static void next_epoch(struct pass *p)
 	p->renewed = true;
 }
 
-static void gather_cluster(struct endpoints *e, const struct endpoints_input *in)
+static void add_all(struct cluster *c, const struct sluice_addr *addrs, size_t count, enum sluice_cluster_kind kind,
+		    bool local)
 {
-	cluster_clear(&e->cluster);
-	for (size_t i = 0; i < in->nnode; i++)
-		cluster_add(&e->cluster, &in->node[i], SLUICE_CLUSTER_NODE, true);
-	for (size_t i = 0; i < e->count; i++) {
-		for (size_t k = 0; k < e->items[i].wanted.naddrs; k++)
-			cluster_add(&e->cluster, &e->items[i].wanted.addrs[k], SLUICE_CLUSTER_POD, false);
+	for (size_t i = 0; i < count; i++)
+		cluster_add(c, &addrs[i], kind, local);
+}
+
+/* A Node's object may name addresses that this node does not have, of a translator in front of it: those are not local. */
+static void gather_cluster(struct pass *p)
+{
+	const struct inventory *inv = &p->inventory;
+	struct cluster *c = &p->e->cluster;
+
+	cluster_clear(c);
+	add_all(c, p->in->node, p->in->nnode, SLUICE_CLUSTER_NODE, true);
+	for (size_t i = 0; i < inv->nnodes; i++)
+		add_all(c, inv->nodes[i].addrs, inv->nodes[i].naddrs, SLUICE_CLUSTER_NODE, false);
+	for (size_t i = 0; i < inv->npods; i++) {
+		const struct subject *pod = &inv->pods[i];
+
+		if (!pod->not_running)
+			add_all(c, pod->addrs, pod->naddrs,
+				pod->host_network ? SLUICE_CLUSTER_NODE : SLUICE_CLUSTER_POD, false);
 	}
+	for (size_t i = 0; i < inv->nservices; i++)
+		add_all(c, inv->services[i].addrs, inv->services[i].naddrs, SLUICE_CLUSTER_SERVICE, false);
 }
 
 static void sync_cluster(struct pass *p)
@@ -265,28 +282,83 @@ static void sync_cluster(struct pass *p)
 		next_epoch(p);
 }
 
-static struct subject *gather_subjects(const struct endpoints *e)
-{
-	struct subject *subjects = calloc(e->count ? e->count : 1, sizeof(*subjects));
+/* ---- the inventory ----------------------------------------------------------------------------------------------- */
 
-	for (size_t i = 0; subjects && i < e->count; i++)
-		subjects[i] = static_endpoint_subject(&e->items[i].wanted);
-	return subjects;
+static bool is_own_node(const struct inventory_node *node, const struct endpoints_input *in)
+{
+	for (size_t i = 0; i < node->naddrs; i++) {
+		for (size_t k = 0; k < in->nnode; k++) {
+			if (addr_compare(&node->addrs[i], &in->node[k]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* What is known of the world for one pass; borrows from the endpoints and the input. */
+struct world {
+	struct subject *pods;
+	struct inventory_node *nodes;
+};
+
+static void world_clear(struct world *w)
+{
+	free(w->pods);
+	free(w->nodes);
+}
+
+/* The file's nodes, and this one with all its addresses, whether the file knows it or not. */
+static int gather_nodes(const struct objects *o, const struct endpoints_input *in, struct world *w,
+			struct inventory *inv)
+{
+	w->nodes = calloc(o->nnodes + 1, sizeof(*w->nodes));
+	if (!w->nodes)
+		return -ENOMEM;
+	for (size_t i = 0; i < o->nnodes; i++) {
+		w->nodes[i] = o->nodes[i];
+		w->nodes[i].local = is_own_node(&o->nodes[i], in);
+	}
+	w->nodes[o->nnodes] =
+		(struct inventory_node){ .name = "", .addrs = in->node, .naddrs = in->nnode, .local = true };
+	inv->nodes = w->nodes;
+	inv->nnodes = o->nnodes + 1;
+	return 0;
+}
+
+static int gather_inventory(const struct endpoints *e, const struct endpoints_input *in, struct world *w,
+			    struct inventory *ret)
+{
+	static const struct objects nothing = {};
+	const struct objects *o = e->wanted ? &e->wanted->objects : &nothing;
+	_cleanup_free_ struct subject *own = calloc(e->count + 1, sizeof(*own));
+	struct inventory inv = objects_inventory(o);
+	int r = own ? 0 : -ENOMEM;
+
+	for (size_t i = 0; own && i < e->count; i++)
+		own[i] = static_endpoint_subject(&e->items[i].wanted);
+	if (r == 0)
+		r = objects_subjects(o, own, e->count, &w->pods, &inv.npods);
+	if (r == 0)
+		r = gather_nodes(o, in, w, &inv);
+	inv.pods = w->pods;
+	inv.service_cidrs = in->service_cidrs;
+	inv.nservice_cidrs = in->nservice_cidrs;
+	inv.cluster_domain = in->cluster_domain;
+	*ret = inv;
+	return r;
 }
 
 size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 {
-	_cleanup_free_ struct subject *pods = gather_subjects(e);
-	const struct inventory_node node = { .name = "", .addrs = in->node, .naddrs = in->nnode, .local = true };
+	CLEANUP(world_clear) struct world world = {};
 	struct pass p = { .e = e, .in = in };
 
-	if (!pods) {
+	if (gather_inventory(e, in, &world, &p.inventory) < 0) {
 		log_error("out of memory; the policies in force stay");
 		return 0;
 	}
-	p.inventory = (struct inventory){ .pods = pods, .npods = e->count, .nodes = &node, .nnodes = 1 };
 	e->now = clock_now();
-	gather_cluster(e, in);
+	gather_cluster(&p);
 	sync_cluster(&p);
 	keep_outcomes(&p);
 	apply_policies(&p);

@@ -11,7 +11,7 @@ struct endpoints {
 	struct publisher *p;
 	struct endpoint *items;
 	size_t count;
-	struct static_endpoints *wanted; /* NULL: no endpoints file was read yet */
+	struct endpoints_file *wanted; /* NULL: no endpoints file was read yet */
 	char *file;
 	struct cluster cluster;
 	uint64_t now;	/* of the present apply */

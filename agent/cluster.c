@@ -33,8 +33,10 @@ static int compare(const void *a, const void *b)
 	const struct cluster_entry *x = a, *y = b;
 	int order = addr_compare(&x->addr, &y->addr);
 
-	/* A node's address stays one, whoever else claims it. */
-	return order ? order : (int)x->value.kind - (int)y->value.kind;
+	/* A node's address stays one, whoever else claims it, and this node's its own. */
+	if (order == 0)
+		order = (int)x->value.kind - (int)y->value.kind;
+	return order ? order : (int)y->value.local - (int)x->value.local;
 }
 
 static void sort(struct cluster *c)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel's table of cluster addresses: this node's own and every endpoint's. */
+/* The kernel's table of cluster addresses: this node's own, every endpoint's, and those of the inventory. */
 #ifndef SLUICE_AGENT_CLUSTER_H
 #define SLUICE_AGENT_CLUSTER_H
 
@@ -13,7 +13,10 @@ struct cluster_entry {
 	struct sluice_cluster value;
 };
 
-/* What is wanted; `= {}` is an empty list. Of an address given twice the first counts. */
+/*
+ * What is wanted; `= {}` is an empty list. Of an address given twice the strongest claim counts: this
+ * node's own, a node's, a pod's, a Service's.
+ */
 struct cluster {
 	struct cluster_entry *items;
 	size_t count;

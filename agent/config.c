@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "bpf/abi.h"
+#include "policy/array.h"
 #include "policy/yaml.h"
 
 #define DNS_PORT 53
@@ -31,6 +32,7 @@ void config_freep(struct config **c)
 	free((*c)->socket);
 	free((*c)->run_dir);
 	free((*c)->flows_file);
+	free((*c)->service_cidrs);
 	free(*c);
 	*c = NULL;
 }
@@ -532,6 +534,39 @@ static void read_deny(struct yctx *c, const struct ynode *node, void *out)
 	yread_fields(c, node, "deny", fields, ARRAY_SIZE(fields), out);
 }
 
+static void read_service_cidrs(struct yctx *c, const struct ynode *node, void *out)
+{
+	struct config *config = out;
+
+	if (!yread_sequence(c, node, "cluster.serviceCIDRs"))
+		return;
+	for (size_t i = 0; i < node->count; i++) {
+		struct sluice_prefix prefix, *slot;
+		const char *text;
+
+		if (!yread_text(c, node->items[i], "a Service CIDR", &text))
+			continue;
+		if (prefix_parse(text, &prefix) != 0) {
+			yctx_error(c, node->items[i],
+				   "Service CIDR '%s'; expected ADDRESS/LENGTH without host bits, such as 10.96.0.0/12",
+				   text);
+			continue;
+		}
+		slot = array_push(&config->service_cidrs, &config->nservice_cidrs, sizeof(*slot));
+		if (slot)
+			*slot = prefix;
+		else
+			c->oom = true;
+	}
+}
+
+static void read_cluster(struct yctx *c, const struct ynode *node, void *out)
+{
+	static const struct yfield fields[] = { { "serviceCIDRs", read_service_cidrs } };
+
+	yread_fields(c, node, "cluster", fields, ARRAY_SIZE(fields), out);
+}
+
 static void read_kubernetes_enabled(struct yctx *c, const struct ynode *node, void *out)
 {
 	(void)out;
@@ -577,6 +612,7 @@ static int read_document(struct yctx *c, const struct ydocs *docs, struct config
 		{ "policyDir", read_policy_dir },
 		{ "endpointsFile", read_endpoints_file },
 		{ "runDir", read_run_dir },
+		{ "cluster", read_cluster },
 		{ "kubernetes", read_kubernetes },
 		{ "interfaces", read_interfaces },
 		{ "enforcement", read_enforcement },

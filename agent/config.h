@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/addr_type.h"
+#include "base/addr.h"
 #include "dnsproxy/settings.h"
 #include "policy/diag.h"
 
@@ -50,6 +50,8 @@ struct config {
 	char *run_dir;
 	char *flows_file; /* "": none */
 	bool flows_allowed;
+	struct sluice_prefix *service_cidrs; /* where ClusterIPs are */
+	size_t nservice_cidrs;
 	/* dns: resolvers and search as written; empty means the node's resolv.conf */
 	struct proxy_settings dns;
 	struct config_limits limits;

@@ -42,7 +42,7 @@ void endpoints_freep(struct endpoints **e)
 			adopted_clear(&(*e)->items[i]);
 	}
 	free((*e)->items);
-	static_endpoints_freep(&(*e)->wanted);
+	endpoints_file_freep(&(*e)->wanted);
 	free((*e)->file);
 	cluster_clear(&(*e)->cluster);
 	free(*e);
@@ -255,13 +255,14 @@ static bool wants_interface(const struct static_endpoints *list, const char *int
 	return false;
 }
 
-void endpoints_want(struct endpoints *e, struct static_endpoints *list, const char *file)
+void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const char *file)
 {
+	const struct static_endpoints *list = &wanted->endpoints;
 	struct endpoint *items = list->count ? calloc(list->count, sizeof(*items)) : NULL;
 
 	if (list->count && !items) {
 		log_error("out of memory; the endpoints stay as they are");
-		static_endpoints_freep(&list);
+		endpoints_file_freep(&wanted);
 		return;
 	}
 	for (size_t i = 0; i < list->count; i++) {
@@ -283,11 +284,11 @@ void endpoints_want(struct endpoints *e, struct static_endpoints *list, const ch
 			adopted_clear(old);
 	}
 	free(e->items);
-	static_endpoints_freep(&e->wanted);
+	endpoints_file_freep(&e->wanted);
 	free(e->file);
 	e->items = items;
 	e->count = list->count;
-	e->wanted = list;
+	e->wanted = wanted;
 	e->file = strdup(file);
 	e->changed = true;
 }

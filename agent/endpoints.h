@@ -41,8 +41,8 @@ struct endpoints;
 int endpoints_open(struct kernel *k, struct publisher *p, struct endpoints **ret);
 void endpoints_freep(struct endpoints **e); /* the kernel's tables stay as they are */
 
-/* Takes the list; `file` is for messages. */
-void endpoints_want(struct endpoints *e, struct static_endpoints *list, const char *file);
+/* Takes what the file holds, endpoints and inventory; `file` is for messages. */
+void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const char *file);
 
 /*
  * Gives slots to wanted endpoints whose interface is there, attaches the programs, frees the slots of the rest. New ones
@@ -57,6 +57,9 @@ struct endpoints_input {
 	size_t nnode;
 	const struct proxy_resolver *resolvers;
 	size_t nresolvers;
+	const struct sluice_prefix *service_cidrs;
+	size_t nservice_cidrs;
+	const char *cluster_domain; /* NULL: cluster.local */
 	bool audit;
 };
 

@@ -41,6 +41,7 @@ struct subject {
 	size_t nports;
 	const char *hostname;  /* spec.hostname; NULL: none. With `subdomain` it has a name under a headless Service */
 	const char *subdomain; /* spec.subdomain; NULL: none */
+	const char *node;      /* spec.nodeName; NULL: not known */
 	bool host_network;     /* as a peer it is its node, and no selector finds it */
 	bool not_running;      /* Pending, Succeeded or Failed: its addresses are not its own (yet, or any more) */
 	bool not_ready;

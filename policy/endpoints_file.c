@@ -30,12 +30,14 @@ void static_endpoints_clear(struct static_endpoints *list)
 	*list = (struct static_endpoints){};
 }
 
-void static_endpoints_freep(struct static_endpoints **list)
+void endpoints_file_freep(struct endpoints_file **f)
 {
-	if (*list)
-		static_endpoints_clear(*list);
-	free(*list);
-	*list = NULL;
+	if (!*f)
+		return;
+	static_endpoints_clear(&(*f)->endpoints);
+	objects_clear(&(*f)->objects);
+	free(*f);
+	*f = NULL;
 }
 
 struct subject static_endpoint_subject(const struct static_endpoint *e)
@@ -233,30 +235,53 @@ static void read_list(struct yctx *c, const struct ynode *node, void *out)
 	static_endpoints_add(c, node, true, out);
 }
 
-int static_endpoints_read(const char *file, const char *text, size_t len, struct diags *diags,
-			  struct static_endpoints **ret)
+/* Returns whether it is a document `endpoints:`. */
+static bool read_document(struct yctx *c, const struct ynode *root, bool another, struct endpoints_file *f)
 {
 	static const struct yfield fields[] = { { "endpoints", read_list } };
-	CLEANUP(static_endpoints_freep) struct static_endpoints *list = calloc(1, sizeof(*list));
+	const char *kind = ynode_text(root, "kind", NULL), *version;
+	const struct ynode *other;
+
+	if (ynode_is_null(root))
+		return false;
+	if (!kind) {
+		if (another)
+			yctx_error(c, root, "a second document of endpoints; the file has one");
+		yread_fields(c, root, "the endpoints file", fields, ARRAY_SIZE(fields), &f->endpoints);
+		return true;
+	}
+	other = objects_add(&f->objects, c, root);
+	if (other) {
+		kind = ynode_text(other, "kind", NULL);
+		version = ynode_text(other, "apiVersion", NULL);
+		yctx_error(c, other,
+			   "expected a v1 Pod, Namespace, Node or Service or a discovery.k8s.io/v1 EndpointSlice, "
+			   "got %.100s %.100s",
+			   version ? version : "(no apiVersion)", kind ? kind : "(no kind)");
+	}
+	return false;
+}
+
+int endpoints_file_read(const char *file, const char *text, size_t len, struct diags *diags,
+			struct endpoints_file **ret)
+{
+	CLEANUP(endpoints_file_freep) struct endpoints_file *f = calloc(1, sizeof(*f));
 	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
 	struct yctx c = { .file = file, .diags = diags };
+	bool found = false;
 	int r;
 
-	if (!list)
+	if (!f)
 		return -ENOMEM;
 	r = yaml_read(file, text, len, diags, &docs);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < docs->count; i++) {
-		if (!ynode_is_null(docs->roots[i]))
-			yread_fields(&c, docs->roots[i], "the endpoints file", fields, ARRAY_SIZE(fields), list);
-		if (i > 0)
-			yctx_error(&c, docs->roots[i], "a second document; the endpoints file is one");
-	}
+	for (size_t i = 0; i < docs->count; i++)
+		found = read_document(&c, docs->roots[i], found, f) || found;
 	if (c.oom)
 		return -ENOMEM;
 	if (c.errors)
 		return -EINVAL;
-	*ret = TAKE_PTR(list);
+	*ret = TAKE_PTR(f);
 	return 0;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `endpoints:` documents: who is behind which interface, on hosts without Kubernetes. */
+/*
+ * The endpoints file: who is behind which interface, on hosts without Kubernetes, and the objects that policies' peers
+ * are resolved against.
+ */
 #ifndef SLUICE_POLICY_ENDPOINTS_FILE_H
 #define SLUICE_POLICY_ENDPOINTS_FILE_H
 
@@ -11,6 +14,7 @@
 #include "bpf/abi.h"
 #include "policy/compile.h"
 #include "policy/diag.h"
+#include "policy/objects.h"
 #include "policy/yaml.h"
 
 struct static_endpoint {
@@ -30,19 +34,24 @@ struct static_endpoints {
 	size_t count;
 };
 
+struct endpoints_file {
+	struct static_endpoints endpoints;
+	struct objects objects;
+};
+
 /*
- * The whole file as sluiced reads it: one document, and each endpoint complete. 0; -EINVAL with diagnostics, `ret`
- * untouched; -ENOMEM. Freed by static_endpoints_freep (NULL-safe, sets NULL).
+ * The whole file as sluiced reads it: at most one document `endpoints:`, each endpoint complete, and any number of
+ * documents that are objects. 0; -EINVAL with diagnostics, `ret` untouched; -ENOMEM.
  */
-int static_endpoints_read(const char *file, const char *text, size_t len, struct diags *diags,
-			  struct static_endpoints **ret);
+int endpoints_file_read(const char *file, const char *text, size_t len, struct diags *diags,
+			struct endpoints_file **ret);
+void endpoints_file_freep(struct endpoints_file **f); /* NULL-safe, sets NULL */
 /*
  * Adds the items of the list `node`. With `placed` an endpoint must say its interface and addresses; without, it stands
  * for a verdict only, and its namespace is "default" when it says none. Mistakes are reported through `c`.
  */
 void static_endpoints_add(struct yctx *c, const struct ynode *node, bool placed, struct static_endpoints *list);
 void static_endpoints_clear(struct static_endpoints *list);
-void static_endpoints_freep(struct static_endpoints **list);
 /* As selectors see it; borrows. */
 struct subject static_endpoint_subject(const struct static_endpoint *e);
 

@@ -400,6 +400,34 @@ const struct ynode *ynode_get(const struct ynode *node, const char *key)
 	return NULL;
 }
 
+const char *ynode_vtext(const struct ynode *node, va_list keys)
+{
+	const char *key;
+
+	while (node && (key = va_arg(keys, const char *)))
+		node = ynode_get(node, key);
+	return node && node->kind == YNODE_SCALAR && !ynode_is_null(node) ? node->text : NULL;
+}
+
+const char *ynode_text(const struct ynode *node, ...)
+{
+	const char *text;
+	va_list keys;
+
+	va_start(keys, node);
+	text = ynode_vtext(node, keys);
+	va_end(keys);
+	return text;
+}
+
+size_t ynode_list(const struct ynode *node, const char *key, const struct ynode **ret)
+{
+	const struct ynode *list = node ? ynode_get(node, key) : NULL;
+
+	*ret = list && list->kind == YNODE_SEQUENCE ? list : NULL;
+	return *ret ? list->count : 0;
+}
+
 static const char *scalar_word(enum yscalar scalar)
 {
 	switch (scalar) {

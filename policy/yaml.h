@@ -9,6 +9,7 @@
 #ifndef SLUICE_POLICY_YAML_H
 #define SLUICE_POLICY_YAML_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,11 @@ void ydocs_freep(struct ydocs **docs);
 
 /* The value under `key`; NULL when `node` is no mapping or has no such key. */
 const struct ynode *ynode_get(const struct ynode *node, const char *key);
+/* The text of a scalar below `node`, following the keys to NULL; NULL when there is none. */
+const char *ynode_text(const struct ynode *node, ...) __attribute__((sentinel));
+const char *ynode_vtext(const struct ynode *node, va_list keys);
+/* Items of the sequence under `key`, which `*ret` is then; 0 when it is none, and `*ret` NULL. */
+size_t ynode_list(const struct ynode *node, const char *key, const struct ynode **ret);
 static inline const struct ynode *ynode_key(const struct ynode *mapping, size_t i)
 {
 	return mapping->items[2 * i];

@@ -12,7 +12,6 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "policy/array.h"
 #include "policy/yaml.h"
 #include "tools/bpfctl/ctl.h"
 
@@ -104,17 +103,19 @@ static const struct ynode *endpoints_of(const struct ynode *root)
 static int fleet_fill(struct fleet *f)
 {
 	size_t n = f->endpoints.count;
-	struct subject *subjects = calloc(n + f->objects.npods + 1, sizeof(*subjects));
+	_cleanup_free_ struct subject *endpoints = calloc(n + 1, sizeof(*endpoints));
+	struct subject *subjects;
+	int r;
 
-	if (!subjects)
+	if (!endpoints)
 		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		endpoints[i] = static_endpoint_subject(&f->endpoints.items[i]);
+	r = objects_subjects(&f->objects, endpoints, n, &subjects, &f->count);
+	if (r < 0)
+		return r;
 	free(f->subjects);
 	f->subjects = subjects;
-	f->count = n + f->objects.npods;
-	for (size_t i = 0; i < n; i++)
-		subjects[i] = static_endpoint_subject(&f->endpoints.items[i]);
-	for (size_t i = n; i < f->count; i++)
-		subjects[i] = f->objects.pods[i - n];
 	return 0;
 }
 
@@ -124,7 +125,6 @@ int fleet_read(struct fleet *f, const char *file, const char *text, size_t len, 
 	struct yctx c = { .file = file, .diags = diags };
 	int found = 0;
 	int r = yaml_read(file, text, len, diags, &docs);
-	struct ydocs **slot;
 
 	for (size_t i = 0; r == 0 && i < docs->count; i++) {
 		const struct ynode *list = endpoints_of(docs->roots[i]);
@@ -135,11 +135,6 @@ int fleet_read(struct fleet *f, const char *file, const char *text, size_t len, 
 		found++;
 		static_endpoints_add(&c, list, false, &f->endpoints);
 	}
-	slot = docs ? array_push(&f->docs, &f->ndocs, sizeof(*slot)) : NULL;
-	if (slot)
-		*slot = TAKE_PTR(docs);
-	else if (docs)
-		c.oom = true;
 	if (r == -EINVAL)
 		return 0; /* no YAML: the store will say so, and deny */
 	if (r == 0)
@@ -151,41 +146,29 @@ void fleet_clear(struct fleet *f)
 {
 	static_endpoints_clear(&f->endpoints);
 	objects_clear(&f->objects);
-	for (size_t i = 0; i < f->ndocs; i++)
-		ydocs_freep(&f->docs[i]);
-	free(f->docs);
 	free(f->subjects);
 	*f = (struct fleet){};
 }
 
 static bool is_own_node(const struct fleet *f, const struct subject *subject, const char *node)
 {
-	size_t i = subject ? (size_t)(subject - f->subjects) : 0;
-
 	if (!subject)
 		return false;
-	if (i < f->endpoints.count)
-		return f->objects.nnodes == 1; /* who says no node is on the only one */
-	i -= f->endpoints.count;
-	return f->objects.pod_nodes[i] && !strcmp(f->objects.pod_nodes[i], node);
+	if (subject->node)
+		return !strcmp(subject->node, node);
+	/* An endpoint that says no node is on the only one. */
+	return (size_t)(subject - f->subjects) < f->endpoints.count && f->objects.nnodes == 1;
 }
 
 struct inventory fleet_inventory(struct fleet *f, const struct subject *subject)
 {
-	struct objects *o = &f->objects;
+	struct inventory inv = objects_inventory(&f->objects);
 
-	for (size_t i = 0; i < o->nnodes; i++)
-		o->nodes[i].local = is_own_node(f, subject, o->nodes[i].name);
-	return (struct inventory){ .pods = f->subjects,
-				   .npods = f->count,
-				   .namespaces = o->namespaces,
-				   .nnamespaces = o->nnamespaces,
-				   .nodes = o->nodes,
-				   .nnodes = o->nnodes,
-				   .services = o->services,
-				   .nservices = o->nservices,
-				   .slices = o->slices,
-				   .nslices = o->nslices };
+	for (size_t i = 0; i < f->objects.nnodes; i++)
+		f->objects.nodes[i].local = is_own_node(f, subject, f->objects.nodes[i].name);
+	inv.pods = f->subjects;
+	inv.npods = f->count;
+	return inv;
 }
 
 static bool holds(const struct sluice_addr *addrs, size_t count, const struct sluice_addr *addr)

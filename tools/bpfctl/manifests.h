@@ -11,7 +11,7 @@
 #include "policy/compile.h"
 #include "policy/diag.h"
 #include "policy/endpoints_file.h"
-#include "tools/bpfctl/objects.h"
+#include "policy/objects.h"
 
 struct paths {
 	char **items;
@@ -28,14 +28,12 @@ int paths_add(struct paths *p, const char *path);
 int paths_read(const char *path, char **ret, size_t *ret_len);
 
 /*
- * The endpoints of documents `endpoints: [...]`, and Kubernetes objects with the documents they are read from; `subjects`
- * borrow from them: the endpoints, then the pods.
+ * The endpoints of documents `endpoints: [...]`, and Kubernetes objects; `subjects` borrow from them: the endpoints, then
+ * the pods that are none of them.
  */
 struct fleet {
 	struct static_endpoints endpoints;
 	struct objects objects;
-	struct ydocs **docs;
-	size_t ndocs;
 	struct subject *subjects;
 	size_t count;
 };

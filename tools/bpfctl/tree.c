@@ -39,20 +39,18 @@ bool tree_is_tiered(enum tree_kind kind)
 
 const char *tree_text(const struct ynode *node, ...)
 {
-	const char *key;
+	const char *text;
 	va_list ap;
 
 	va_start(ap, node);
-	while (node && (key = va_arg(ap, const char *)))
-		node = ynode_get(node, key);
+	text = ynode_vtext(node, ap);
 	va_end(ap);
-	return node && node->kind == YNODE_SCALAR && !ynode_is_null(node) ? node->text : NULL;
+	return text;
 }
 
 size_t tree_list(const struct ynode *node, const char *key, const struct ynode **ret)
 {
-	*ret = node ? ynode_get(node, key) : NULL;
-	return *ret && (*ret)->kind == YNODE_SEQUENCE ? (*ret)->count : 0;
+	return ynode_list(node, key, ret);
 }
 
 static int add_spec(struct tree *t, const char *file, const struct ynode *root, const struct ynode *spec, size_t kind,

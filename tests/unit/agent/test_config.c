@@ -56,12 +56,14 @@ static void test_defaults(void **state)
 static void test_values(void **state)
 {
 	CLEANUP(config_freep)
-	struct config *c = read_ok(
-		"policyDir: /p\nenforcement: audit\nflows: {file: /var/log/f, allowed: true}\n"
-		"bpf: {pinPath: /sys/fs/bpf/x, attach: clsact}\nlimits: {flows: 1000, queriesPerSecond: 0}\n"
-		"dns:\n  resolvers: [10.0.0.2, '10.0.0.3:5353', 'fd00::a', '[fd00::b]:54']\n"
-		"  searchDomains: [Svc.Cluster.Local., lab]\n  minTTL: 30s\n  maxTTL: 1h\n"
-		"  denyResponse: nxdomain\n  askOnly: deny\n  denyPrivateAnswers: true\n  queryTypes: [A, TXT]\n");
+	struct config *c =
+		read_ok("policyDir: /p\nenforcement: audit\nflows: {file: /var/log/f, allowed: true}\n"
+			"bpf: {pinPath: /sys/fs/bpf/x, attach: clsact}\nlimits: {flows: 1000, queriesPerSecond: 0}\n"
+			"dns:\n  resolvers: [10.0.0.2, '10.0.0.3:5353', 'fd00::a', '[fd00::b]:54']\n"
+			"  searchDomains: [Svc.Cluster.Local., lab]\n  minTTL: 30s\n  maxTTL: 1h\n"
+			"  clusterDomain: lab.local\n  denyResponse: nxdomain\n  askOnly: deny\n  denyPrivateAnswers: "
+			"true\n  queryTypes: [A, TXT]\n"
+			"cluster: {serviceCIDRs: [172.20.0.0/16, 'fd00:1::/108']}\n");
 
 	(void)state;
 	assert_string_equal(c->policy_dir, "/p");
@@ -78,6 +80,9 @@ static void test_values(void **state)
 	assert_int_equal(c->dns.resolvers[3].port, 54);
 	assert_string_equal(c->dns.search[0], "svc.cluster.local");
 	assert_int_equal(c->dns.nsearch, 2);
+	assert_string_equal(c->dns.cluster_domain, "lab.local");
+	assert_int_equal(c->nservice_cidrs, 2);
+	assert_int_equal(c->service_cidrs[1].bits, 108);
 	assert_int_equal(c->dns.min_ttl, 30);
 	assert_int_equal(c->dns.max_ttl, 3600);
 	assert_int_equal(c->dns.deny_response, PROXY_DENY_NXDOMAIN);
@@ -99,6 +104,9 @@ static void test_mistakes(void **state)
 	read_bad("dns: {minTTL: 2h, maxTTL: 1h}\n", "1:6", "minTTL");
 	read_bad("dns: {queryTypes: [A, BOGUS]}\n", "1:23", "BOGUS");
 	read_bad("dns: {searchDomains: ['a..b']}\n", "1:23", "a..b");
+	read_bad("cluster: {serviceCIDRs: [172.20.0.1/16]}\n", "1:26", "172.20.0.1/16");
+	read_bad("cluster: {serviceCIDRs: 172.20.0.0/16}\n", "1:25", "serviceCIDRs");
+	read_bad("cluster: {podCIDRs: []}\n", "1:11", "podCIDRs");
 	read_bad("limits: {flow: 3}\n", "1:10", "flow");
 	read_bad("limits: {flows: many}\n", "1:17", "flows");
 	read_bad("limits: {eventBytes: 100000}\n", "1:9", "power of two");

@@ -3,6 +3,7 @@
  * The agent's parts on a real kernel, in namespaces of the test's own: a BPF file system, two veths, no traffic. What
  * goes in is policies and endpoints; what is looked at is the tables the programs read.
  */
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
@@ -28,6 +29,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/siphash.h"
+#include "policy/verdict.h"
 
 #define SKIP 77
 
@@ -102,10 +104,10 @@ static void node_policy(struct node *n, const char *text)
 
 static void node_endpoints(struct node *n, const char *text)
 {
-	struct static_endpoints *list = NULL;
+	struct endpoints_file *list = NULL;
 	struct diags diags = {};
 
-	assert_int_equal(static_endpoints_read("e.yaml", text, strlen(text), &diags, &list), 0);
+	assert_int_equal(endpoints_file_read("e.yaml", text, strlen(text), &diags, &list), 0);
 	endpoints_want(n->e, list, "e.yaml");
 	endpoints_reconcile(n->e);
 }
@@ -470,6 +472,123 @@ static void test_inventory_raises_the_epoch(void **state)
 	assert_int_not_equal(SLUICE_STATE_EPOCH(state_of(&n, 0)), SLUICE_STATE_EPOCH(before));
 }
 
+/* ---- the inventory ----------------------------------------------------------------------------------------------- */
+
+static const char *text_web =
+	"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"
+	"spec:\n  endpointSelector: {matchLabels: {x: w}}\n  egress:\n"
+	"  - toEndpoints: [{matchLabels: {app: web, io.cilium.k8s.namespace.labels.team: t}}]\n"
+	"    toPorts: [{ports: [{port: \"8080\", protocol: TCP}]}]\n"
+	"---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: z, namespace: ns}\n"
+	"spec:\n  endpointSelector: {matchLabels: {x: z}}\n  egress:\n  - toCIDR: [203.0.113.0/24]\n";
+
+/* web and db are pods of ns, which has the label; the node is the test's own, and there is another. */
+#define TOWN(backends)                                                                                                 \
+	"endpoints:\n"                                                                                                 \
+	"- {name: a, namespace: ns, labels: {x: w}, interface: live-a, addresses: [10.0.1.1]}\n"                       \
+	"- {name: b, namespace: ns, labels: {x: z}, interface: live-b, addresses: [10.0.1.2]}\n"                       \
+	"---\napiVersion: v1\nkind: List\nitems:\n"                                                                    \
+	"- {apiVersion: v1, kind: Pod, metadata: {name: a, namespace: ns}, status: {podIP: 10.0.1.1}}\n"               \
+	"- {apiVersion: v1, kind: Pod, metadata: {name: web, namespace: ns, labels: {app: web}}, "                     \
+	"status: {podIP: 10.0.2.1}}\n"                                                                                 \
+	"- {apiVersion: v1, kind: Pod, metadata: {name: db, namespace: ns, labels: {app: db}}, "                       \
+	"status: {podIP: 10.0.2.2}}\n"                                                                                 \
+	"- {apiVersion: v1, kind: Pod, metadata: {name: done, namespace: ns, labels: {app: web}}, "                    \
+	"status: {phase: Succeeded, podIP: 10.0.2.3}}\n"                                                               \
+	"- {apiVersion: v1, kind: Namespace, metadata: {name: ns, labels: {team: t}}}\n"                               \
+	"- {apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: "       \
+	"10.0.0.10}, {type: ExternalIP, address: 192.0.2.10}]}}\n"                                                     \
+	"- {apiVersion: v1, kind: Node, metadata: {name: n2}, status: {addresses: [{type: InternalIP, address: "       \
+	"10.0.0.11}]}}\n"                                                                                              \
+	"- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: ns}, spec: {clusterIP: 172.20.0.1, "       \
+	"ports: [{port: 80, targetPort: 8080}]}}\n"                                                                    \
+	"---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-1, namespace: ns, labels: "   \
+	"{kubernetes.io/service-name: web}}\n"                                                                         \
+	"endpoints: [" backends "]\nports: [{port: 8080}]\n"
+#define WEB "{addresses: [10.0.2.1]}"
+#define DB  "{addresses: [10.0.2.2]}"
+
+static bool is_allowed(const struct node *n, size_t i, const char *addr, uint16_t port)
+{
+	const struct image *img = endpoints_at(n->e, i)->policy->img;
+	struct sluice_query q = { .proto = IPPROTO_TCP, .port = htons(port) };
+	struct sluice_cluster value;
+	struct verdict_tables t = { .img = img, .cluster = &q.remote };
+
+	assert_int_equal(addr_parse(addr, &q.remote), 0);
+	t.ncluster = bpf_map_lookup_elem(n->k->cluster, &q.remote, &value) == 0;
+	return verdict_decide(&t, &q).verdict == SLUICE_ALLOW;
+}
+
+static void expect_cluster(const struct node *n, const char *addr, uint32_t kind, uint32_t local)
+{
+	struct sluice_cluster value = {};
+	struct sluice_addr key;
+
+	assert_int_equal(addr_parse(addr, &key), 0);
+	assert_int_equal(bpf_map_lookup_elem(n->k->cluster, &key, &value) == 0, kind != 0);
+	assert_int_equal(value.kind, kind);
+	assert_int_equal(value.local, local);
+}
+
+static void test_inventory_is_the_clusters(void **state)
+{
+	CLEANUP(node_close) struct node n;
+
+	(void)state;
+	node_open(&n);
+	node_policy(&n, text_web);
+	node_endpoints(&n, TOWN(WEB));
+	assert_int_equal(node_apply(&n), 0);
+	assert_int_equal(endpoints_count(n.e), 2); /* pods are peers, not endpoints */
+	expect_cluster(&n, "10.0.1.1", SLUICE_CLUSTER_POD, 0);
+	expect_cluster(&n, "10.0.2.1", SLUICE_CLUSTER_POD, 0);
+	expect_cluster(&n, "10.0.2.3", 0, 0); /* its pod is over */
+	expect_cluster(&n, "10.0.0.10", SLUICE_CLUSTER_NODE, 1);
+	expect_cluster(&n, "192.0.2.10", SLUICE_CLUSTER_NODE, 0);
+	expect_cluster(&n, "10.0.0.11", SLUICE_CLUSTER_NODE, 0);
+	expect_cluster(&n, "172.20.0.1", SLUICE_CLUSTER_SERVICE, 0);
+	assert_true(is_allowed(&n, 0, "10.0.2.1", 8080));
+	assert_false(is_allowed(&n, 0, "10.0.2.1", 80));
+	assert_false(is_allowed(&n, 0, "10.0.2.2", 8080));
+	assert_false(is_allowed(&n, 0, "10.0.2.3", 8080));
+	/* without the objects they are addresses like any other again */
+	node_endpoints(&n, TWO);
+	assert_int_equal(node_apply(&n), 0);
+	expect_cluster(&n, "10.0.2.1", 0, 0);
+	expect_cluster(&n, "172.20.0.1", 0, 0);
+	assert_false(is_allowed(&n, 0, "10.0.2.1", 8080));
+}
+
+/* Every backend has to be admitted; a slice that changes concerns the policies that look at it, and no others. */
+static void test_a_slice_changes(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	uint64_t web, other;
+
+	(void)state;
+	node_open(&n);
+	node_policy(&n, text_web);
+	node_endpoints(&n, TOWN(WEB ", " DB));
+	assert_int_equal(node_apply(&n), 0);
+	assert_false(is_allowed(&n, 0, "172.20.0.1", 80));
+	web = state_of(&n, 0);
+	other = state_of(&n, 1);
+	node_endpoints(&n, TOWN(WEB));
+	assert_int_equal(node_apply(&n), 0);
+	assert_true(is_allowed(&n, 0, "172.20.0.1", 80));
+	assert_false(is_allowed(&n, 0, "172.20.0.1", 8080));
+	assert_false(is_allowed(&n, 1, "172.20.0.1", 80));
+	assert_int_not_equal(SLUICE_STATE_POLICY(state_of(&n, 0)), SLUICE_STATE_POLICY(web));
+	assert_int_equal(state_of(&n, 1), other); /* not a new address, not another policy */
+	node_endpoints(&n, TOWN(DB));
+	assert_int_equal(node_apply(&n), 0);
+	assert_false(is_allowed(&n, 0, "172.20.0.1", 80));
+	node_endpoints(&n, TOWN(""));
+	assert_int_equal(node_apply(&n), 0);
+	assert_false(is_allowed(&n, 0, "172.20.0.1", 80));
+}
+
 static void test_repair(void **state)
 {
 	CLEANUP(node_close) struct node n;
@@ -590,6 +709,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changes_of_an_endpoint, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_resolver_is_not_handed_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_inventory_raises_the_epoch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_inventory_is_the_clusters, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_slice_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_repair, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_routing, set_up, tear_down),

@@ -20,19 +20,19 @@ static void test_reads(void **state)
 			   "- {name: a, namespace: q, labels: {x: w, tier: \"1\"}, interface: eni1, addresses: "
 			   "[10.0.0.1, \"fd00::1\"]}\n"
 			   "- name: b\n  namespace: q\n  interface: eni2\n  addresses: [10.0.0.2]\n";
-	CLEANUP(static_endpoints_freep) struct static_endpoints *list = NULL;
+	CLEANUP(endpoints_file_freep) struct endpoints_file *list = NULL;
 	struct diags diags = {};
 	char buf[ADDR_TEXT_MAX];
 
 	(void)state;
-	assert_int_equal(static_endpoints_read("e.yaml", text, strlen(text), &diags, &list), 0);
-	assert_int_equal(list->count, 2);
-	assert_string_equal(list->items[0].name, "a");
-	assert_int_equal(list->items[0].nlabels, 2);
-	assert_string_equal(list->items[0].labels[1].value, "1");
-	assert_string_equal(addr_format(&list->items[0].addrs[1], buf), "fd00::1");
-	assert_string_equal(list->items[1].interface, "eni2");
-	assert_int_equal(list->items[1].line, 3);
+	assert_int_equal(endpoints_file_read("e.yaml", text, strlen(text), &diags, &list), 0);
+	assert_int_equal(list->endpoints.count, 2);
+	assert_string_equal(list->endpoints.items[0].name, "a");
+	assert_int_equal(list->endpoints.items[0].nlabels, 2);
+	assert_string_equal(list->endpoints.items[0].labels[1].value, "1");
+	assert_string_equal(addr_format(&list->endpoints.items[0].addrs[1], buf), "fd00::1");
+	assert_string_equal(list->endpoints.items[1].interface, "eni2");
+	assert_int_equal(list->endpoints.items[1].line, 3);
 	diags_clear(&diags);
 }
 
@@ -42,12 +42,28 @@ static void test_empty(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		CLEANUP(static_endpoints_freep) struct static_endpoints *list = NULL;
+		CLEANUP(endpoints_file_freep) struct endpoints_file *list = NULL;
 		struct diags diags = {};
 
-		assert_int_equal(static_endpoints_read("e", texts[i], strlen(texts[i]), &diags, &list), 0);
-		assert_int_equal(list->count, 0);
+		assert_int_equal(endpoints_file_read("e", texts[i], strlen(texts[i]), &diags, &list), 0);
+		assert_int_equal(list->endpoints.count, 0);
 	}
+}
+
+/* In any order, and beside one document of endpoints. */
+static void test_objects(void **state)
+{
+	const char *text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: q}\nstatus: {podIP: 10.0.0.7}\n"
+			   "---\nendpoints:\n- " GOOD "\n---\napiVersion: v1\nkind: List\nitems:\n"
+			   "- {apiVersion: v1, kind: Namespace, metadata: {name: q}}\n---\n";
+	CLEANUP(endpoints_file_freep) struct endpoints_file *f = NULL;
+	struct diags diags = {};
+
+	(void)state;
+	assert_int_equal(endpoints_file_read("e", text, strlen(text), &diags, &f), 0);
+	assert_int_equal(f->endpoints.count, 1);
+	assert_int_equal(f->objects.npods, 1);
+	assert_int_equal(f->objects.nnamespaces, 1);
 }
 
 static void test_mistakes(void **state)
@@ -77,15 +93,22 @@ static void test_mistakes(void **state)
 		  "q/a" },
 		{ "endpoints:\n- " GOOD "\n- {name: b, namespace: q, interface: eni2, addresses: [10.0.0.1]}\n", "3:3",
 		  "10.0.0.1" },
+		{ "endpoints:\n- " GOOD "\n---\nendpoints: []\n", "4:1", "second" },
+		{ "endpoints: []\n---\nother: 1\n", "3:1", "second" },
+		{ "endpoints: []\n---\napiVersion: v1\nkind: ConfigMap\n", "3:1", "ConfigMap" },
+		{ "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: q}}\n"
+		  "- {apiVersion: v1, kind: Secret, metadata: {name: q}}\n",
+		  "5:3", "Secret" },
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: here}\n", "4:17", "here" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct static_endpoints *list = NULL;
+		struct endpoints_file *list = NULL;
 		struct diags diags = {};
 		char line[1024], expected[64];
 
-		assert_int_equal(static_endpoints_read("e", bad[i].text, strlen(bad[i].text), &diags, &list), -EINVAL);
+		assert_int_equal(endpoints_file_read("e", bad[i].text, strlen(bad[i].text), &diags, &list), -EINVAL);
 		assert_null(list);
 		assert_true(diags.count > 0);
 		diag_format(&diags.items[0], line, sizeof(line));
@@ -101,6 +124,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reads),
 		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_mistakes),
 	};
 

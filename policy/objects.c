@@ -3,17 +3,19 @@
  * Only what an inventory needs is read, and what an object lacks has the meaning of a running, ready one: these files are
  * written by hand, or come from `kubectl get -o yaml`, with all that the API adds.
  */
-#include "tools/bpfctl/objects.h"
+#include "policy/objects.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "policy/array.h"
-#include "tools/bpfctl/tree.h"
+
+#define CHUNK 65536
 
 struct reader {
 	struct objects *objects;
@@ -23,11 +25,10 @@ struct reader {
 
 void objects_clear(struct objects *o)
 {
-	for (size_t i = 0; i < o->nblocks; i++)
-		free(o->blocks[i]);
-	free(o->blocks);
+	for (size_t i = 0; i < o->nchunks; i++)
+		free(o->chunks[i]);
+	free(o->chunks);
 	free(o->pods);
-	free(o->pod_nodes);
 	free(o->namespaces);
 	free(o->nodes);
 	free(o->services);
@@ -35,26 +36,53 @@ void objects_clear(struct objects *o)
 	*o = (struct objects){};
 }
 
-/* An array that lives as long as the objects; never NULL-sized. */
+/* Zeroed memory that lives as long as the objects, never NULL-sized. NULL: out of memory, which the context knows. */
 static void *room(struct reader *r, size_t count, size_t size)
 {
-	void **slot = array_push(&r->objects->blocks, &r->objects->nblocks, sizeof(*slot));
+	const size_t unit = _Alignof(max_align_t);
+	struct objects *o = r->objects;
+	size_t bytes = (count * size + unit) / unit * unit;
+	void *ret;
 
-	if (slot)
-		*slot = calloc(count ? count : 1, size);
-	if (slot && *slot)
-		return *slot;
-	r->ctx->oom = true;
-	return NULL;
+	if (bytes > o->left) {
+		size_t chunk = bytes > CHUNK ? bytes : CHUNK;
+		void **slot = array_push(&o->chunks, &o->nchunks, sizeof(*slot));
+
+		if (slot)
+			*slot = calloc(1, chunk);
+		if (!slot || !*slot) {
+			r->ctx->oom = true;
+			return NULL;
+		}
+		o->free = *slot;
+		o->left = chunk;
+	}
+	ret = o->free;
+	o->free += bytes;
+	o->left -= bytes;
+	return ret;
+}
+
+/* A copy that lives as long as the objects; of NULL, NULL. */
+static const char *keep(struct reader *r, const char *text)
+{
+	char *copy = text ? room(r, strlen(text) + 1, 1) : NULL;
+
+	return copy ? strcpy(copy, text) : NULL;
 }
 
 /* ---- what the kinds share ----------------------------------------------------------------------------------------- */
 
-static const char *namespace_of(const struct ynode *root)
+static const char *namespace_of(struct reader *r)
 {
-	const char *text = tree_text(root, "metadata", "namespace", NULL);
+	const char *text = ynode_text(r->root, "metadata", "namespace", NULL);
 
-	return text ? text : "default";
+	return text ? keep(r, text) : "default";
+}
+
+static const char *name_of(struct reader *r)
+{
+	return keep(r, ynode_text(r->root, "metadata", "name", NULL));
 }
 
 static const struct label *read_labels(struct reader *r, const struct ynode *mapping, size_t *ret_count)
@@ -65,11 +93,11 @@ static const struct label *read_labels(struct reader *r, const struct ynode *map
 	if (!mapping || mapping->kind != YNODE_MAPPING || mapping->count == 0)
 		return NULL;
 	labels = room(r, mapping->count, sizeof(*labels));
-	for (size_t i = 0; labels && i < mapping->count; i++) {
-		const char *value = tree_text(ynode_value(mapping, i), NULL);
+	*ret_count = labels ? mapping->count : 0;
+	for (size_t i = 0; i < *ret_count; i++) {
+		const char *value = ynode_text(ynode_value(mapping, i), NULL);
 
-		labels[(*ret_count)++] =
-			(struct label){ .key = ynode_key(mapping, i)->text, .value = value ? value : "" };
+		labels[i] = (struct label){ keep(r, ynode_key(mapping, i)->text), keep(r, value ? value : "") };
 	}
 	return labels;
 }
@@ -83,7 +111,7 @@ static const struct label *object_labels(struct reader *r, size_t *ret_count)
 
 static void add_addr(struct reader *r, const struct ynode *node, struct sluice_addr *addrs, size_t *count)
 {
-	const char *text = tree_text(node, NULL);
+	const char *text = ynode_text(node, NULL);
 
 	if (!text || !*text || !strcmp(text, "None"))
 		return;
@@ -98,7 +126,7 @@ static const struct sluice_addr *read_addrs(struct reader *r, const struct ynode
 					    const char *member, size_t *ret_count)
 {
 	const struct ynode *list;
-	size_t n = tree_list(parent, key, &list);
+	size_t n = ynode_list(parent, key, &list);
 	struct sluice_addr *addrs = n ? room(r, n, sizeof(*addrs)) : NULL;
 
 	*ret_count = 0;
@@ -125,7 +153,7 @@ static const struct sluice_addr *read_one_addr(struct reader *r, const struct yn
 
 static uint8_t read_proto(struct reader *r, const struct ynode *port)
 {
-	const char *text = tree_text(port, "protocol", NULL);
+	const char *text = ynode_text(port, "protocol", NULL);
 
 	if (!text || !strcmp(text, "TCP"))
 		return IPPROTO_TCP;
@@ -148,7 +176,7 @@ static uint16_t read_port(struct reader *r, const struct ynode *port, const char
 
 static bool is_true(const struct ynode *parent, const char *key)
 {
-	const char *text = tree_text(parent, key, NULL);
+	const char *text = ynode_text(parent, key, NULL);
 
 	return text && !strcmp(text, "true");
 }
@@ -157,7 +185,7 @@ static bool is_true(const struct ynode *parent, const char *key)
 
 static bool is_running(const struct ynode *status)
 {
-	const char *phase = tree_text(status, "phase", NULL);
+	const char *phase = ynode_text(status, "phase", NULL);
 
 	return !phase || !strcmp(phase, "Running");
 }
@@ -165,11 +193,11 @@ static bool is_running(const struct ynode *status)
 static bool is_ready(const struct ynode *status)
 {
 	const struct ynode *list;
-	size_t n = tree_list(status, "conditions", &list);
+	size_t n = ynode_list(status, "conditions", &list);
 
 	for (size_t i = 0; i < n; i++) {
-		const char *type = tree_text(list->items[i], "type", NULL);
-		const char *value = tree_text(list->items[i], "status", NULL);
+		const char *type = ynode_text(list->items[i], "type", NULL);
+		const char *value = ynode_text(list->items[i], "status", NULL);
 
 		if (type && value && !strcmp(type, "Ready"))
 			return !strcasecmp(value, "true");
@@ -180,22 +208,22 @@ static bool is_ready(const struct ynode *status)
 static const struct pod_port *read_pod_ports(struct reader *r, const struct ynode *spec, size_t *ret_count)
 {
 	const struct ynode *containers, *ports;
-	size_t n = tree_list(spec, "containers", &containers), total = 0;
+	size_t n = ynode_list(spec, "containers", &containers), total = 0;
 	struct pod_port *all;
 
 	*ret_count = 0;
 	for (size_t i = 0; i < n; i++)
-		total += tree_list(containers->items[i], "ports", &ports);
+		total += ynode_list(containers->items[i], "ports", &ports);
 	all = total ? room(r, total, sizeof(*all)) : NULL;
 	for (size_t i = 0; all && i < n; i++) {
-		size_t count = tree_list(containers->items[i], "ports", &ports);
+		size_t count = ynode_list(containers->items[i], "ports", &ports);
 
 		for (size_t k = 0; k < count; k++) {
-			const char *name = tree_text(ports->items[k], "name", NULL);
+			const char *name = ynode_text(ports->items[k], "name", NULL);
 
 			if (name)
 				all[(*ret_count)++] =
-					(struct pod_port){ .name = name,
+					(struct pod_port){ .name = keep(r, name),
 							   .port = read_port(r, ports->items[k], "containerPort"),
 							   .proto = read_proto(r, ports->items[k]) };
 		}
@@ -208,18 +236,17 @@ static void read_pod(struct reader *r)
 	struct objects *o = r->objects;
 	const struct ynode *spec = ynode_get(r->root, "spec"), *status = ynode_get(r->root, "status");
 	struct subject *pod = array_push(&o->pods, &o->npods, sizeof(*pod));
-	const char **node = pod ? array_push(&o->pod_nodes, &o->npod_nodes, sizeof(*node)) : NULL;
 
-	if (!node) {
+	if (!pod) {
 		r->ctx->oom = true;
 		return;
 	}
-	*node = tree_text(spec, "nodeName", NULL);
-	*pod = (struct subject){ .namespace_name = namespace_of(r->root),
-				 .name = tree_text(r->root, "metadata", "name", NULL),
-				 .service_account = tree_text(spec, "serviceAccountName", NULL),
-				 .hostname = tree_text(spec, "hostname", NULL),
-				 .subdomain = tree_text(spec, "subdomain", NULL),
+	*pod = (struct subject){ .namespace_name = namespace_of(r),
+				 .name = name_of(r),
+				 .node = keep(r, ynode_text(spec, "nodeName", NULL)),
+				 .service_account = keep(r, ynode_text(spec, "serviceAccountName", NULL)),
+				 .hostname = keep(r, ynode_text(spec, "hostname", NULL)),
+				 .subdomain = keep(r, ynode_text(spec, "subdomain", NULL)),
 				 .host_network = is_true(spec, "hostNetwork"),
 				 .not_running = !is_running(status),
 				 .not_ready = !is_ready(status) };
@@ -238,14 +265,14 @@ static void read_namespace(struct reader *r)
 		r->ctx->oom = true;
 		return;
 	}
-	ns->name = tree_text(r->root, "metadata", "name", NULL);
+	ns->name = name_of(r);
 	ns->labels = object_labels(r, &ns->nlabels);
 }
 
 static void read_node(struct reader *r)
 {
 	const struct ynode *status = ynode_get(r->root, "status"), *list;
-	size_t n = tree_list(status, "addresses", &list);
+	size_t n = ynode_list(status, "addresses", &list);
 	struct inventory_node *node = array_push(&r->objects->nodes, &r->objects->nnodes, sizeof(*node));
 	struct sluice_addr *addrs = room(r, n, sizeof(*addrs));
 
@@ -253,10 +280,10 @@ static void read_node(struct reader *r)
 		r->ctx->oom = true;
 		return;
 	}
-	node->name = tree_text(r->root, "metadata", "name", NULL);
+	node->name = name_of(r);
 	node->labels = object_labels(r, &node->nlabels);
 	for (size_t i = 0; i < n; i++) {
-		const char *type = tree_text(list->items[i], "type", NULL);
+		const char *type = ynode_text(list->items[i], "type", NULL);
 		const struct ynode *address = ynode_get(list->items[i], "address");
 
 		if (address && type && (!strcmp(type, "InternalIP") || !strcmp(type, "ExternalIP")))
@@ -269,12 +296,12 @@ static void read_service_port(struct reader *r, const struct ynode *port, struct
 {
 	const struct ynode *target = ynode_get(port, "targetPort");
 
-	*ret = (struct service_port){ .name = tree_text(port, "name", NULL),
+	*ret = (struct service_port){ .name = keep(r, ynode_text(port, "name", NULL)),
 				      .proto = read_proto(r, port),
 				      .port = read_port(r, port, "port"),
 				      .node_port = read_port(r, port, "nodePort") };
 	if (target && target->kind == YNODE_SCALAR && target->scalar == YSCALAR_STRING)
-		ret->target_name = target->text;
+		ret->target_name = keep(r, target->text);
 	else if (target)
 		ret->target_port = read_port(r, port, "targetPort");
 }
@@ -302,7 +329,7 @@ static void read_externals(struct reader *r, const struct ynode *spec, struct in
 static void read_service(struct reader *r)
 {
 	const struct ynode *spec = ynode_get(r->root, "spec"), *list;
-	size_t n = tree_list(spec, "ports", &list);
+	size_t n = ynode_list(spec, "ports", &list);
 	struct inventory_service *s = array_push(&r->objects->services, &r->objects->nservices, sizeof(*s));
 	struct service_port *ports = room(r, n, sizeof(*ports));
 
@@ -310,8 +337,8 @@ static void read_service(struct reader *r)
 		r->ctx->oom = true;
 		return;
 	}
-	s->namespace_name = namespace_of(r->root);
-	s->name = tree_text(r->root, "metadata", "name", NULL);
+	s->namespace_name = namespace_of(r);
+	s->name = name_of(r);
 	s->labels = object_labels(r, &s->nlabels);
 	s->selector = read_labels(r, spec ? ynode_get(spec, "selector") : NULL, &s->nselector);
 	s->addrs = read_addrs(r, spec, "clusterIPs", NULL, &s->naddrs);
@@ -327,24 +354,30 @@ static void read_service(struct reader *r)
 
 static void read_slice_endpoint(struct reader *r, const struct ynode *node, struct slice_endpoint *ret)
 {
-	const char *ready = tree_text(node, "conditions", "ready", NULL);
-	const char *kind = tree_text(node, "targetRef", "kind", NULL);
+	const char *ready = ynode_text(node, "conditions", "ready", NULL);
+	const char *kind = ynode_text(node, "targetRef", "kind", NULL);
 
-	*ret = (struct slice_endpoint){ .hostname = tree_text(node, "hostname", NULL),
+	*ret = (struct slice_endpoint){ .hostname = keep(r, ynode_text(node, "hostname", NULL)),
 					.not_ready = ready && !strcmp(ready, "false") };
 	if (kind && !strcmp(kind, "Pod"))
-		ret->pod = tree_text(node, "targetRef", "name", NULL);
+		ret->pod = keep(r, ynode_text(node, "targetRef", "name", NULL));
 	ret->addrs = read_addrs(r, node, "addresses", NULL, &ret->naddrs);
 }
 
 static void read_slice(struct reader *r)
 {
 	const struct ynode *endpoints, *ports;
-	size_t n = tree_list(r->root, "endpoints", &endpoints), m = tree_list(r->root, "ports", &ports);
-	struct inventory_slice *s = array_push(&r->objects->slices, &r->objects->nslices, sizeof(*s));
-	struct slice_endpoint *e = room(r, n, sizeof(*e));
-	struct slice_port *p = room(r, m, sizeof(*p));
+	size_t n = ynode_list(r->root, "endpoints", &endpoints), m = ynode_list(r->root, "ports", &ports);
+	const char *service = ynode_text(r->root, "metadata", "labels", "kubernetes.io/service-name", NULL);
+	struct inventory_slice *s;
+	struct slice_endpoint *e;
+	struct slice_port *p;
 
+	if (!service)
+		return; /* behind no Service */
+	s = array_push(&r->objects->slices, &r->objects->nslices, sizeof(*s));
+	e = room(r, n, sizeof(*e));
+	p = room(r, m, sizeof(*p));
 	if (!s || !e || !p) {
 		r->ctx->oom = true;
 		return;
@@ -352,12 +385,11 @@ static void read_slice(struct reader *r)
 	for (size_t i = 0; i < n; i++)
 		read_slice_endpoint(r, endpoints->items[i], &e[i]);
 	for (size_t i = 0; i < m; i++)
-		p[i] = (struct slice_port){ .name = tree_text(ports->items[i], "name", NULL),
+		p[i] = (struct slice_port){ .name = keep(r, ynode_text(ports->items[i], "name", NULL)),
 					    .proto = read_proto(r, ports->items[i]),
 					    .port = read_port(r, ports->items[i], "port") };
-	*s = (struct inventory_slice){ .namespace_name = namespace_of(r->root),
-				       .service = tree_text(r->root, "metadata", "labels", "kubernetes.io/service-name",
-							    NULL),
+	*s = (struct inventory_slice){ .namespace_name = namespace_of(r),
+				       .service = keep(r, service),
 				       .endpoints = e,
 				       .nendpoints = n,
 				       .ports = p,
@@ -366,34 +398,118 @@ static void read_slice(struct reader *r)
 
 /* ---- documents ---------------------------------------------------------------------------------------------------- */
 
-void objects_add(struct objects *o, struct yctx *c, const struct ynode *root)
-{
-	static const struct {
-		const char *version;
-		const char *kind;
-		void (*read)(struct reader *r);
-	} kinds[] = {
-		{ "v1", "Pod", read_pod },
-		{ "v1", "Namespace", read_namespace },
-		{ "v1", "Node", read_node },
-		{ "v1", "Service", read_service },
-		{ "discovery.k8s.io/v1", "EndpointSlice", read_slice },
-	};
-	struct reader r = { .objects = o, .ctx = c, .root = root };
-	const char *version = tree_text(root, "apiVersion", NULL), *kind = tree_text(root, "kind", NULL);
-	const struct ynode *items;
-	size_t n = tree_list(root, "items", &items);
+static const struct {
+	const char *version;
+	const char *kind;
+	void (*read)(struct reader *r);
+} kinds[] = {
+	{ "v1", "Pod", read_pod },
+	{ "v1", "Namespace", read_namespace },
+	{ "v1", "Node", read_node },
+	{ "v1", "Service", read_service },
+	{ "discovery.k8s.io/v1", "EndpointSlice", read_slice },
+};
 
-	if (!version || !kind)
-		return;
-	for (size_t i = 0; n && i < n && strlen(kind) >= 4 && !strcmp(kind + strlen(kind) - 4, "List"); i++)
-		objects_add(o, c, items->items[i]);
+static bool is_list(const char *kind)
+{
+	size_t len = strlen(kind);
+
+	return len >= 4 && !strcmp(kind + len - 4, "List");
+}
+
+const struct ynode *objects_add(struct objects *o, struct yctx *c, const struct ynode *root)
+{
+	struct reader r = { .objects = o, .ctx = c, .root = root };
+	const char *version = ynode_text(root, "apiVersion", NULL), *kind = ynode_text(root, "kind", NULL);
+	const struct ynode *items, *other = NULL;
+	size_t n = ynode_list(root, "items", &items);
+
+	if (!version || !kind || (is_list(kind) && !items))
+		return root;
+	for (size_t i = 0; is_list(kind) && i < n; i++) {
+		const struct ynode *one = objects_add(o, c, items->items[i]);
+
+		other = other ? other : one;
+	}
+	if (is_list(kind))
+		return other;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (strcmp(kinds[i].version, version) != 0 || strcmp(kinds[i].kind, kind) != 0)
 			continue;
-		if (tree_text(root, "metadata", "name", NULL))
+		if (ynode_text(root, "metadata", "name", NULL))
 			kinds[i].read(&r);
 		else
 			yctx_error(c, root, "%s: expected a metadata.name", kind);
+		return NULL;
 	}
+	return root;
+}
+
+struct inventory objects_inventory(const struct objects *o)
+{
+	return (struct inventory){ .namespaces = o->namespaces,
+				   .nnamespaces = o->nnamespaces,
+				   .nodes = o->nodes,
+				   .nnodes = o->nnodes,
+				   .services = o->services,
+				   .nservices = o->nservices,
+				   .slices = o->slices,
+				   .nslices = o->nslices };
+}
+
+/* ---- who there is ------------------------------------------------------------------------------------------------- */
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct subject *x = *(const struct subject *const *)a, *y = *(const struct subject *const *)b;
+	int order = strcmp(x->namespace_name, y->namespace_name);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+static void join(struct subject *endpoint, const struct subject *pod)
+{
+	if (!endpoint->nlabels) {
+		endpoint->labels = pod->labels;
+		endpoint->nlabels = pod->nlabels;
+	}
+	if (!endpoint->naddrs) {
+		endpoint->addrs = pod->addrs;
+		endpoint->naddrs = pod->naddrs;
+	}
+	endpoint->service_account = pod->service_account;
+	endpoint->ports = pod->ports;
+	endpoint->nports = pod->nports;
+	endpoint->hostname = pod->hostname;
+	endpoint->subdomain = pod->subdomain;
+	endpoint->node = pod->node;
+	endpoint->not_ready = pod->not_ready;
+}
+
+int objects_subjects(const struct objects *o, const struct subject *endpoints, size_t n, struct subject **ret,
+		     size_t *ret_count)
+{
+	_cleanup_free_ struct subject *all = calloc(n + o->npods + 1, sizeof(*all));
+	_cleanup_free_ struct subject **named = calloc(n + 1, sizeof(*named));
+	size_t count = n;
+
+	if (!all || !named)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		all[i] = endpoints[i];
+		named[i] = &all[i];
+	}
+	qsort(named, n, sizeof(*named), compare_names);
+	for (size_t i = 0; i < o->npods; i++) {
+		const struct subject *pod = &o->pods[i];
+		struct subject **same = bsearch(&pod, named, n, sizeof(*named), compare_names);
+
+		if (same)
+			join(*same, pod);
+		else
+			all[count++] = *pod;
+	}
+	*ret = TAKE_PTR(all);
+	*ret_count = count;
+	return 0;
 }

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pods, Namespaces, Nodes, Services and EndpointSlices as Kubernetes writes them, for an inventory without a cluster. */
+#ifndef SLUICE_POLICY_OBJECTS_H
+#define SLUICE_POLICY_OBJECTS_H
+
+#include "policy/compile.h"
+#include "policy/yaml.h"
+
+/* `= {}` is an empty one. All of it is the objects' own: the documents may go. */
+struct objects {
+	struct subject *pods;
+	size_t npods;
+	struct inventory_namespace *namespaces;
+	size_t nnamespaces;
+	struct inventory_node *nodes; /* none of them local */
+	size_t nnodes;
+	struct inventory_service *services;
+	size_t nservices;
+	struct inventory_slice *slices;
+	size_t nslices;
+	void **chunks; /* what the above point into */
+	size_t nchunks;
+	char *free; /* of the last chunk */
+	size_t left;
+};
+void objects_clear(struct objects *o);
+
+/*
+ * Adds what the document holds of these kinds, in a List too. Returns the first object that is of another kind (those are
+ * passed over), NULL when there is none; mistakes go to `c`.
+ */
+const struct ynode *objects_add(struct objects *o, struct yctx *c, const struct ynode *root);
+
+/* All but the pods as an inventory; borrows. */
+struct inventory objects_inventory(const struct objects *o);
+/*
+ * Who there is: the `n` endpoints in their order, then the pods that are none of them. An endpoint with the namespace and
+ * name of a pod is that pod: labels and addresses that the endpoint has stay its own, the rest is the pod's. Borrows from
+ * both; `ret` is the caller's to free. 0, -ENOMEM.
+ */
+int objects_subjects(const struct objects *o, const struct subject *endpoints, size_t n, struct subject **ret,
+		     size_t *ret_count);
+
+#endif
