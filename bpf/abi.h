@@ -34,6 +34,7 @@
 #define SLUICE_MAP_DESTS       "dests"	     /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
 #define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
 #define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_LEASE_USE   "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
 #define SLUICE_MAP_NAMES       "names"	     /* hash: __u64 name id -> struct sluice_name; user space only */
 #define SLUICE_MAP_CLUSTER     "cluster"     /* hash: struct sluice_addr -> struct sluice_cluster */
 #define SLUICE_MAP_FLOWS       "flows"	     /* hash: struct sluice_flow_key -> struct sluice_flow */
@@ -56,6 +57,7 @@
 #define SLUICE_MAX_FRAGS       8192
 #define SLUICE_EVENTS_BYTES    (1u << 20)
 #define SLUICE_DNS_LOG_RECORDS 4096
+#define SLUICE_LEASE_USE_WORDS 65536
 #define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
 
 /*
@@ -282,12 +284,16 @@ _Static_assert(sizeof(struct sluice_lease_key) == 24, "abi");
 /*
  * One (rule set, name) that opened the address. A free slot has set 0. Expired slots open nothing new, but stay while
  * live flows were opened through them, so that a policy change can tell whether the name is still allowed.
+ *
+ * Generations are given in the order in which endpoints are born and never twice. The slot carries that of the youngest
+ * endpoint that asked, and speaks for no endpoint that is younger still: what was asked before an endpoint was born, by
+ * whoever is dead now, opens nothing to it (hazard 24).
  */
 struct sluice_lease_slot {
-	__u64 expires;	/* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
-	__u64 name;	/* id in SLUICE_MAP_NAMES; 0 = none */
-	__u32 set;	/* carries SLUICE_SET_NAME */
-	__u32 endpoint; /* id of the endpoint that asked last */
+	__u64 expires;	  /* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
+	__u64 name;	  /* id in SLUICE_MAP_NAMES; 0 = none */
+	__u32 set;	  /* carries SLUICE_SET_NAME */
+	__u32 generation; /* of the youngest endpoint that asked */
 };
 
 struct sluice_lease {
@@ -513,11 +519,14 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_INFLIGHT_FULL,
 	SLUICE_DNS_STAT_TCP_CONNECTIONS,
 	SLUICE_DNS_STAT_TCP_REFUSED,
-	SLUICE_DNS_STAT_NO_ENDPOINT,	/* asker unknown: dropped */
-	SLUICE_DNS_STAT_NO_POLICY,	/* image missing or invalid: SERVFAIL */
-	SLUICE_DNS_STAT_TCP_RATE,	/* a query by TCP over the endpoint's rate: SERVFAIL */
-	SLUICE_DNS_STAT_SHARED,		/* queries that waited for the answer to another's equal question */
-	SLUICE_DNS_STAT_UPSTREAM_PLAIN, /* of those sent, without EDNS */
+	SLUICE_DNS_STAT_NO_ENDPOINT,	  /* asker unknown: dropped */
+	SLUICE_DNS_STAT_NO_POLICY,	  /* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_TCP_RATE,	  /* a query by TCP over the endpoint's rate: SERVFAIL */
+	SLUICE_DNS_STAT_SHARED,		  /* queries that waited for the answer to another's equal question */
+	SLUICE_DNS_STAT_UPSTREAM_PLAIN,	  /* of those sent, without EDNS */
+	SLUICE_DNS_STAT_LEASES_EVICTED,	  /* leases that made room for others */
+	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one of the same endpoint: SERVFAIL */
+	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: SERVFAIL */
 	SLUICE_DNS_STAT_MAX = 64,
 };
 

@@ -48,6 +48,7 @@ struct core {
 	struct wire_query query;
 	struct answer answer;
 	uint8_t out[WIRE_MAX_MESSAGE];
+	struct ledger *ledger;
 	struct lease_memo memo;
 	struct flights flights;
 };
@@ -84,7 +85,7 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
 	c->tcp_rates = calloc(maps->nendpoints, sizeof(*c->tcp_rates));
-	if (!c->flights.per_endpoint || !c->buckets || !c->tcp_rates) {
+	if (!c->flights.per_endpoint || !c->buckets || !c->tcp_rates || ledger_new(&c->maps, &c->ledger) < 0) {
 		core_freep(&c);
 		return -ENOMEM;
 	}
@@ -98,6 +99,7 @@ void core_freep(struct core **c)
 		free((*c)->flights.per_endpoint);
 		free((*c)->buckets);
 		free((*c)->tcp_rates);
+		ledger_freep(&(*c)->ledger);
 	}
 	free(*c);
 	*c = NULL;
@@ -292,7 +294,7 @@ static struct lease_request lease_request_of(const struct job *job, uint64_t len
 				       .text = &job->query->name,
 				       .now = job->now,
 				       .expires = job->now + length,
-				       .endpoint = job->asker->endpoint,
+				       .by = { job->asker->endpoint, job->asker->generation },
 				       .nsets = job->j.match.nsets,
 				       .sets = job->j.match.sets };
 }
@@ -302,7 +304,7 @@ static bool was_opened(const struct job *job, const struct sluice_addr *addr)
 {
 	struct lease_request req = lease_request_of(job, 0);
 
-	return lease_recall(&job->c->memo, &req, addr) != NULL;
+	return lease_recall(&job->c->memo, job->c->ledger, &req, addr) != NULL;
 }
 
 static enum answer_fate fate_of(const struct job *job, const struct sluice_addr *addr, bool in_cluster_domain)
@@ -319,7 +321,7 @@ static enum answer_fate fate_of(const struct job *job, const struct sluice_addr 
 	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))
 		return ANSWER_KEEP;
 	if (job->j.verdict == JUDGE_FILTER && may_open &&
-	    lease_holds(&c->maps, SLUICE_STATE_POLICY(job->state), addr, job->now))
+	    lease_holds(&c->maps, SLUICE_STATE_POLICY(job->state), job->asker->generation, addr, job->now))
 		return ANSWER_KEEP;
 	return ANSWER_STRIP;
 }
@@ -372,14 +374,14 @@ static uint32_t decide_fates(struct job *job, struct answer *a)
 static int open_address(struct core *c, const struct lease_request *req, const struct sluice_addr *addr,
 			struct lease_result *res)
 {
-	const struct lease_memo_entry *known = lease_recall(&c->memo, req, addr);
+	const struct lease_memo_entry *known = lease_recall(&c->memo, c->ledger, req, addr);
 	int r;
 
 	if (known && lease_stands(known, req))
 		return 0;
-	r = lease_write(&c->maps, req, addr, res);
+	r = lease_write(&c->maps, c->ledger, req, addr, res);
 	if (r == 0)
-		lease_remember(&c->memo, req, addr, res->expires);
+		lease_remember(&c->memo, req, addr, res);
 	return r;
 }
 
@@ -403,6 +405,7 @@ static int write_leases(struct job *job, const struct answer *a)
 		job->rec.ttl = (uint32_t)(length / NSEC_PER_SEC);
 	}
 	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_WRITTEN, res.written);
+	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_EVICTED, res.evicted);
 	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASE_SLOTS_FULL, res.reused + (r == -ENOSPC));
 	if (r < 0) {
 		count(c, SLUICE_DNS_STAT_LEASES_FAILED);

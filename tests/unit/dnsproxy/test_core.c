@@ -183,7 +183,7 @@ static void allowed_name_gets_a_lease_and_an_answer(void **state)
 	assert_int_equal(f.leases[0].key.policy, 1);
 	assert_memory_equal(&f.leases[0].key.addr, &opened, 16);
 	assert_true(f.leases[0].slots[0].set & SLUICE_SET_NAME);
-	assert_int_equal(f.leases[0].slots[0].endpoint, 3);
+	assert_int_equal(f.leases[0].slots[0].generation, 77);
 	assert_int_equal(f.leases[0].slots[0].name, f.names[0].id);
 	assert_memory_equal(f.names[0].text, "pypi.org", 9);
 	/* The least TTL of the chain, and the grace. */
@@ -516,11 +516,17 @@ static void full_tables_are_servfail(void **state)
 	f.max_leases = 1;
 	resolve_to("pypi.org", "192.0.2.1");
 	assert_int_equal(rcode(), 0);
+	/* The one there is makes room, unless a flow lives by it. */
 	resolve_to("pypi.org", "192.0.2.2");
+	assert_int_equal(rcode(), 0);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_LEASES_EVICTED], 1);
+	for (size_t i = 0; i < SLUICE_LEASE_USE_WORDS; i++)
+		f.lease_use[i] = NOW;
+	resolve_to("pypi.org", "192.0.2.1");
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_string_equal(replied(), "");
 	f.max_names = f.nnames;
-	resolve_to("a.example.org", "192.0.2.1");
+	resolve_to("a.example.org", "192.0.2.2");
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_LEASES_FAILED], 2);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SERVFAIL], 2);
@@ -794,7 +800,7 @@ static void equal_questions_share_an_answer(void **state)
 	assert_string_equal(replied(), "");
 	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
 	assert_int_equal(f.nleases, 1);
-	assert_int_equal(f.leases[0].slots[0].endpoint, 4);
+	assert_int_equal(f.leases[0].slots[0].generation, 104);
 	assert_false(give(&m));
 }
 
