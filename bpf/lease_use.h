@@ -12,21 +12,23 @@
 /* ns; longer than two of the agent's sweeps, so that a late one ends no use. */
 #define LEASE_USE_FRESH 15000000000ull
 
-/* The upper 32 bits are of use. A product's are made of all bits below: so what differs comes to the lower end first. */
+/* Every bit of `x` comes to every bit of the result: addresses differ in the last bits of either half. */
+static SLUICE_INLINE __u64 lease_mix(__u64 x)
+{
+	x = (x ^ x >> 32) * 0x9e3779b97f4a7c15ull;
+	x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9ull;
+	return x ^ x >> 32;
+}
+
 static SLUICE_INLINE __u32 lease_hash(__u64 policy, const struct sluice_addr *addr)
 {
-	__u64 h = (addr->d[0] ^ policy) * 0x9e3779b97f4a7c15ull;
-
-	h = (h ^ h >> 32 ^ addr->d[1] ^ addr->d[1] >> 32) * 0x9e3779b97f4a7c15ull;
-	return (__u32)(h >> 32);
+	return (__u32)lease_mix(lease_mix(addr->d[0] ^ policy) ^ addr->d[1]);
 }
 
 static SLUICE_INLINE __u32 lease_use_index(__u64 policy, const struct sluice_addr *addr)
 {
-	return lease_hash(policy, addr) >> 16;
+	return lease_hash(policy, addr) % SLUICE_LEASE_USE_WORDS;
 }
-
-_Static_assert(SLUICE_LEASE_USE_WORDS == 1 << 16, "lease_use_index");
 
 static SLUICE_INLINE bool lease_use_is_fresh(__u64 word, __u64 now)
 {

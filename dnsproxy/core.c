@@ -82,10 +82,10 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->settings = *settings;
 	dnslog_set_resolvers(maps, settings);
 	c->flights.nendpoints = maps->nendpoints;
-	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
+	c->flights.shares = calloc(maps->nendpoints, sizeof(*c->flights.shares));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
 	c->tcp_rates = calloc(maps->nendpoints, sizeof(*c->tcp_rates));
-	if (!c->flights.per_endpoint || !c->buckets || !c->tcp_rates || ledger_new(&c->maps, &c->ledger) < 0) {
+	if (!c->flights.shares || !c->buckets || !c->tcp_rates || ledger_new(&c->maps, &c->ledger) < 0) {
 		core_freep(&c);
 		return -ENOMEM;
 	}
@@ -96,7 +96,7 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 void core_freep(struct core **c)
 {
 	if (*c) {
-		free((*c)->flights.per_endpoint);
+		free((*c)->flights.shares);
 		free((*c)->buckets);
 		free((*c)->tcp_rates);
 		ledger_freep(&(*c)->ledger);
@@ -624,11 +624,37 @@ static void ask_again(struct core *c, struct flight *f, bool tcp, bool plain, ui
 		try_next(c, f, tcp, now);
 }
 
+/*
+ * A pod whose resolver is silent fills its share and would have to wait for the time-out of what it asked first; that is
+ * given up instead. Nobody else's is: who waits for the same answer goes on.
+ */
+static bool give_up_oldest(struct core *c, uint32_t endpoint, uint64_t now)
+{
+	struct flight *f = flight_oldest(&c->flights, endpoint), old;
+	struct job job;
+
+	if (!f)
+		return false;
+	old = *f;
+	if (!flight_hand_on(&c->flights, f)) {
+		give_back(c, f);
+		flight_free(&c->flights, f);
+	}
+	count(c, SLUICE_DNS_STAT_INFLIGHT_EVICTED);
+	job = job_of(c, &old, &old, now);
+	if (asker_lives(c, &old.asker))
+		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NETWORK);
+	return true;
+}
+
 static void forward(struct job *job)
 {
 	struct core *c = job->c;
 	struct flight *f = flight_new(&c->flights, job->asker, job->query);
 	int first;
+
+	if (!f && give_up_oldest(c, job->asker->endpoint, job->now))
+		f = flight_new(&c->flights, job->asker, job->query);
 
 	if (!f) {
 		count(c, SLUICE_DNS_STAT_INFLIGHT_FULL);

@@ -11,8 +11,8 @@
 struct kmaps {
 	int interfaces, cluster, leases, names, sockets;
 	int pin; /* O_PATH on the settings pin: tells when it was taken away */
-	void *mapped[4];
-	size_t mapped_len[4];
+	void *mapped[5];
+	size_t mapped_len[5];
 	struct maps maps;
 };
 

@@ -743,6 +743,14 @@ static void no_resolver_is_servfail(void **state)
 	assert_int_equal(rcode(), 0);
 }
 
+/* `m` under that id. */
+static void ask_numbered(uint32_t endpoint, struct msg *m, int id)
+{
+	m->data[0] = (uint8_t)(id >> 8);
+	m->data[1] = (uint8_t)id;
+	ask_from(endpoint, m);
+}
+
 static void one_endpoint_does_not_take_all(void **state)
 {
 	struct msg m = query("pypi.org", WIRE_A);
@@ -750,11 +758,15 @@ static void one_endpoint_does_not_take_all(void **state)
 
 	(void)state;
 	for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++)
-		ask_name("pypi.org", WIRE_A);
+		ask_numbered(3, &m, 1000 + i);
 	assert_int_equal(f.nreplies, 0);
-	ask_name("pypi.org", WIRE_A);
+	/* One more: its own first is given up. */
+	ask_numbered(3, &m, 7);
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
-	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 1);
+	assert_int_equal(get16(f.replies[0].data), 1000);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_EVICTED], 1);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 0);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT);
 	add_endpoint(4);
 	from.ifindex = 104;
 	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
@@ -765,6 +777,49 @@ static void one_endpoint_does_not_take_all(void **state)
 		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
 	assert_int_equal(core_in_flight(f.core), 0);
 	assert_int_equal(f.nreplies, CORE_FLIGHTS_PER_ENDPOINT + 2);
+}
+
+/* Of several that wait for one answer, the pod that asks too much loses its own query and nobody else's. */
+static void what_others_wait_for_goes_on(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A), a;
+	char name[32], shown[256];
+	uint32_t transport;
+
+	(void)state;
+	add_endpoint(4);
+	ask_numbered(3, &m, 1); /* asked of the resolver */
+	a = begin_answer();
+	transport = f.asked_transport;
+	ask_numbered(4, &m, 2);
+	ask_numbered(3, &m, 3);
+	ask_numbered(4, &m, 4);
+	for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++) {
+		struct msg another;
+
+		snprintf(name, sizeof(name), "n%d.example.org", i);
+		another = query(name, WIRE_A);
+		ask_from(3, &another);
+	}
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_EVICTED], 2);
+	assert_int_equal(f.nreplies, 2);
+	assert_int_equal(get16(f.replies[0].data), 1);
+	assert_int_equal(get16(f.replies[1].data), 3);
+	assert_int_equal(f.nreleased, 0);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT + 2);
+	/* The resolver answers what it was asked first. */
+	add_addr(&a, "pypi.org", 60, "192.0.2.1");
+	assert_true(core_answer(f.core, transport, false, a.data, a.len, NOW));
+	assert_int_equal(f.nreplies, 4);
+	for (int i = 2; i < 4; i++) {
+		assert_int_equal(get16(f.replies[i].data), 2 * i - 2);
+		assert_string_equal(answers(f.replies[i].data, f.replies[i].len, shown, sizeof(shown)),
+				    "pypi.org 192.0.2.1 60");
+	}
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT);
+	for (int i = 1; i < 5; i++)
+		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
+	assert_int_equal(core_in_flight(f.core), 0);
 }
 
 /* Equal questions of one policy are one upstream query; each asker is answered and leased for itself. */
@@ -1153,6 +1208,7 @@ int main(void)
 		TEST(resolvers_take_over_from_each_other),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
+		TEST(what_others_wait_for_goes_on),
 		TEST(equal_questions_share_an_answer),
 		TEST(unequal_questions_do_not),
 		TEST(who_waits_shares_the_failure),

@@ -243,6 +243,24 @@ static void what_has_gone_is_not_remembered(void **state)
 	assert_false(ledger_touch(ledger, 0, &key, by, NOW));
 }
 
+/* Addresses that differ in their last bits, of either family, have words of their own. */
+static void neighbours_share_no_word(void **state)
+{
+	static uint16_t used[SLUICE_LEASE_USE_WORDS];
+	uint32_t distinct = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 4096; i++) {
+		struct sluice_addr v4 = address(i), v6 = test_addr("2001:db8::");
+
+		v6.b[i % 2 ? 15 : 7] = (uint8_t)i;
+		v6.b[i % 2 ? 14 : 6] = (uint8_t)(i >> 8);
+		distinct += used[lease_use_index(1, &v4)]++ == 0;
+		distinct += used[lease_use_index(1, &v6)]++ == 0;
+	}
+	assert_true(distinct > 7200); /* 7703 are to be expected of a perfect hash */
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
@@ -256,6 +274,7 @@ int main(void)
 		TEST(the_dead_leave_room),
 		TEST(the_table_is_walked_when_it_knows_more),
 		TEST(what_has_gone_is_not_remembered),
+		TEST(neighbours_share_no_word),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

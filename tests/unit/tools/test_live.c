@@ -126,8 +126,9 @@ static void fill_flow_and_lease(uint64_t state, uint64_t now)
 	bpf_map_lookup_elem(bpf_object__find_map_fd_by_name(skel->obj, "settings"), &zero, &settings);
 	name.id = siphash24("pypi.org", 8, (const uint64_t *)settings.name_key);
 	put("names", &name.id, &name);
-	lease.slots[0] = (struct sluice_lease_slot){ now + 60 * NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 1, EP };
-	lease.slots[1] = (struct sluice_lease_slot){ now - NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 2, EP };
+	lease.slots[0] =
+		(struct sluice_lease_slot){ now + 60 * NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 1, GENERATION };
+	lease.slots[1] = (struct sluice_lease_slot){ now - NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 2, GENERATION };
 	put("leases", &lease.key, &lease);
 	flow.judged = SLUICE_STATE_JUDGED(state);
 	flow.opened = now - 5 * NSEC_PER_SEC;
