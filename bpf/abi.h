@@ -526,7 +526,7 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_UPSTREAM_PLAIN,	  /* of those sent, without EDNS */
 	SLUICE_DNS_STAT_LEASES_EVICTED,	  /* leases that made room for others */
 	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one of the same endpoint: SERVFAIL */
-	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: SERVFAIL */
+	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: REFUSED */
 	SLUICE_DNS_STAT_MAX = 64,
 };
 

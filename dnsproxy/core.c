@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "bpf/addr_class.h"
 #include "dnsproxy/answer.h"
+#include "dnsproxy/budget.h"
 #include "dnsproxy/dnslog.h"
 #include "dnsproxy/flight.h"
 #include "dnsproxy/health.h"
@@ -44,6 +45,7 @@ struct core {
 	} interfaces[INTERFACE_CACHE];
 	struct dnslog_bucket *buckets; /* per endpoint */
 	uint64_t *tcp_rates;	       /* per endpoint: token buckets */
+	struct budget *budgets;	       /* per endpoint; memory that the setting does not need is not touched */
 	/* One message is worked on at a time. */
 	struct wire_query query;
 	struct answer answer;
@@ -85,7 +87,8 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->flights.shares = calloc(maps->nendpoints, sizeof(*c->flights.shares));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
 	c->tcp_rates = calloc(maps->nendpoints, sizeof(*c->tcp_rates));
-	if (!c->flights.shares || !c->buckets || !c->tcp_rates || ledger_new(&c->maps, &c->ledger) < 0) {
+	c->budgets = calloc(maps->nendpoints, sizeof(*c->budgets));
+	if (!c->flights.shares || !c->buckets || !c->tcp_rates || !c->budgets || ledger_new(&c->maps, &c->ledger) < 0) {
 		core_freep(&c);
 		return -ENOMEM;
 	}
@@ -99,6 +102,7 @@ void core_freep(struct core **c)
 		free((*c)->flights.shares);
 		free((*c)->buckets);
 		free((*c)->tcp_rates);
+		free((*c)->budgets);
 		ledger_freep(&(*c)->ledger);
 	}
 	free(*c);
@@ -802,6 +806,31 @@ static bool within_tcp_rate(struct core *c, const struct core_asker *a, uint64_t
 	return !a->tcp || rate_take(&c->tcp_rates[a->endpoint], s->dns_rate, s->dns_burst, now);
 }
 
+/* The zones of the search list are the operator's: what is asked of them tells nobody outside. */
+static bool within_budget(struct job *job)
+{
+	struct core *c = job->c;
+	const struct core_asker *a = job->asker;
+	const struct wire_name *name = &job->query->name;
+
+	if (c->settings.new_names == 0 || job->j.match.exact || conf_search_above(&c->settings, name) >= 0)
+		return true;
+	if (budget_take(&c->budgets[a->endpoint], a->generation, lease_name_id(&c->maps, name), c->settings.new_names,
+			job->now))
+		return true;
+	count(c, SLUICE_DNS_STAT_NEW_NAMES);
+	return false;
+}
+
+static void answer_over_budget(struct job *job)
+{
+	struct wire_out out = out_for(job);
+
+	wire_begin(&out, job->query, WIRE_RCODE_REFUSED, false);
+	wire_end(&out, job->query, WIRE_RCODE_REFUSED, WIRE_EDE_BLOCKED, "over dns.newNamesPerMinute");
+	send_answer(job, &out, SLUICE_DNS_DENIED, WIRE_RCODE_REFUSED);
+}
+
 int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg, size_t len, uint64_t now)
 {
 	struct core_asker asker = *from;
@@ -822,10 +851,12 @@ int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg
 		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
 	} else if (!judge(&job)) {
 		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
-	} else if (goes_upstream(&job)) {
-		forward(&job);
-	} else {
+	} else if (!goes_upstream(&job)) {
 		answer_denied(&job);
+	} else if (!within_budget(&job) && !job.audit) {
+		answer_over_budget(&job);
+	} else {
+		forward(&job);
 	}
 	return 0;
 }

@@ -55,7 +55,8 @@ struct flight *flight_new(struct flights *t, const struct core_asker *asker, con
 {
 	struct flight *f;
 
-	if (t->shares[asker->endpoint].count >= CORE_FLIGHTS_PER_ENDPOINT || (t->free_list == 0 && t->fresh == CORE_FLIGHTS))
+	if (t->shares[asker->endpoint].count >= CORE_FLIGHTS_PER_ENDPOINT ||
+	    (t->free_list == 0 && t->fresh == CORE_FLIGHTS))
 		return NULL;
 	if (t->free_list) {
 		f = &t->slots[t->free_list - 1];

@@ -57,7 +57,7 @@ struct flights {
 	uint16_t first, last; /* by deadline; index + 1 */
 	uint32_t nendpoints;
 	struct flight_share *shares; /* per endpoint */
-	uint16_t by_id[65536]; /* index + 1 */
+	uint16_t by_id[65536];	     /* index + 1 */
 	uint16_t by_question[FLIGHT_BUCKETS];
 	struct flight slots[CORE_FLIGHTS];
 };

@@ -822,6 +822,53 @@ static void what_others_wait_for_goes_on(void **state)
 	assert_int_equal(core_in_flight(f.core), 0);
 }
 
+/* D2: labels below an allowed wildcard are a way out; how wide it is can be said. */
+static void new_names_have_a_budget(void **state)
+{
+	uint64_t minute = 60 * NSEC_PER_SEC;
+	struct msg m;
+	char name[32];
+
+	(void)state;
+	f.conf.new_names = 10;
+	core_set_settings(f.core, &f.conf);
+	for (int i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "n%d.example.org", i);
+		ask_name(name, WIRE_A);
+	}
+	assert_int_equal(f.nasked, 10);
+	assert_int_equal(rcode(), WIRE_RCODE_REFUSED);
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 2);
+	/* What it was let ask before, and what a rule spells out, is free; so is another pod's. */
+	resolve_to("n3.example.org", "192.0.2.1");
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 2);
+	add_endpoint(4);
+	m = query("n100.example.org", WIRE_A);
+	ask_from(4, &m);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 2);
+	/* A tenth of a minute later there is one more. */
+	for (int i = 20; i < 22; i++) {
+		struct core_asker from = asker(false);
+
+		snprintf(name, sizeof(name), "n%d.example.org", i);
+		m = query(name, WIRE_A);
+		assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + minute / 10), 0);
+	}
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 3);
+	/* Under audit it is counted and goes on; another pod in its place has a budget of its own. */
+	set_state(SLUICE_MODE_AUDIT, 1);
+	m.len = f.nasked;
+	ask_name("n30.example.org", WIRE_A);
+	assert_int_equal(f.nasked, m.len + 1);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 4);
+	set_state(SLUICE_MODE_ENFORCE, 1);
+	f.links[3].generation = f.endpoints[3].generation = 500;
+	ask_name("n31.example.org", WIRE_A);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 4);
+}
+
 /* Equal questions of one policy are one upstream query; each asker is answered and leased for itself. */
 static void equal_questions_share_an_answer(void **state)
 {
@@ -1209,6 +1256,7 @@ int main(void)
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
 		TEST(what_others_wait_for_goes_on),
+		TEST(new_names_have_a_budget),
 		TEST(equal_questions_share_an_answer),
 		TEST(unequal_questions_do_not),
 		TEST(who_waits_shares_the_failure),
