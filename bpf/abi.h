@@ -461,8 +461,8 @@ enum sluice_dns_verdict {
 
 /*
  * The proxy's log is a ring in shared memory: records are overwritten in order, and `seq` says which one a slot holds.
- * The writer stores seq = 0, fills the record, then stores seq = its number (from 1) with release semantics, then
- * head.next. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
+ * The writer claims a number (from 1), stores seq = 0, fills the record, then stores seq = the number with release
+ * semantics, then head.next, in the order of the numbers. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
  */
 struct sluice_dns_record {
 	__u64 seq;
@@ -492,7 +492,8 @@ struct sluice_dns_record {
 struct sluice_dns_log_head {
 	__u64 next;	  /* number of the next record to be written; 1 at first */
 	__u64 suppressed; /* records left out by the per-endpoint rate, of all endpoints */
-	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 2];
+	__u64 claimed;	  /* number of the next record that nobody writes yet; for writers, of which there may be two */
+	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 3];
 };
 _Static_assert(sizeof(struct sluice_dns_record) == sizeof(struct sluice_dns_log_head), "abi");
 _Static_assert(sizeof(struct sluice_dns_record) == 512, "abi");

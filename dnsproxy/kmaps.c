@@ -160,7 +160,13 @@ static int map_arrays(const char *pin_path, struct kmaps *k)
 	k->maps.stats = k->mapped[MAP_STATS];
 	k->maps.log = k->mapped[MAP_LOG];
 	k->maps.nrecords = entries[MAP_LOG] - 1;
-	return k->maps.settings->abi == SLUICE_ABI_VERSION ? 0 : -EPROTO;
+	switch (__atomic_load_n(&k->maps.settings->abi, __ATOMIC_ACQUIRE)) {
+	case SLUICE_ABI_VERSION:
+		return 0;
+	case 0: /* the agent writes it last */
+		return -EAGAIN;
+	}
+	return -EPROTO;
 }
 
 static int open_tables(const char *pin_path, struct kmaps *k)
