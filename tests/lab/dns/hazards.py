@@ -269,7 +269,42 @@ def own_resolver():
           after["drops"].get("POLICY_DENIED", 0) > before["drops"].get("POLICY_DENIED", 0), after)
 
 
-PHASES = (asker, swapped, judged_again, ask_only, own_resolver, tcp, denials, lease_times, expiry, trouble,
+def cluster_names():
+    """16: a name under the cluster domain opens the running pods that the inventory has for it, and nothing else."""
+    def of(address):
+        return ask(f"plain-{socket.inet_aton(address).hex()}.default.svc.cluster.local")
+
+    with inside(NEIGHBOUR):
+        listener = socket.create_server(("10.0.1.6", 443))
+    check("16 control: the pod is closed before", not opens("10.0.1.6"))
+    switch("incluster")
+    equal("16: of a Service's name, its running pod", ["10.0.1.6"], addresses(of("10.0.1.6")))
+    check("16: which it opens", opens("10.0.1.6"))
+    answer = of(PRIZE4)
+    check("16: an address that somebody wrote into an EndpointSlice is taken out", not answer.addresses, answer.records)
+    check("16: and not opened", not opens(PRIZE4) and not leases(PRIZE4))
+    listener.close()
+    switch("base")
+
+
+def audit():
+    """Under audit a denied name is forwarded and answered, an allowed one learned, and all that is said."""
+    seen, before = Seen(), dns_counts()
+    name = f"plain-{PRIZE}.evil.example"
+    equal("audit: a denied name is forwarded and answered", ([PRIZE4], 1), (addresses(ask(name)), seen.count(name[:14])))
+    check("audit: what it tells passes", opens(PRIZE4))
+    ask("plain-cb007164.ok.example")
+    equal("audit: an allowed name is learned", 1, len(of_name("plain-cb007164.ok.example")))
+    after = dns_counts()
+    equal("audit: counted as AUDIT, and nothing as denied", (1, 0),
+          (after["audit"] - before["audit"], after["denied"] - before["denied"]))
+    log = [r for r in bpfctl("map", "dump", "dns_log") if r.get("name") == name or r.get("query") == name]
+    check("audit: and in the log", [r["verdict"].upper() for r in log[-1:]] == ["AUDIT"], log[-1:])
+    state = endpoint()
+    check("audit: its packets are counted too", state["audited"] > 0, state)
+
+
+PHASES = (cluster_names, audit, asker, swapped, judged_again, ask_only, own_resolver, tcp, denials, lease_times, expiry, trouble,
           before_death, inherit, full)
 {phase.__name__: phase for phase in PHASES}[sys.argv[1]]()
 finish()
