@@ -45,33 +45,32 @@ for phase in asker denials lease_times expiry judged_again ask_only tcp trouble;
 done
 
 # The neighbour is a pod behind a Service; behind another there is but an address that somebody wrote into its slice.
-service_of() { # NAME ADDRESS
-	cat <<-END
-		---
-		apiVersion: v1
-		kind: Service
-		metadata: {name: $1, namespace: default}
-		spec: {clusterIP: None, ports: [{port: 443}]}
-		---
-		apiVersion: discovery.k8s.io/v1
-		kind: EndpointSlice
-		metadata: {name: $1-1, namespace: default, labels: {kubernetes.io/service-name: $1}}
-		addressType: IPv4
-		ports: [{port: 443, protocol: TCP}]
-		endpoints: [{addresses: [$2], conditions: {ready: true}}]
-	END
-}
 {
 	cat "$(lab_dir)/sluice/endpoints.yaml"
-	cat <<-END
+	cat <<-'END'
 		---
 		apiVersion: v1
 		kind: Pod
 		metadata: {name: neighbour, namespace: default, labels: {app: neighbour}}
-		status: {phase: Running, podIP: 10.0.1.6, podIPs: [{ip: 10.0.1.6}]}
+		status: {phase: Running, podIP: 10.0.1.6}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: plain-0a000106, namespace: default}
+		spec: {clusterIP: None, selector: {app: neighbour}, ports: [{port: 443}]}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: plain-c633641e, namespace: default}
+		spec: {clusterIP: None, ports: [{port: 443}]}
+		---
+		apiVersion: discovery.k8s.io/v1
+		kind: EndpointSlice
+		metadata: {name: plain-c633641e-1, namespace: default, labels: {kubernetes.io/service-name: plain-c633641e}}
+		addressType: IPv4
+		ports: [{port: 443, protocol: TCP}]
+		endpoints: [{addresses: [198.51.100.30], conditions: {ready: true}}]
 	END
-	service_of plain-0a000106 10.0.1.6
-	service_of plain-c633641e 198.51.100.30
 } | sluice_endpoints
 run_checks hazards.py cluster_names
 
@@ -118,5 +117,9 @@ run_checks hazards.py own_resolver
 # Audit: would-be denials pass and are told.
 sluice_stop
 echo 'enforcement: audit' >>"$(lab_dir)/sluice/sluice.yaml"
-sluice_start
+is_audited() { [ "$(endpoint_field mode)" = audit ]; }
+sluice_start_agent
+sluice_start_proxy
+await 15 is_audited || fail "audit: the endpoint's mode is $(endpoint_field mode)"
+sleep 1.5
 run_checks hazards.py audit

@@ -12,7 +12,7 @@ import sys
 import time
 
 from labdns import (GOOD4, NEIGHBOUR, NOERROR, NXDOMAIN, PRIZE4, SERVFAIL, UPSTREAM, UPSTREAM6, Answer, Seen, ask,
-                    check, connected, dns_counts, endpoint, equal, finish, inside, leases, opens, opt, packets,
+                    bpfctl, check, connected, dns_counts, endpoint, equal, finish, inside, leases, opens, opt, packets,
                     prefixed, question, read_message, send_frames, switch, until)
 
 NEIGHBOUR_PATH = "default/neighbour"
