@@ -291,7 +291,8 @@ def audit():
     """Under audit a denied name is forwarded and answered, an allowed one learned, and all that is said."""
     seen, before = Seen(), dns_counts()
     name = f"plain-{PRIZE}.evil.example"
-    equal("audit: a denied name is forwarded and answered", ([PRIZE4], 1), (addresses(ask(name)), seen.count(name[:14])))
+    answer = addresses(ask(name))
+    equal("audit: a denied name is forwarded and answered", ([PRIZE4], 1), (answer, seen.count(name[:14])))
     check("audit: what it tells passes", opens(PRIZE4))
     ask("plain-cb007164.ok.example")
     equal("audit: an allowed name is learned", 1, len(of_name("plain-cb007164.ok.example")))
@@ -304,7 +305,7 @@ def audit():
     check("audit: its packets are counted too", state["audited"] > 0, state)
 
 
-PHASES = (cluster_names, audit, asker, swapped, judged_again, ask_only, own_resolver, tcp, denials, lease_times, expiry, trouble,
-          before_death, inherit, full)
+PHASES = (asker, swapped, judged_again, ask_only, own_resolver, tcp, denials, lease_times, expiry, trouble,
+          cluster_names, before_death, inherit, full, audit)
 {phase.__name__: phase for phase in PHASES}[sys.argv[1]]()
 finish()
