@@ -32,6 +32,7 @@ void config_freep(struct config **c)
 	free((*c)->socket);
 	free((*c)->run_dir);
 	free((*c)->flows_file);
+	free((*c)->metrics_listen);
 	free((*c)->service_cidrs);
 	free(*c);
 	*c = NULL;
@@ -85,9 +86,11 @@ int config_new(struct config **ret)
 	c->socket = strdup(API_DEFAULT_SOCKET);
 	c->run_dir = strdup(API_DEFAULT_RUN_DIR);
 	c->flows_file = strdup("");
+	c->metrics_listen = strdup("127.0.0.1:9964");
 	c->limits = default_limits;
 	default_dns(&c->dns);
-	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file)
+	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
+	    !c->metrics_listen)
 		return -ENOMEM;
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -582,8 +585,7 @@ static void read_kubernetes(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_metrics_listen(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "metrics.listen", "");
+	yread_string(c, node, "metrics.listen", &((struct config *)out)->metrics_listen);
 }
 
 static void read_metrics(struct yctx *c, const struct ynode *node, void *out)
