@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/accepted.h"
 #include "agent/kube/node.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -30,6 +31,7 @@ struct object {
 
 struct kube_policies {
 	struct store *store;
+	int accepted;
 	struct object **items; /* sorted by file */
 	size_t count;
 	uint32_t *lists; /* of each group, the one being read or the last */
@@ -57,13 +59,14 @@ static void object_freep(struct object **o)
 	*o = NULL;
 }
 
-int kube_policies_new(struct store *store, struct kube_policies **ret)
+int kube_policies_new(struct store *store, int accepted, struct kube_policies **ret)
 {
 	struct kube_policies *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
 	p->store = store;
+	p->accepted = accepted;
 	*ret = p;
 	return 0;
 }
@@ -167,6 +170,8 @@ static void give(struct kube_policies *p, struct object *o)
 		say(o, &diags.items[i]);
 	diags_clear(&diags);
 	o->pending = r < 0;
+	if (r == 0)
+		accepted_keep(p->accepted, o->file, o->text, strlen(o->text));
 	if (r < 0)
 		log_error("%s: %s; tried again with the next change", o->file, strerror(-r));
 	p->changed = true;
@@ -240,7 +245,9 @@ void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *json
 	if (found) {
 		object_free(p->items[at]);
 		p->items[at] = o;
-	} else if (!insert(p, at, o)) {
+	} else if (insert(p, at, o)) {
+		accepted_recall(p->accepted, o->file, p->store);
+	} else {
 		log_error("out of memory; a policy that is new is not in force");
 		return;
 	}
@@ -254,6 +261,7 @@ static void take_out(struct kube_policies *p, size_t at)
 	log_info("%s: gone, and with it what it said", o->file);
 	if (store_remove(p->store, o->file) == -ENOMEM)
 		log_error("%s: out of memory; it stays in force", o->file);
+	accepted_forget(p->accepted, o->file);
 	object_free(o);
 	memmove(&p->items[at], &p->items[at + 1], (p->count - 1 - at) * sizeof(struct object *));
 	p->count--;
@@ -296,6 +304,14 @@ bool kube_policies_take_changed(struct kube_policies *p)
 size_t kube_policies_count(const struct kube_policies *p)
 {
 	return p->count;
+}
+
+const char *kube_policies_message(const struct kube_policies *p, const char *file)
+{
+	bool found;
+	size_t at = find(p, file, &found);
+
+	return found && p->items[at]->message ? p->items[at]->message : "";
 }
 
 bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_verdict *ret)

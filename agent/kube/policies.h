@@ -12,7 +12,8 @@
 
 struct kube_policies;
 
-int kube_policies_new(struct store *store, struct kube_policies **ret); /* borrows the store; 0 or -ENOMEM */
+/* Borrows the store. `accepted` is as in agent/accepted.h, and stays the caller's. 0 or -ENOMEM. */
+int kube_policies_new(struct store *store, int accepted, struct kube_policies **ret);
 void kube_policies_freep(struct kube_policies **p);
 
 /* As in struct kube_sink; `group` tells the collections apart, each with lists of its own. */
@@ -38,6 +39,8 @@ struct kube_verdict {
 	bool valid;	     /* nothing of it was refused */
 	const char *message; /* the first error with its path in the object, "" when valid */
 };
+/* The message of the object that the store calls `file`; "" when it is valid, or none of these. */
+const char *kube_policies_message(const struct kube_policies *p, const char *file);
 /* The i-th, in the order of kinds, namespaces and names; false: there is none. */
 bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_verdict *ret);
 

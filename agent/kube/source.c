@@ -242,7 +242,7 @@ static int start_tasks(struct kube_source *s)
 	return 0;
 }
 
-int kube_source_new(sd_event *event, struct kube_http *http, const char *node, struct store *store,
+int kube_source_new(sd_event *event, struct kube_http *http, const char *node, struct store *store, int accepted,
 		    void (*changed)(void *context), void *context, struct kube_source **ret)
 {
 	CLEANUP(kube_source_freep) struct kube_source *s = calloc(1, sizeof(*s));
@@ -260,7 +260,7 @@ int kube_source_new(sd_event *event, struct kube_http *http, const char *node, s
 	}
 	r = kube_cache_new(&s->cache);
 	if (r == 0)
-		r = kube_policies_new(store, &s->policies);
+		r = kube_policies_new(store, accepted, &s->policies);
 	if (r == 0)
 		r = start_tasks(s);
 	if (r < 0)

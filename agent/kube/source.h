@@ -17,10 +17,10 @@
 struct kube_source;
 
 /*
- * Starts at once. `http` is borrowed, and must outlive it. `node` is this node's name. `changed` is called from the event
+ * Starts at once. `http` is borrowed, and must outlive it. `node` is this node's name, `accepted` as for kube_policies_new(). `changed` is called from the event
  * loop, often: the caller collects. 0 or -errno.
  */
-int kube_source_new(sd_event *event, struct kube_http *http, const char *node, struct store *store,
+int kube_source_new(sd_event *event, struct kube_http *http, const char *node, struct store *store, int accepted,
 		    void (*changed)(void *context), void *context, struct kube_source **ret);
 void kube_source_freep(struct kube_source **s);
 

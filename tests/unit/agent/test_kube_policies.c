@@ -20,7 +20,7 @@ static int setup(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_int_equal(store_new(&w->store), 0);
-	assert_int_equal(kube_policies_new(w->store, &w->p), 0);
+	assert_int_equal(kube_policies_new(w->store, -1, &w->p), 0);
 	*state = w;
 	return 0;
 }
