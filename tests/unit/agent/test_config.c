@@ -119,10 +119,9 @@ static void test_mistakes(void **state)
 static void test_not_supported(void **state)
 {
 	(void)state;
-	read_bad("kubernetes: {enabled: true}\n", "1:23", "not supported");
 	read_bad("deny: {mode: reject}\n", "1:14", "not supported");
 	read_bad("interfaces: {auto: true}\n", "1:20", "not supported");
-	struct config *c = read_ok("kubernetes: {enabled: false}\ndeny: {mode: drop}\nmetrics: {listen: ''}\n");
+	struct config *c = read_ok("deny: {mode: drop}\nmetrics: {listen: ''}\n");
 
 	config_freep(&c);
 }
