@@ -19,6 +19,7 @@ struct known {
 	char *name;
 	char *uid;
 	bool deleting;
+	bool finished;
 	uint32_t list; /* the last one it was in */
 	uint64_t print;
 	struct objects one;
@@ -114,6 +115,13 @@ static void depart(struct kube_cache *c, struct known *e)
 	c->changed = true;
 }
 
+static bool is_finished(json_t *object)
+{
+	const char *phase = json_string_value(json_object_get(json_object_get(object, "status"), "phase"));
+
+	return phase && (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed"));
+}
+
 static int known_new(json_t *object, struct known **ret)
 {
 	CLEANUP(known_freep) struct known *e = calloc(1, sizeof(*e));
@@ -128,6 +136,7 @@ static int known_new(json_t *object, struct known **ret)
 	e->name = strdup(member(object, "name"));
 	e->uid = strdup(member(object, "uid"));
 	e->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
+	e->finished = is_finished(object);
 	if (!e->namespace_name || !e->name || !e->uid)
 		return -ENOMEM;
 	if (objects_add(&e->one, &ctx, root))
@@ -326,7 +335,8 @@ int kube_cache_pods(const struct kube_cache *c, const char *node,
 	int r = gather(&c->kinds[KUBE_POD], true, &items, &count);
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		const struct kube_pod pod = { items[i]->one.pods, items[i]->uid, items[i]->deleting };
+		const struct kube_pod pod = { items[i]->one.pods, items[i]->uid, items[i]->deleting,
+					      items[i]->finished };
 
 		if (pod.subject && pod.subject->node && !strcmp(pod.subject->node, node))
 			r = each(context, &pod);

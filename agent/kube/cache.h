@@ -43,6 +43,7 @@ struct kube_pod {
 	const struct subject *subject;
 	const char *uid;
 	bool deleting; /* its address may be another's by now */
+	bool finished; /* Succeeded or Failed: it has none any more */
 };
 /* Calls for each pod of that node (spec.nodeName), in order, until it returns other than 0, and returns that. */
 int kube_cache_pods(const struct kube_cache *c, const char *node,
