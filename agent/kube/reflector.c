@@ -401,6 +401,7 @@ static void crd_ended(struct kube_reflector *r, uint64_t now, long status, long 
 
 void kube_reflector_end(struct kube_reflector *r, uint64_t now, long status, long retry_after, const char *text)
 {
+	r->state.status = status;
 	switch (r->phase) {
 	case PHASE_LIST:
 		list_ended(r, now, status, retry_after, text);

@@ -52,6 +52,7 @@ struct kube_reflector_state {
 	bool synced; /* listed once, or known not to be there */
 	bool absent; /* its CRD is not installed */
 	bool watching;
+	long status;	   /* of the last answer; 0: there was none */
 	const char *error; /* why the last request failed; "" when it did not */
 	uint64_t objects;  /* put */
 	uint64_t lists;	   /* begun */

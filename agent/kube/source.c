@@ -62,6 +62,7 @@ struct kube_source {
 	void *context;
 	char *own_pods; /* the query for the pods of this node */
 	bool all_pods;
+	bool away; /* the server does not answer, and that was told */
 	struct task tasks[ARRAY_SIZE(collections)];
 };
 
@@ -125,18 +126,34 @@ static void wake(struct task *t, uint64_t nsec)
 
 static void pump(struct task *t);
 
-/* A failure is told once, and its end. */
+/* That nothing answers is told once for all collections, and its end. */
+static void tell_reachable(struct kube_source *s, const struct kube_reflector_state *state)
+{
+	bool away = state->status == 0 && state->error[0];
+
+	if (away == s->away)
+		return;
+	s->away = away;
+	if (away)
+		log_warning("%s: %s; what is known stays in force", kube_http_server(s->http), state->error);
+	else
+		log_info("%s: answers", kube_http_server(s->http));
+}
+
+/* What a server refuses or cannot do is told once for a collection, and its end. */
 static void tell_failure(struct task *t)
 {
 	struct kube_reflector_state state;
+	bool failing;
 
 	kube_reflector_get(t->reflector, &state);
-	if (state.error[0] && !t->told)
-		log_warning("%s%s: %s; what is known stays in force", kube_http_server(t->source->http), state.path,
-			    state.error);
+	tell_reachable(t->source, &state);
+	failing = state.error[0] && state.status;
+	if (failing && !t->told)
+		log_warning("%s: %s; what is known of it stays in force", state.path, state.error);
 	else if (!state.error[0] && t->told)
-		log_info("%s%s: answers again", kube_http_server(t->source->http), state.path);
-	t->told = state.error[0] != '\0';
+		log_info("%s: answered again", state.path);
+	t->told = failing || (t->told && state.error[0]);
 }
 
 /* In libcurl's own call: the next request is made from the loop. */
