@@ -52,6 +52,7 @@
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
 #define SWEEP_SECONDS 5
+#define SWEEP_WHOLE   6 /* sweeps of the flows to one of everything */
 
 struct agent {
 	const char *config_path;
@@ -425,7 +426,10 @@ static void each_second(struct agent *a)
 	if (watch_retry(a->watch))
 		refresh_soon(a);
 	if (a->ticks % (SWEEP_SECONDS * SECOND_TICKS) == 0) {
-		sweep_run(a->sweep, now);
+		if (a->ticks % (SWEEP_WHOLE * SWEEP_SECONDS * SECOND_TICKS) == 0)
+			sweep_run(a->sweep, now);
+		else
+			sweep_flows(a->sweep, now);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
 		if (a->apply_again || endpoints_waiting(a->endpoints))

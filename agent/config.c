@@ -329,6 +329,11 @@ static void read_tries(struct yctx *c, const struct ynode *node, void *out)
 	read_number(c, node, "dns.queryTries", 1, 10, &((struct proxy_settings *)out)->query_tries);
 }
 
+static void read_new_names(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_number(c, node, "dns.newNamesPerMinute", 0, 1000000, &((struct proxy_settings *)out)->new_names);
+}
+
 static const struct {
 	const char *name;
 	uint16_t number;
@@ -375,6 +380,7 @@ static void read_dns(struct yctx *c, const struct ynode *node, void *out)
 		{ "queryTimeout", read_timeout },
 		{ "queryTries", read_tries },
 		{ "queryTypes", read_qtypes },
+		{ "newNamesPerMinute", read_new_names },
 	};
 	struct config *config = out;
 

@@ -57,6 +57,7 @@ void kernel_freep(struct kernel **k)
 	if (!o)
 		return;
 	unmap(o->settings, 1, sizeof(*o->settings));
+	unmap(o->lease_use, SLUICE_LEASE_USE_WORDS, sizeof(*o->lease_use));
 	unmap(o->endpoints, o->nendpoints, sizeof(*o->endpoints));
 	unmap(o->runtime, o->nendpoints, sizeof(*o->runtime));
 	unmap(o->dns_log, o->ndns_log, sizeof(*o->dns_log));
@@ -210,9 +211,10 @@ static int map_all(struct kernel *k)
 	k->settings = map_shared(k->skel->maps.settings, 1, sizeof(*k->settings), rw);
 	k->endpoints = map_shared(k->skel->maps.endpoints, k->nendpoints, sizeof(*k->endpoints), rw);
 	k->runtime = map_shared(k->skel->maps.runtime, k->nendpoints, sizeof(*k->runtime), rw);
+	k->lease_use = map_shared(k->skel->maps.lease_use, SLUICE_LEASE_USE_WORDS, sizeof(*k->lease_use), rw);
 	k->dns_log = map_shared(k->skel->maps.dns_log, k->ndns_log, sizeof(*k->dns_log), PROT_READ);
 	k->dns_stats = map_shared(k->skel->maps.dns_stats, 1, sizeof(*k->dns_stats), PROT_READ);
-	if (!k->settings || !k->endpoints || !k->runtime || !k->dns_log || !k->dns_stats)
+	if (!k->settings || !k->endpoints || !k->runtime || !k->lease_use || !k->dns_log || !k->dns_stats)
 		return -errno;
 	k->ifindexes = bpf_map__fd(k->skel->maps.ifindexes);
 	k->labels = bpf_map__fd(k->skel->maps.labels);

@@ -34,6 +34,7 @@
 #define SLUICE_MAP_DESTS       "dests"	     /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
 #define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
 #define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_LEASE_USE   "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
 #define SLUICE_MAP_NAMES       "names"	     /* hash: __u64 name id -> struct sluice_name; user space only */
 #define SLUICE_MAP_CLUSTER     "cluster"     /* hash: struct sluice_addr -> struct sluice_cluster */
 #define SLUICE_MAP_FLOWS       "flows"	     /* hash: struct sluice_flow_key -> struct sluice_flow */
@@ -56,6 +57,7 @@
 #define SLUICE_MAX_FRAGS       8192
 #define SLUICE_EVENTS_BYTES    (1u << 20)
 #define SLUICE_DNS_LOG_RECORDS 4096
+#define SLUICE_LEASE_USE_WORDS 65536
 #define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
 
 /*
@@ -282,12 +284,16 @@ _Static_assert(sizeof(struct sluice_lease_key) == 24, "abi");
 /*
  * One (rule set, name) that opened the address. A free slot has set 0. Expired slots open nothing new, but stay while
  * live flows were opened through them, so that a policy change can tell whether the name is still allowed.
+ *
+ * Generations are given in the order in which endpoints are born and never twice. The slot carries that of the youngest
+ * endpoint that asked, and speaks for no endpoint that is younger still: what was asked before an endpoint was born, by
+ * whoever is dead now, opens nothing to it (hazard 24).
  */
 struct sluice_lease_slot {
-	__u64 expires;	/* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
-	__u64 name;	/* id in SLUICE_MAP_NAMES; 0 = none */
-	__u32 set;	/* carries SLUICE_SET_NAME */
-	__u32 endpoint; /* id of the endpoint that asked last */
+	__u64 expires;	  /* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
+	__u64 name;	  /* id in SLUICE_MAP_NAMES; 0 = none */
+	__u32 set;	  /* carries SLUICE_SET_NAME */
+	__u32 generation; /* of the youngest endpoint that asked */
 };
 
 struct sluice_lease {
@@ -455,8 +461,8 @@ enum sluice_dns_verdict {
 
 /*
  * The proxy's log is a ring in shared memory: records are overwritten in order, and `seq` says which one a slot holds.
- * The writer stores seq = 0, fills the record, then stores seq = its number (from 1) with release semantics, then
- * head.next. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
+ * The writer claims a number (from 1), stores seq = 0, fills the record, then stores seq = the number with release
+ * semantics, then head.next, in the order of the numbers. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
  */
 struct sluice_dns_record {
 	__u64 seq;
@@ -486,7 +492,8 @@ struct sluice_dns_record {
 struct sluice_dns_log_head {
 	__u64 next;	  /* number of the next record to be written; 1 at first */
 	__u64 suppressed; /* records left out by the per-endpoint rate, of all endpoints */
-	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 2];
+	__u64 claimed;	  /* number of the next record that nobody writes yet; for writers, of which there may be two */
+	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 3];
 };
 _Static_assert(sizeof(struct sluice_dns_record) == sizeof(struct sluice_dns_log_head), "abi");
 _Static_assert(sizeof(struct sluice_dns_record) == 512, "abi");
@@ -513,11 +520,14 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_INFLIGHT_FULL,
 	SLUICE_DNS_STAT_TCP_CONNECTIONS,
 	SLUICE_DNS_STAT_TCP_REFUSED,
-	SLUICE_DNS_STAT_NO_ENDPOINT,	/* asker unknown: dropped */
-	SLUICE_DNS_STAT_NO_POLICY,	/* image missing or invalid: SERVFAIL */
-	SLUICE_DNS_STAT_TCP_RATE,	/* a query by TCP over the endpoint's rate: SERVFAIL */
-	SLUICE_DNS_STAT_SHARED,		/* queries that waited for the answer to another's equal question */
-	SLUICE_DNS_STAT_UPSTREAM_PLAIN, /* of those sent, without EDNS */
+	SLUICE_DNS_STAT_NO_ENDPOINT,	  /* asker unknown: dropped */
+	SLUICE_DNS_STAT_NO_POLICY,	  /* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_TCP_RATE,	  /* a query by TCP over the endpoint's rate: SERVFAIL */
+	SLUICE_DNS_STAT_SHARED,		  /* queries that waited for the answer to another's equal question */
+	SLUICE_DNS_STAT_UPSTREAM_PLAIN,	  /* of those sent, without EDNS */
+	SLUICE_DNS_STAT_LEASES_EVICTED,	  /* leases that made room for others */
+	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one of the same endpoint: SERVFAIL */
+	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: REFUSED */
 	SLUICE_DNS_STAT_MAX = 64,
 };
 

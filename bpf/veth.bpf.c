@@ -25,6 +25,7 @@
 #include "bpf/flow.h"
 #include "bpf/frag.h"
 #include "bpf/judge.h"
+#include "bpf/lease_use.h"
 #include "bpf/maps.h"
 #include "bpf/neighbour.h"
 #include "bpf/parse.h"
@@ -125,6 +126,16 @@ static SLUICE_INLINE bool flow_passes(const struct work *w, const struct flow_vi
 	return work_mode(w) == SLUICE_MODE_AUDIT && view->judged == judged_audited(w);
 }
 
+/* The lease is not the first to go when the table is full. */
+static SLUICE_INLINE void note_lease_use(const struct work *w)
+{
+	__u32 index = lease_use_index(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote);
+	__u64 *word = bpf_map_lookup_elem(&lease_use, &index);
+
+	if (word)
+		*word = w->now;
+}
+
 /* The policy allows the packet: it has a flow from now on, or drops for want of room. */
 static SLUICE_INLINE __u8 flow_allowed(struct work *w, struct sluice_runtime *rt, struct sluice_flow *flow,
 				       const struct flow_view *view)
@@ -139,6 +150,8 @@ static SLUICE_INLINE __u8 flow_allowed(struct work *w, struct sluice_runtime *rt
 		room = flow_open(w, rt, flags, judged_allowed(w));
 	if (!room)
 		return SLUICE_REASON_FLOWS_FULL;
+	if (w->decision.lease)
+		note_lease_use(w);
 	if (flow)
 		flow_count_tx(w, flow);
 	if (opens)

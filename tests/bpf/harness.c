@@ -271,7 +271,9 @@ void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expir
 	struct sluice_lease lease = { .key.policy = TEST_POLICY };
 
 	assert_int_equal(addr_parse(addr, &lease.key.addr), 0);
-	lease.slots[2] = (struct sluice_lease_slot){ .expires = expires, .name = name, .set = set };
+	lease.slots[2] = (struct sluice_lease_slot){
+		.expires = expires, .name = name, .set = set, .generation = TEST_GENERATION
+	};
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &lease.key, &lease, BPF_ANY), 0);
 }
 

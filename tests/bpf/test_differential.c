@@ -216,7 +216,8 @@ static void add_random_lease(struct sluice_tables *t)
 		if (chance(3) == 0)
 			lease.slots[i] = (struct sluice_lease_slot){ .expires = chance(4) ? NEVER : 1,
 								     .name = 1 + chance(1000),
-								     .set = random_set() };
+								     .set = random_set(),
+								     .generation = TEST_GENERATION - 1 + chance(3) };
 	}
 	t->leases[t->nleases++] = lease;
 }
@@ -309,7 +310,8 @@ static struct sluice_decision expected(const struct sluice_tables *t, const stru
 
 static struct probe random_probe(size_t i)
 {
-	struct probe p = { .sport = (uint16_t)(1024 + i), .query = { .policy = TEST_POLICY, .now = 1000 } };
+	struct probe p = { .sport = (uint16_t)(1024 + i),
+			   .query = { .policy = TEST_POLICY, .now = 1000, .generation = TEST_GENERATION } };
 	struct sluice_addr addr = random_addr();
 	uint32_t kind = chance(3);
 

@@ -81,12 +81,17 @@ static bool label_at(const struct records *r, uint32_t id, uint32_t generation, 
 	return true;
 }
 
-static uint32_t generation_at(const struct records *r, uint32_t id)
+/* The endpoint of that generation; 0, which none has, when it is gone. */
+static uint32_t endpoint_born(const struct records *r, uint32_t generation)
 {
 	uint32_t count = 0;
 	const struct sluice_endpoint *ep = pins_endpoints(r->pins, &count);
 
-	return ep && id < count ? ep[id].generation : 0;
+	for (uint32_t i = 0; ep && i < count; i++) {
+		if (ep[i].generation == generation)
+			return i;
+	}
+	return 0;
 }
 
 const char *record_pod(const struct records *r, uint32_t id, uint32_t generation, char *buf)
@@ -335,9 +340,8 @@ json_t *record_lease_slot(const struct records *r, const struct sluice_lease *le
 
 	set(o, "expires_in_seconds", json_real(seconds_between(r->now, slot->expires)));
 	set(o, "expired", json_boolean(slot->expires <= r->now));
-	set(o, "endpoint", json_integer(slot->endpoint));
-	/* The lease knows the slot, not the generation: whoever has the slot now. */
-	record_pod(r, slot->endpoint, generation_at(r, slot->endpoint), pod);
+	set(o, "generation", json_integer(slot->generation));
+	record_pod(r, endpoint_born(r, slot->generation), slot->generation, pod);
 	set(o, "asked_by", out_textz(pod, sizeof(pod)));
 	return o;
 }
@@ -446,6 +450,9 @@ static json_t *shared_element(const struct records *r, enum pin pin, uint32_t in
 		return record_endpoint(r, index);
 	if (pin == PIN_DNS_STATS)
 		return dns_stats_json(value);
+	if (pin == PIN_LEASE_USE)
+		return json_pack("{s:I, s:o*}", "index", I(index), "seconds_ago",
+				 json_real(seconds_between(*(const uint64_t *)value, r->now)));
 	if (pin == PIN_DNS_LOG && index == 0) {
 		const struct sluice_dns_log_head *head = value;
 
@@ -467,6 +474,7 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 {
 	const struct sluice_if *entry = value;
 	const struct sluice_cluster *member = value;
+	const struct sluice_proxy_peer *peer = key;
 
 	switch (pin) {
 	case PIN_IFINDEXES:
@@ -487,6 +495,8 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 	case PIN_CLUSTER:
 		return json_pack("{s:o*, s:s, s:b}", "address", out_addr(key), "kind", cluster_kind_name(member->kind),
 				 "local", member->local != 0);
+	case PIN_PROXY_PEERS:
+		return json_pack("{s:o*, s:I}", "address", out_addr(&peer->addr), "port", I(peer->port));
 	case PIN_FLOWS:
 		return record_flow(r, value);
 	case PIN_FRAGS:
@@ -494,6 +504,7 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 	case PIN_SETTINGS:
 	case PIN_ENDPOINTS:
 	case PIN_RUNTIME:
+	case PIN_LEASE_USE:
 	case PIN_DNS_LOG:
 	case PIN_DNS_STATS:
 		return shared_element(r, pin, *(const uint32_t *)key, value);

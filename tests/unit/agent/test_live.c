@@ -282,7 +282,7 @@ static void put_lease(struct node *n, uint64_t policy, const char *name, const c
 	entry.id = siphash24(name, strlen(name), (const uint64_t *)n->k->settings->name_key);
 	assert_int_equal(addr_parse(addr, &lease.key.addr), 0);
 	lease.slots[0] =
-		(struct sluice_lease_slot){ clock_now() + 60 * NSEC_PER_SEC, entry.id, set | SLUICE_SET_NAME, 1 };
+		(struct sluice_lease_slot){ clock_now() + 60 * NSEC_PER_SEC, entry.id, set | SLUICE_SET_NAME, 1000 };
 	assert_int_equal(bpf_map_update_elem(n->k->names, &entry.id, &entry, BPF_ANY), 0);
 	assert_int_equal(bpf_map_update_elem(n->k->leases, &lease.key, &lease, BPF_ANY), 0);
 }

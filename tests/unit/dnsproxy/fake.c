@@ -62,6 +62,28 @@ static int put_lease(void *context, const struct sluice_lease *lease)
 	return 0;
 }
 
+static int delete_lease(void *context, const struct sluice_lease_key *key)
+{
+	struct sluice_lease *lease = find_lease(context, key);
+	struct fake *f = context;
+
+	if (!lease)
+		return -ENOENT;
+	*lease = f->leases[--f->nleases];
+	f->lease_deletes++;
+	return 0;
+}
+
+static int each_lease(void *context, maps_lease_fn *each, void *each_context)
+{
+	struct fake *f = context;
+
+	f->walks++;
+	for (uint32_t i = 0; i < f->nleases; i++)
+		each(&f->leases[i], each_context);
+	return 0;
+}
+
 static int put_name(void *context, const struct sluice_name *name)
 {
 	struct fake *f = context;
@@ -174,7 +196,11 @@ void fake_new(struct fake *f, const struct image *img)
 				 .in_cluster = in_cluster,
 				 .get_lease = get_lease,
 				 .put_lease = put_lease,
+				 .delete_lease = delete_lease,
+				 .each_lease = each_lease,
 				 .put_name = put_name,
+				 .lease_use = f->lease_use,
+				 .nleases = FAKE_LEASES,
 				 .settings = &f->settings,
 				 .endpoints = f->endpoints,
 				 .nendpoints = FAKE_ENDPOINTS,

@@ -24,7 +24,8 @@ struct fake {
 	uint32_t nleases, max_leases;
 	struct sluice_name names[FAKE_LEASES];
 	uint32_t nnames, max_names;
-	uint32_t lease_writes;
+	__u64 lease_use[SLUICE_LEASE_USE_WORDS];
+	uint32_t lease_writes, lease_deletes, walks;
 	uint32_t looks; /* at leases and the cluster table */
 	struct sluice_dns_stats stats;
 	struct sluice_dns_record log[1 + 16];

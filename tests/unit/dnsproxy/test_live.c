@@ -514,7 +514,7 @@ static bool has_lease(const char *addr)
 
 	return bpf_map_lookup_elem(bpf_map__fd(skel->maps.leases), &key, &lease) == 0 &&
 	       lease.slots[0].expires > clock_now() && (lease.slots[0].set & SLUICE_SET_NAME) &&
-	       lease.slots[0].endpoint == EP;
+	       lease.slots[0].generation == GENERATION;
 }
 
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
