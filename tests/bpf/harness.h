@@ -47,11 +47,19 @@ struct harness {
 	struct sluice_endpoint *endpoints; /* mapped */
 	struct sluice_runtime *runtime;
 	struct sluice_settings *settings;
+	struct ring_buffer *ring;
+	struct sluice_event last_event;
 	int host_ifindex;
 	int pod_ifindex;
 	int node_ns; /* only after harness_open_node */
 	int pod_ns;
 };
+
+/*
+ * How many verdicts a randomized test compares per seed: `usual`, few under emulation, SLUICE_VERDICTS where that is set,
+ * as an optimised build's ctest does.
+ */
+size_t verdicts_wanted(size_t usual);
 
 /* cmocka group set-up: namespaces, devices, programs. */
 int harness_open(void **state);
