@@ -44,7 +44,7 @@ static int make_namespaces(void)
 		       : 0;
 }
 
-static int load_programs(struct harness *h)
+static int load_programs(struct harness *h, uint32_t flows)
 {
 	int err;
 
@@ -53,7 +53,7 @@ static int load_programs(struct harness *h)
 		return -errno;
 	bpf_map__set_max_entries(h->skel->maps.endpoints, 16);
 	bpf_map__set_max_entries(h->skel->maps.runtime, 16);
-	bpf_map__set_max_entries(h->skel->maps.flows, 4096);
+	bpf_map__set_max_entries(h->skel->maps.flows, flows);
 	bpf_map__set_max_entries(h->skel->maps.dns_log, 16);
 	err = veth_bpf__load(h->skel);
 	return err;
@@ -76,11 +76,11 @@ static int take_event(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-int harness_open(void **state)
+int harness_open_sized(void **state, uint32_t flows)
 {
 	struct harness *h = calloc(1, sizeof(*h));
 
-	if (!h || make_namespaces() || load_programs(h))
+	if (!h || make_namespaces() || load_programs(h, flows))
 		return -1;
 	h->endpoints = map_values(h->skel->maps.endpoints, sizeof(*h->endpoints));
 	h->runtime = map_values(h->skel->maps.runtime, sizeof(*h->runtime));
@@ -90,6 +90,11 @@ int harness_open(void **state)
 	h->pod_ifindex = (int)if_nametoindex("sluice-p");
 	*state = h;
 	return h->endpoints && h->runtime && h->settings && h->ring && h->host_ifindex && h->pod_ifindex ? 0 : -1;
+}
+
+int harness_open(void **state)
+{
+	return harness_open_sized(state, 4096);
 }
 
 static int attach(struct bpf_program *prog, int ifindex, enum bpf_tc_attach_point point)

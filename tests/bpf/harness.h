@@ -63,6 +63,8 @@ size_t verdicts_wanted(size_t usual);
 
 /* cmocka group set-up: namespaces, devices, programs. */
 int harness_open(void **state);
+/* With a flow table of another size than the 4,096 entries that tests have. */
+int harness_open_sized(void **state, uint32_t flows);
 int harness_close(void **state);
 /*
  * The same with the programs attached and the pod side in a network namespace of its own, as a pod has it: addresses
