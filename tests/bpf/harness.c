@@ -155,9 +155,14 @@ static int make_pod(struct harness *h)
 	return h->node_ns < 0 || h->pod_ns < 0 ? -errno : 0;
 }
 
+int harness_open_node_sized(void **state, uint32_t flows)
+{
+	return harness_open_sized(state, flows) ?: make_pod(*state) ?: attach_programs(*state);
+}
+
 int harness_open_node(void **state)
 {
-	return harness_open(state) ?: make_pod(*state) ?: attach_programs(*state);
+	return harness_open_node_sized(state, 4096);
 }
 
 int pod_socket(struct harness *h, int domain, int type, int protocol)

@@ -72,6 +72,7 @@ int harness_close(void **state);
  * is in place.
  */
 int harness_open_node(void **state);
+int harness_open_node_sized(void **state, uint32_t flows);
 /* socket(2) in the pod's namespace; asserts. */
 int pod_socket(struct harness *h, int domain, int type, int protocol);
 /* cmocka test set-up: empty tables, the endpoint enforcing TEST_POLICY, generous quotas. */

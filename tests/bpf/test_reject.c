@@ -214,6 +214,34 @@ static void errors_survive_partial(void **state)
 	}
 }
 
+/* Hazard 2: were it to meet to_pod on some way of its own, an answer opens nothing and turns no tombstone. */
+static void answers_open_nothing(void **state)
+{
+	struct harness *h = *state;
+
+	add_cluster(h, PEER4, SLUICE_CLUSTER_NODE, true);
+	add_cluster(h, PEER6, SLUICE_CLUSTER_NODE, true);
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
+		struct frame asked[] = { pod_tcp(peers[i], 1000, 443, SYN), pod_udp(peers[i], 1000, 443),
+					 pod_echo(peers[i], false, 9) };
+
+		for (size_t k = 0; k < ARRAY_SIZE(asked); k++) {
+			struct frame f = { .len = 0 };
+			struct answer a;
+			unsigned int flows;
+
+			assert_int_equal(run_for_answer(h, &asked[k], &a), REDIRECT);
+			flows = count_flows(h);
+			frame_bytes(&f, a.data, a.len);
+			assert_int_equal(run_to_pod(h, &f, h->host_ifindex), PASS);
+			assert_int_equal(run_to_pod(h, &f, 0), PASS);
+			assert_int_equal(count_flows(h), flows);
+			assert_int_equal(run_from_pod(h, &asked[k]), REDIRECT);
+		}
+	}
+	assert_int_equal(h->runtime[TEST_ENDPOINT].flows, 0);
+}
+
 /* ---- who is not answered ----------------------------------------------------------------------------------------- */
 
 static void expect_silence(struct harness *h, const struct frame *f)
@@ -388,6 +416,7 @@ int main(void)
 		TEST(resets_left_partial),
 		TEST(errors),
 		TEST(errors_survive_partial),
+		TEST(answers_open_nothing),
 		TEST(nobody_asked_for_these),
 		TEST(icmp_errors_are_not_answered),
 		TEST(fragments_are_not_answered),
