@@ -42,7 +42,6 @@ node sh -ec "ip link add br0 address 02:00:00:00:00:b0 type bridge && ip link se
 	for a in fd00::5 fd00::6; do ip -6 route replace \$a/128 dev br0; done"
 canary_start neighbour
 mac=$(lab exec neighbour ip -br link show eth0 | awk '{print $3}')
-own=$(node ip -br link show "$port" | awk '{print $3}')
 
 send_to_mac "$mac" control
 equal "control: without Sluice the bridge takes all five to the neighbour" 5 "$(seen_by_neighbour control)"
