@@ -56,6 +56,8 @@ static const struct config_limits default_limits = {
 	.dns_burst = 2000,
 	.event_rate = 200,
 	.event_burst = 1000,
+	.reject_rate = 100,
+	.reject_burst = 200,
 };
 
 static void default_dns(struct proxy_settings *dns)
@@ -420,6 +422,8 @@ static const struct limit limits[] = {
 	LIMIT("queryBurst", dns_burst, 1, 10000000, false),
 	LIMIT("eventsPerSecond", event_rate, 0, 10000000, false),
 	LIMIT("eventBurst", event_burst, 1, 10000000, false),
+	LIMIT("rejectsPerSecond", reject_rate, 0, 10000000, false),
+	LIMIT("rejectBurst", reject_burst, 1, 10000000, false),
 };
 
 static uint32_t *limit_field(const struct limit *l, struct config_limits *values)
@@ -536,8 +540,12 @@ static void read_flows(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_deny_mode(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "deny.mode other than drop", "drop");
+	static const char *const words[] = { "drop", "reject" };
+	struct config *config = out;
+	uint32_t mode = config->reject;
+
+	read_word(c, node, "deny.mode", words, ARRAY_SIZE(words), &mode);
+	config->reject = mode == 1;
 }
 
 static void read_deny(struct yctx *c, const struct ynode *node, void *out)

@@ -38,12 +38,15 @@ struct config_limits {
 	uint32_t dns_burst;
 	uint32_t event_rate;
 	uint32_t event_burst;
+	uint32_t reject_rate;
+	uint32_t reject_burst;
 };
 
 struct config {
 	char *policy_dir;
 	char *endpoints_file;
 	bool audit;
+	bool reject; /* denied packets are answered */
 	char *pin_path;
 	enum attach_mode attach;
 	char *socket;

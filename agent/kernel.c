@@ -374,6 +374,9 @@ void kernel_configure(struct kernel *k, const struct config *config, size_t endp
 	s->dns_burst = config->limits.dns_burst;
 	s->event_rate = config->limits.event_rate;
 	s->event_burst = config->limits.event_burst;
-	s->flags =
-		(config->audit ? SLUICE_SETTING_AUDIT : 0) | (config->flows_allowed ? SLUICE_SETTING_LOG_ALLOWED : 0);
+	s->reject_rate = config->limits.reject_rate;
+	s->reject_burst = config->limits.reject_burst;
+	s->flags = (config->audit ? SLUICE_SETTING_AUDIT : 0) |
+		   (config->flows_allowed ? SLUICE_SETTING_LOG_ALLOWED : 0) |
+		   (config->reject ? SLUICE_SETTING_REJECT : 0);
 }

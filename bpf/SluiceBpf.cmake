@@ -1,4 +1,4 @@
-# sluice_bpf_object(NAME): compiles bpf/NAME.bpf.c and makes the interface library bpf-NAME, whose users may include
+# sluice_bpf_object(NAME [SOURCE]): compiles SOURCE, without it bpf/NAME.bpf.c, and makes the interface library bpf-NAME, whose users may include
 # "NAME.skel.h". Header dependencies come from clang's own depfile, so a changed header rebuilds object and skeleton.
 find_program(SLUICE_BPF_CLANG NAMES clang-14 clang REQUIRED)
 find_program(SLUICE_BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
@@ -11,6 +11,9 @@ endif()
 
 function(sluice_bpf_object name)
   set(source ${CMAKE_SOURCE_DIR}/bpf/${name}.bpf.c)
+  if(ARGN)
+    set(source ${ARGN})
+  endif()
   set(object ${CMAKE_BINARY_DIR}/bpf/${name}.bpf.o)
   set(skeleton ${CMAKE_BINARY_DIR}/bpf/skel/${name}.skel.h)
   add_custom_command(

@@ -23,7 +23,7 @@
 
 #include "base/addr_type.h"
 
-#define SLUICE_ABI_VERSION 1
+#define SLUICE_ABI_VERSION 2
 
 /* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to>. */
 #define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
@@ -88,6 +88,7 @@
 enum sluice_setting_flags {
 	SLUICE_SETTING_AUDIT = 1 << 0, /* enforcement: audit, for every endpoint; user space folds it into state */
 	SLUICE_SETTING_LOG_ALLOWED = 1 << 1, /* emit an event for every new allowed flow too */
+	SLUICE_SETTING_REJECT = 1 << 2,	     /* what policy denies is answered: a TCP reset, an ICMP error */
 };
 
 struct sluice_settings {
@@ -102,11 +103,12 @@ struct sluice_settings {
 	__u32 event_rate; /* events per second and endpoint; 0 = no limit */
 	__u32 event_burst;
 	__u32 next_generation; /* next endpoint generation; user space only */
-	__u32 pad;
+	__u32 reject_rate;     /* answers to denied packets per second and endpoint; 0 = no limit */
 	__u64 agent_heartbeat; /* CLOCK_MONOTONIC ns, written by the agent's sweep; tells readers it is alive */
 	__u64 name_key[2];     /* SipHash-2-4 key of name ids, random when the map is made; user space only */
 	__u64 dns_log_next;    /* number of the next DNS record for the flow log; user space only */
-	__u64 reserved[1];
+	__u32 reject_burst;
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct sluice_settings) == 96, "abi");
 
@@ -199,8 +201,10 @@ enum sluice_total {
 	SLUICE_TOTAL_FLOWS_FULL,	/* flow or tombstone could not be written */
 	SLUICE_TOTAL_FLOWS_OPENED,
 	SLUICE_TOTAL_FLOWS_CUT,
-	SLUICE_TOTAL_INBOUND_NOTED, /* flows opened from outside */
-	SLUICE_TOTAL_PROXY_BLOCKED, /* packets of the DNS proxy's own that its cgroup did not let out */
+	SLUICE_TOTAL_INBOUND_NOTED,	 /* flows opened from outside */
+	SLUICE_TOTAL_PROXY_BLOCKED,	 /* packets of the DNS proxy's own that its cgroup did not let out */
+	SLUICE_TOTAL_REJECTED,		 /* of the drops, those answered by a TCP reset or an ICMP error */
+	SLUICE_TOTAL_REJECTS_SUPPRESSED, /* not answered, being over the endpoint's rate of answers */
 	SLUICE_TOTAL_MAX = 288,
 };
 
@@ -382,6 +386,9 @@ struct sluice_runtime {
 	__u64 closed_tx_bytes;
 	__u64 closed_rx_packets;
 	__u64 closed_rx_bytes;
+	__u64 reject_bucket;
+	__u64 rejected; /* of the drops, those answered */
+	__u64 rejects_suppressed;
 	__u64 drops[256]; /* by enum sluice_reason; atomic */
 };
 

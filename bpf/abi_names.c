@@ -73,12 +73,19 @@ static const char *const cluster_kinds[] = {
 };
 
 static const char *const totals[] = {
-	[SLUICE_TOTAL_FORWARDED] = "forwarded",		[SLUICE_TOTAL_FORWARDED_BYTES] = "forwarded_bytes",
-	[SLUICE_TOTAL_DNS_ASSIGNED] = "dns_assigned",	[SLUICE_TOTAL_AUDIT] = "audit",
-	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",	[SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
-	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",	[SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
-	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",		[SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
+	[SLUICE_TOTAL_FORWARDED] = "forwarded",
+	[SLUICE_TOTAL_FORWARDED_BYTES] = "forwarded_bytes",
+	[SLUICE_TOTAL_DNS_ASSIGNED] = "dns_assigned",
+	[SLUICE_TOTAL_AUDIT] = "audit",
+	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",
+	[SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
+	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",
+	[SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
+	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",
+	[SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
 	[SLUICE_TOTAL_PROXY_BLOCKED] = "proxy_blocked",
+	[SLUICE_TOTAL_REJECTED] = "rejected",
+	[SLUICE_TOTAL_REJECTS_SUPPRESSED] = "rejects_suppressed",
 };
 
 static const char *const dns_stats[] = {

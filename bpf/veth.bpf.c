@@ -29,6 +29,7 @@
 #include "bpf/maps.h"
 #include "bpf/neighbour.h"
 #include "bpf/parse.h"
+#include "bpf/reject.h"
 #include "bpf/work.h"
 
 /* Reasons that hold whatever the endpoint's mode is (hazard 11); a packet like these has no honest sender. */
@@ -76,8 +77,16 @@ static SLUICE_INLINE int end_audit(struct work *w, __u8 reason)
 	return VERDICT_NEXT;
 }
 
-static SLUICE_INLINE int end_drop(struct work *w, __u8 reason)
+/* What a policy in force says no to, and its sender may know. */
+static SLUICE_INLINE bool reason_is_told(__u8 reason)
 {
+	return reason == SLUICE_REASON_POLICY_DEFAULT || reason == SLUICE_REASON_POLICY_DENY ||
+	       reason == SLUICE_REASON_CUT;
+}
+
+static SLUICE_INLINE int end_drop(struct __sk_buff *skb, struct work *w, __u8 reason)
+{
+	const struct sluice_settings *s = settings_get();
 	struct sluice_runtime *rt = runtime_get(w);
 
 	total_add(SLUICE_TOTAL_DROPS + reason, 1);
@@ -86,10 +95,12 @@ static SLUICE_INLINE int end_drop(struct work *w, __u8 reason)
 		__sync_fetch_and_add(&rt->dropped_bytes, w->length);
 	}
 	event_report(w, SLUICE_EVENT_DROPPED, reason);
+	if (s && (s->flags & SLUICE_SETTING_REJECT) && reason_is_told(reason))
+		return reject_answer(skb, w);
 	return VERDICT_DROP;
 }
 
-static SLUICE_INLINE int end(struct work *w, __u8 reason)
+static SLUICE_INLINE int end(struct __sk_buff *skb, struct work *w, __u8 reason)
 {
 	if (w->audited)
 		return end_audit(w, reason);
@@ -97,7 +108,7 @@ static SLUICE_INLINE int end(struct work *w, __u8 reason)
 		return end_pass(w);
 	if (work_mode(w) == SLUICE_MODE_AUDIT && !reason_is_hard(reason))
 		return end_audit(w, reason);
-	return end_drop(w, reason);
+	return end_drop(skb, w, reason);
 }
 
 /* ---- the flow's part --------------------------------------------------------------------------------------------- */
@@ -334,7 +345,7 @@ int from_pod(struct __sk_buff *skb)
 {
 	struct work *w = work_get(skb);
 
-	return w ? end(w, from_pod_admit(skb, w)) : VERDICT_DROP;
+	return w ? end(skb, w, from_pod_admit(skb, w)) : VERDICT_DROP;
 }
 
 /* ---- to_pod ------------------------------------------------------------------------------------------------------ */

@@ -43,6 +43,32 @@ struct packet {
 	__u8 pad[3];
 };
 
+/* What reject.h answers with, without the Ethernet header: multiples of four bytes, as bpf_csum_diff wants them. */
+struct sluice_reject_icmp4 {
+	struct iphdr ip;
+	struct icmp_header icmp;
+	__u8 quote[sizeof(struct iphdr) + 8];
+};
+
+struct sluice_reject_icmp6 {
+	struct ipv6hdr ip;
+	struct icmp_header icmp;
+	__u8 quote[sizeof(struct ipv6hdr) + 8];
+};
+
+union sluice_reject {
+	struct {
+		struct iphdr ip;
+		struct tcphdr tcp;
+	} tcp4;
+	struct {
+		struct ipv6hdr ip;
+		struct tcphdr tcp;
+	} tcp6;
+	struct sluice_reject_icmp4 icmp4;
+	struct sluice_reject_icmp6 icmp6;
+};
+
 struct work {
 	__u64 now;   /* coarse CLOCK_MONOTONIC ns */
 	__u64 state; /* the endpoint's state word, read once */
@@ -54,6 +80,7 @@ struct work {
 	struct sluice_decision decision;
 	struct sluice_flow flow; /* .key is the packet's; the rest is filled when a flow is written */
 	struct sluice_frag frag;
+	union sluice_reject reject;
 	__u64 stray_bucket; /* of events about frames that belong to no endpoint; outlives the packet */
 	__u8 audited;	    /* a packet of a flow that passes under audit only, reported when it opened */
 };

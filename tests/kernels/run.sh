@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # run.sh SERIES BIN TEST...: boots Debian's kernel of a series (6.1, 6.12) under qemu and runs the programs BIN/TEST in
-# it, on this machine's own root, read-only. Exit 0: all passed; 1: one failed, or the kernel did not come up; 77: qemu
+# it, and the scripts of tests/lab for a TEST that ends in .sh, on this machine's own root, read-only. Exit 0: all passed; 1: one failed, or the kernel did not come up; 77: qemu
 # or the kernel package cannot be had here.
 #
 # Kernels are kept under ${XDG_CACHE_HOME:-~/.cache}/sluice/kernels/SERIES. Remove the folder to fetch a newer one.
@@ -98,7 +98,7 @@ make_initramfs() {
 	chmod 755 "$root/init"
 	modules=$cache/$series/lib/modules/$release
 	[ -d "$modules" ] || modules=$cache/$series/usr/lib/modules/$release
-	for part in drivers/virtio drivers/net/veth.ko net/9p net/sched fs/9p fs/netfs fs/fscache lib crypto arch/x86/crypto; do
+	for part in drivers/virtio drivers/net/veth.ko net/9p net/sched net/bridge net/802 net/llc fs/9p fs/netfs fs/fscache lib crypto arch/x86/crypto; do
 		[ -e "$modules/kernel/$part" ] || continue
 		mkdir -p "$root/lib/modules/$release/kernel/$(dirname "$part")"
 		cp -r "$modules/kernel/$part" "$root/lib/modules/$release/kernel/$(dirname "$part")/"
@@ -113,7 +113,7 @@ boot() {
 	timeout "$limit" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 2 -m 1024 -nodefaults -no-reboot \
 		-display none -serial "file:$work/console" -kernel "$cache/$series/boot/vmlinuz-$release" \
 		-initrd "$work/initramfs.gz" \
-		-append "console=ttyS0 quiet panic=-1 sluice.bin=$bin sluice.tests=$(echo "$*" | tr ' ' ,) end" \
+		-append "console=ttyS0 quiet panic=-1 sluice.bin=$bin sluice.lab=$(dirname "$here")/lab sluice.tests=$(echo "$*" | tr ' ' ,) end" \
 		-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
 		-device virtio-9p-pci,fsdev=root,mount_tag=root &
 	qemu=$!

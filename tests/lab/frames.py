@@ -26,7 +26,7 @@ OWN4, OWN6 = "10.0.1.5", "fd00::5"
 FAR4, FAR6 = "8.8.8.8", "2001:4860:4860::8888"
 ATTACKER4, ATTACKER6 = "6.6.6.6", "2001:db8:666::6"
 PEER4, PEER6 = "198.51.100.30", "2001:db8:100::30"
-KUBE_DNS = "172.20.0.10"
+KUBE_DNS, KUBE_DNS6 = "172.20.0.10", "fd00:ac14::a"
 GROUP4, GROUP6 = "239.1.2.3", "ff02::1234"
 LISTEN = 9999
 ALLOWED, DENIED = (b"pypi", b"org"), (b"attacker", b"example")
@@ -105,6 +105,16 @@ both("I6-rst", "POLICY_DENIED", tcp_to(RST))
 both("I6-finack", "POLICY_DENIED", tcp_to(FIN | ACK))
 both("I6-null", "TCP_NO_FLOW", tcp_to(0))
 both("I6-synfin", "TCP_NO_FLOW", tcp_to(SYN | FIN))
+
+
+def with_options(options, sport):
+    return lambda s, d, m: ip(s, d, TCP, tcp(s, d, sport, 443, SYN, m, options))
+
+
+# Fast Open's cookie (RFC 7413): data on the SYN is taken before any handshake. MP_JOIN (RFC 8684): a way of its own into
+# a connection that somebody else has opened.
+both("I6-fastopen", "POLICY_DENIED", with_options(bytes((34, 10)) + b"cookie00" + bytes((1, 1)), 40200))
+both("I11-mptcp", "POLICY_DENIED", with_options(bytes((30, 12, 0x10, 1)) + bytes(8), 40201))
 for port in (853, 5353, 784, 5355, 137):
     both(f"D8-udp{port}", "POLICY_DENIED", udp_to(port))
 both("D8-tcp853", "POLICY_DENIED", tcp_to(SYN, 853))
@@ -276,6 +286,27 @@ def redirect(m):
     return discovery(137, FAR6, 0, packed(OWN6) + packed(FAR6) + m)
 
 
+# L6. Buffers in several pieces: a frame of jumbo size, and a train that the node's stack cuts into datagrams only behind
+# the programs. Headers that lie in pages are tests/bpf's (l2).
+both("L6-jumbo", "POLICY_DENIED", lambda s, d, m: ip(s, d, UDP, udp(s, d, 41001, 443, m + bytes(8000))))
+
+
+def train(dst):
+    def send_train(m):
+        family = socket.AF_INET6 if ":" in dst else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_UDP, 103, 1200)  # UDP_SEGMENT
+            sock.connect((dst, 443))
+            sock.send((m + b" " + bytes(1199 - len(m))) * 40)
+        return 1
+
+    return send_train
+
+
+CASES["L6-train-4"] = ("internet", "POLICY_DENIED", train(FAR4))
+CASES["L6-train-6"] = ("internet", "POLICY_DENIED", train(FAR6))
+
+
 # L7. A router keeps these to itself, so a listener on the node tells whether they got in.
 
 
@@ -290,6 +321,14 @@ CASES["L7-multicast-unicast-mac"] = ("node", "NEVER_LEAVES", group_frame(GROUP4,
 CASES["L7-broadcast-unicast-mac"] = ("node", "NEVER_LEAVES", group_frame("255.255.255.255", None))
 CASES["N1-node-4"] = ("node", "POLICY_DENIED", group_frame("10.0.0.10", None))
 CASES["N1-node-6"] = ("node", "POLICY_DENIED", group_frame("fd00:10::10", None))
+# The metadata service's addresses: in the lab they are routed like any other.
+for address in ("169.254.169.254", "fd00:ec2::254"):
+    CASES[f"N1-imds-{6 if ':' in address else 4}"] = (
+        "internet", "POLICY_DENIED",
+        lambda m, d=address: [frame(tcp_to(SYN, 80)(OWN6 if ":" in d else OWN4, d, m))])
+# A Service's address that is open on port 53 only.
+CASES["N2-service-4"] = ("dns", "POLICY_DENIED", lambda m: [frame(tcp_to(SYN)(OWN4, KUBE_DNS, m))])
+CASES["N2-service-6"] = ("dns", "POLICY_DENIED", lambda m: [frame(tcp_to(SYN)(OWN6, KUBE_DNS6, m))])
 
 
 # DNS: where a query arrives without enforcement is "dns" or "internet"; what it adds to when enforced is the proxy's

@@ -79,6 +79,8 @@ static void print_endpoint(const json_t *o)
 		{ "passed under audit", "audited" },
 		{ "bytes dropped", "dropped_bytes" },
 		{ "events suppressed", "events_suppressed" },
+		{ "denials answered", "rejected" },
+		{ "answers suppressed", "rejects_suppressed" },
 	};
 	const char *reason;
 	json_t *count;

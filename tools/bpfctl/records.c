@@ -195,6 +195,8 @@ static void set_runtime(json_t *o, const struct sluice_runtime *rt)
 	set(o, "audited", json_integer(I(rt->audited)));
 	set(o, "dns_assigned", json_integer(I(rt->dns_assigned)));
 	set(o, "events_suppressed", json_integer(I(rt->events_suppressed)));
+	set(o, "rejected", json_integer(I(rt->rejected)));
+	set(o, "rejects_suppressed", json_integer(I(rt->rejects_suppressed)));
 	set(o, "closed_tx_packets", json_integer(I(rt->closed_tx_packets)));
 	set(o, "closed_tx_bytes", json_integer(I(rt->closed_tx_bytes)));
 	set(o, "closed_rx_packets", json_integer(I(rt->closed_rx_packets)));
@@ -350,13 +352,15 @@ json_t *record_lease_slot(const struct records *r, const struct sluice_lease *le
 
 static json_t *settings_json(const struct sluice_settings *s)
 {
-	return json_pack("{s:I, s:I, s:b, s:b, s:o*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "abi", I(s->abi),
-			 "flags", I(s->flags), "audit", (s->flags & SLUICE_SETTING_AUDIT) != 0, "log_allowed",
-			 (s->flags & SLUICE_SETTING_LOG_ALLOWED) != 0, "next_policy", out_hex(s->next_policy),
-			 "proxy_generation", I(s->proxy_generation), "flow_quota", I(s->flow_quota), "tombstone_quota",
-			 I(s->tombstone_quota), "dns_rate", I(s->dns_rate), "dns_burst", I(s->dns_burst), "event_rate",
-			 I(s->event_rate), "event_burst", I(s->event_burst), "next_generation", I(s->next_generation),
-			 "agent_heartbeat", I(s->agent_heartbeat)); /* name_key stays secret: it guards the name ids */
+	return json_pack("{s:I, s:I, s:b, s:b, s:o*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}",
+			 "abi", I(s->abi), "flags", I(s->flags), "audit", (s->flags & SLUICE_SETTING_AUDIT) != 0,
+			 "log_allowed", (s->flags & SLUICE_SETTING_LOG_ALLOWED) != 0, "next_policy",
+			 out_hex(s->next_policy), "proxy_generation", I(s->proxy_generation), "flow_quota",
+			 I(s->flow_quota), "tombstone_quota", I(s->tombstone_quota), "dns_rate", I(s->dns_rate),
+			 "dns_burst", I(s->dns_burst), "event_rate", I(s->event_rate), "event_burst", I(s->event_burst),
+			 "next_generation", I(s->next_generation), "agent_heartbeat", I(s->agent_heartbeat), "reject",
+			 (s->flags & SLUICE_SETTING_REJECT) != 0, "reject_rate", I(s->reject_rate), "reject_burst",
+			 I(s->reject_burst)); /* name_key stays secret: it guards the name ids */
 }
 
 static json_t *prefix_json(const struct sluice_addr *addr, uint32_t bits)

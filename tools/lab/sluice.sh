@@ -72,9 +72,9 @@ endpoint_mode() { endpoint_field mode; }
 proxy_runs() { [ "$(bpfctl -o json status 2>/dev/null | json "x['dns_proxy']['running']")" = True ]; }
 agent_answers() { [ "$(bpfctl -o json status 2>/dev/null | json "x['agent']['answers']")" = True ]; }
 
-# $1 seconds at most, then a command (or function) until it succeeds.
+# $1 seconds at most, ten times that in an emulated machine, then a command (or function) until it succeeds.
 await() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1${SLUICE_UNDER_EMULATION:+0}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1

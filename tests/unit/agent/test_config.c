@@ -47,6 +47,7 @@ static void test_defaults(void **state)
 	(void)state;
 	assert_string_equal(c->policy_dir, "/etc/sluice/policies");
 	assert_false(c->audit);
+	assert_false(c->reject);
 	assert_int_equal(c->dns.nresolvers, 0);
 	assert_int_equal(c->dns.nqtypes, 5);
 	assert_int_equal(c->limits.flows, 262144);
@@ -59,7 +60,8 @@ static void test_values(void **state)
 	CLEANUP(config_freep)
 	struct config *c =
 		read_ok("policyDir: /p\nenforcement: audit\nflows: {file: /var/log/f, allowed: true}\n"
-			"bpf: {pinPath: /sys/fs/bpf/x, attach: clsact}\nlimits: {flows: 1000, queriesPerSecond: 0}\n"
+			"bpf: {pinPath: /sys/fs/bpf/x, attach: clsact}\nlimits: {flows: 1000, queriesPerSecond: 0, "
+			"rejectsPerSecond: 7, rejectBurst: 8}\ndeny: {mode: reject}\n"
 			"dns:\n  resolvers: [10.0.0.2, '10.0.0.3:5353', 'fd00::a', '[fd00::b]:54']\n"
 			"  searchDomains: [Svc.Cluster.Local., lab]\n  minTTL: 30s\n  maxTTL: 1h\n"
 			"  clusterDomain: lab.local\n  denyResponse: nxdomain\n  askOnly: deny\n  denyPrivateAnswers: "
@@ -74,6 +76,9 @@ static void test_values(void **state)
 	assert_int_equal(c->attach, ATTACH_CLSACT);
 	assert_int_equal(c->limits.flows, 1000);
 	assert_int_equal(c->limits.dns_rate, 0);
+	assert_true(c->reject);
+	assert_int_equal(c->limits.reject_rate, 7);
+	assert_int_equal(c->limits.reject_burst, 8);
 	assert_int_equal(c->dns.nresolvers, 4);
 	assert_int_equal(c->dns.resolvers[0].port, 53);
 	assert_int_equal(c->dns.resolvers[1].port, 5353);
@@ -111,6 +116,7 @@ static void test_mistakes(void **state)
 	read_bad("limits: {flow: 3}\n", "1:10", "flow");
 	read_bad("limits: {flows: many}\n", "1:17", "flows");
 	read_bad("limits: {eventBytes: 100000}\n", "1:9", "power of two");
+	read_bad("deny: {mode: refuse}\n", "1:14", "expected drop or reject");
 	read_bad("a: 1\n---\nb: 2\n", "3:1", "second document");
 	read_bad("flows: [\n", "2:1", "");
 }
@@ -119,7 +125,6 @@ static void test_mistakes(void **state)
 static void test_not_supported(void **state)
 {
 	(void)state;
-	read_bad("deny: {mode: reject}\n", "1:14", "not supported");
 	read_bad("interfaces: {auto: true}\n", "1:20", "not supported");
 	struct config *c = read_ok("deny: {mode: drop}\nmetrics: {listen: ''}\n");
 
