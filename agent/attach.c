@@ -339,6 +339,20 @@ int kernel_attached(const struct kernel *k, uint32_t ifindex)
 	return worst;
 }
 
+bool kernel_present(const struct kernel *k, uint32_t ifindex)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		struct tc_place place = {};
+		char path[PATH_MAX];
+
+		if (link_path(k, ifindex, &hooks[i], path, sizeof(path)) == 0 && access(path, F_OK) == 0)
+			return true;
+		if (tc_find(ifindex, hooks[i].tc, &place) == 0 && place.handle)
+			return true;
+	}
+	return false;
+}
+
 int kernel_repair(struct kernel *k, uint32_t ifindex)
 {
 	int r = kernel_attach(k, ifindex);

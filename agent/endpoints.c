@@ -101,10 +101,15 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 
 	if (slot->generation == 0)
 		return 0;
+	bpf_map_lookup_elem(e->k->labels, &id, &label);
+	/* Nobody's: who finds the interface again takes a slot for it again. The programs on it stay, closed. */
+	if (label.generation == slot->generation && label.quarantine == SLUICE_QUARANTINE_UNKNOWN) {
+		slot_release(e->k, id);
+		return 0;
+	}
 	ep = array_push(&e->items, &e->count, sizeof(*ep));
 	if (!ep)
 		return -ENOMEM;
-	bpf_map_lookup_elem(e->k->labels, &id, &label);
 	*ep = (struct endpoint){
 		.phase = ENDPOINT_ADOPTED,
 		.id = id,
@@ -204,6 +209,17 @@ static bool wants_interface(const struct static_endpoints *list, const char *int
 	return false;
 }
 
+void endpoints_set_keep(struct endpoints *e, endpoints_keep_fn *keep, void *context)
+{
+	e->keep = keep;
+	e->keep_context = context;
+}
+
+bool endpoints_wants(const struct endpoints *e, const char *interface)
+{
+	return e->wanted && wants_interface(&e->wanted->endpoints, interface);
+}
+
 void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const char *file)
 {
 	const struct static_endpoints *list = &wanted->endpoints;
@@ -227,7 +243,8 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if (ifindex && !wants_interface(list, old->wanted.interface))
+		if (ifindex && !wants_interface(list, old->wanted.interface) &&
+		    !(e->keep && e->keep(e->keep_context, ifindex)))
 			kernel_detach(e->k, ifindex);
 		if (e->wanted == NULL)
 			adopted_clear(old);
@@ -294,25 +311,6 @@ bool endpoints_reconcile(struct endpoints *e)
 	if (changed)
 		kernel_prune_links(e->k);
 	return changed;
-}
-
-unsigned int endpoints_repair(struct endpoints *e)
-{
-	unsigned int repaired = 0;
-
-	for (size_t i = 0; i < e->count; i++) {
-		struct endpoint *ep = &e->items[i];
-		int state = ep->id ? kernel_attached(e->k, ep->ifindex) : ATTACH_STATE_FIRST;
-
-		if (state < 0 || state == ATTACH_STATE_FIRST || if_nametoindex(ep->wanted.interface) != ep->ifindex)
-			continue;
-		log_warning("%s/%s: on %s %s; ours are put back", ep->wanted.namespace_name, ep->wanted.name,
-			    ep->wanted.interface,
-			    state == ATTACH_STATE_BEHIND ? "another program runs before ours"
-							 : "the programs were taken off");
-		repaired += kernel_repair(e->k, ep->ifindex) == 0;
-	}
-	return repaired;
 }
 
 bool endpoints_waiting(const struct endpoints *e)

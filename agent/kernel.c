@@ -120,6 +120,14 @@ static int lock_folder(const char *path, int *ret)
 	return r;
 }
 
+bool kernel_is_ours(const struct kernel *k)
+{
+	struct stat held, there;
+
+	return fstat(k->lock, &held) == 0 && stat(k->pin_path, &there) == 0 && held.st_dev == there.st_dev &&
+	       held.st_ino == there.st_ino;
+}
+
 /* ---- maps -------------------------------------------------------------------------------------------------------- */
 
 struct sizing {

@@ -69,10 +69,14 @@ enum attach_state {
 };
 /* The worse of the two hooks' states, or -errno. */
 int kernel_attached(const struct kernel *k, uint32_t ifindex);
+/* Is anything on it that stands where ours does: an earlier agent's, sluice-cni's? */
+bool kernel_present(const struct kernel *k, uint32_t ifindex);
 /* Back to ATTACH_STATE_FIRST, the new before the old goes. 0 or -errno. */
 int kernel_repair(struct kernel *k, uint32_t ifindex);
 /* The interface has gone: so do its links' pins. */
 void kernel_forget(struct kernel *k, uint32_t ifindex);
+/* Is the pin folder still the one this agent holds? When it was taken away and made anew, another agent may hold that. */
+bool kernel_is_ours(const struct kernel *k);
 /* Links of interfaces that are gone. */
 void kernel_prune_links(struct kernel *k);
 

@@ -44,7 +44,7 @@ void net_freep(struct net **net)
 int net_open(struct net **ret)
 {
 	CLEANUP(net_freep) struct net *net = calloc(1, sizeof(*net));
-	const unsigned int groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_RULE;
+	const unsigned int groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_RULE;
 	const int more[] = { RTNLGRP_IPV6_RULE };
 
 	if (!net)
@@ -210,7 +210,6 @@ static int take_news(const struct nlmsghdr *nlh, void *data)
 {
 	struct net_news *news = data;
 
-	news->links |= nlh->nlmsg_type == RTM_NEWLINK || nlh->nlmsg_type == RTM_DELLINK;
 	news->addresses |= nlh->nlmsg_type == RTM_NEWADDR || nlh->nlmsg_type == RTM_DELADDR;
 	news->routing |= nlh->nlmsg_type == RTM_DELRULE;
 	return MNL_CB_OK;
@@ -225,7 +224,7 @@ int net_read_news(struct net *net, struct net_news *ret)
 
 		if (n < 0 && errno == ENOBUFS) {
 			/* Something was lost: everything may have changed. */
-			news = (struct net_news){ true, true, true };
+			news = (struct net_news){ true, true };
 			continue;
 		}
 		if (n < 0 && errno != EAGAIN && errno != EINTR)

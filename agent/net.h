@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the agent needs of rtnetlink: its policy routing, the node's addresses, and the news of both and of links. */
+/* What the agent needs of rtnetlink: its policy routing, the node's addresses, and the news of both. */
 #ifndef SLUICE_AGENT_NET_H
 #define SLUICE_AGENT_NET_H
 
@@ -27,7 +27,6 @@ int net_addresses(struct net *net, struct sluice_addr **ret, size_t *ret_count);
 /* A descriptor that becomes readable with news; net_read_news takes them in. */
 int net_news_fd(const struct net *net);
 struct net_news {
-	bool links;
 	bool addresses;
 	bool routing; /* rules or routes: ours may be gone */
 };

@@ -51,6 +51,9 @@ static void test_defaults(void **state)
 	assert_int_equal(c->dns.nqtypes, 5);
 	assert_int_equal(c->limits.flows, 262144);
 	assert_int_equal(c->attach, ATTACH_AUTO);
+	assert_true(c->interfaces.any);
+	assert_int_equal(c->interfaces.nprefixes, 2);
+	assert_string_equal(c->interfaces.prefixes[1], "vlan");
 }
 
 static void test_values(void **state)
@@ -110,6 +113,10 @@ static void test_mistakes(void **state)
 	read_bad("limits: {flow: 3}\n", "1:10", "flow");
 	read_bad("limits: {flows: many}\n", "1:17", "flows");
 	read_bad("limits: {eventBytes: 100000}\n", "1:9", "power of two");
+	read_bad("interfaces: {auto: maybe}\n", "1:20", "interfaces.auto");
+	read_bad("interfaces: {prefixes: [eni, 'a/b']}\n", "1:30", "a/b");
+	read_bad("interfaces: {prefixes: ['']}\n", "1:25", "no interface");
+	read_bad("interfaces: {prefixes: eni}\n", "1:24", "prefixes");
 	read_bad("a: 1\n---\nb: 2\n", "3:1", "second document");
 	read_bad("flows: [\n", "2:1", "");
 }
@@ -121,7 +128,6 @@ static void test_not_supported(void **state)
 	read_bad("kubernetes: {enabled: true}\n", "1:23", "not supported");
 	read_bad("deny: {mode: reject}\n", "1:14", "not supported");
 	read_bad("metrics: {listen: '127.0.0.1:9964'}\n", "1:19", "not supported");
-	read_bad("interfaces: {auto: true}\n", "1:20", "not supported");
 	struct config *c = read_ok("kubernetes: {enabled: false}\ndeny: {mode: drop}\nmetrics: {listen: ''}\n");
 
 	config_freep(&c);

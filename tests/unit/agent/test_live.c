@@ -643,10 +643,9 @@ static void test_repair(void **state)
 	(void)state;
 	node_open(&n);
 	node_endpoints(&n, TWO);
-	assert_int_equal(endpoints_repair(n.e), 0);
 	kernel_detach(n.k, ifindex);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_MISSING);
-	assert_int_equal(endpoints_repair(n.e), 1);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 	/* The other way of attaching, and back: never without. */
 	n.k->attach = ATTACH_CLSACT;
@@ -676,7 +675,7 @@ static void test_position_tcx(void **state)
 		skip();
 	}
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
-	assert_int_equal(endpoints_repair(n.e), 1);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
 	settle(n.k, ifindex);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 	/* and in front of our link */
@@ -684,9 +683,8 @@ static void test_position_tcx(void **state)
 	again = tcx_in_front(ifindex, prog);
 	assert_true(again >= 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
-	assert_int_equal(endpoints_repair(n.e), 1);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
-	assert_int_equal(endpoints_repair(n.e), 0);
 }
 
 static void test_position_clsact(void **state)
@@ -701,19 +699,18 @@ static void test_position_clsact(void **state)
 	node_endpoints(&n, TWO);
 	filter_in_front(ifindex, prog);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
-	assert_int_equal(endpoints_repair(n.e), 1);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
-	assert_int_equal(endpoints_repair(n.e), 0);
 	/* once more, from the second handle to the first */
 	assert_int_equal(system("tc filter del dev live-a ingress handle 1 prio 1 bpf"), 0);
 	filter_in_front(ifindex, prog);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
-	assert_int_equal(endpoints_repair(n.e), 1);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 	/* the qdisc, with everything on it */
 	assert_int_equal(system("tc qdisc del dev live-a clsact"), 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_MISSING);
-	assert_int_equal(endpoints_repair(n.e), 1);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
 	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 }
 
