@@ -454,6 +454,15 @@ static json_t *answer_policies(void *context)
 	return policy_dir_json(((const struct agent *)context)->policies);
 }
 
+static json_t *answer_interface(void *context, const char *name)
+{
+	struct agent *a = context;
+	json_t *answer = discover_interface_json(a->discover, name);
+
+	run_in(a->links_settle, LINKS_USEC);
+	return answer;
+}
+
 static void do_reload(void *context)
 {
 	refresh(context);
@@ -619,6 +628,7 @@ static int start_api(struct agent *a)
 		.status = answer_status,
 		.endpoints = answer_endpoints,
 		.policies = answer_policies,
+		.interface = answer_interface,
 		.reload = do_reload,
 		.observe = a->observe,
 	};

@@ -288,6 +288,8 @@ int kernel_attach(struct kernel *k, uint32_t ifindex)
 
 		if (r == 0)
 			r = tc_put(ifindex, h->tc, hook_program(k, h));
+		else if (r == 1)
+			tc_remove(ifindex, h->tc); /* both would judge each packet twice */
 		if (r < 0)
 			return r;
 	}

@@ -29,6 +29,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "bpf/abi_names.h"
 #include "policy/vpc_name.h"
 
 #define QUIET_NSEC	 (500 * NSEC_PER_MSEC) /* without a new interface: nobody is held up by a slow step */
@@ -87,6 +88,22 @@ static bool keeps_closed(void *context, uint32_t ifindex)
 
 /* ---- closing ----------------------------------------------------------------------------------------------------- */
 
+static void set_unsettled(struct discover *d, struct link *link)
+{
+	if (d->k->attach != ATTACH_TCX || !link->settled)
+		return;
+	link->settled = false;
+	d->unsettled++;
+}
+
+static void set_guarded(struct discover *d, struct link *link)
+{
+	if (!link->guarded)
+		link->settled = true;
+	link->guarded = true;
+	set_unsettled(d, link);
+}
+
 static void guard(struct discover *d, struct link *link)
 {
 	uint64_t start = clock_now(), took;
@@ -100,9 +117,7 @@ static void guard(struct discover *d, struct link *link)
 		log_error("%s: a pod's interface that cannot be closed: %s", link->name, strerror(-r));
 		return;
 	}
-	link->guarded = true;
-	link->settled = d->k->attach != ATTACH_TCX;
-	d->unsettled += !link->settled;
+	set_guarded(d, link);
 	d->closed++;
 	d->slowest_ns = took > d->slowest_ns ? took : d->slowest_ns;
 }
@@ -184,11 +199,8 @@ static void run_one(struct discover *d, struct link *link)
 
 	if (claimed) {
 		release_slot(d, link);
-		if (!link->guarded) {
-			link->guarded = true;
-			link->settled = d->k->attach != ATTACH_TCX;
-			d->unsettled += !link->settled;
-		}
+		if (!link->guarded)
+			set_guarded(d, link);
 		return;
 	}
 	if (!is_pods(d, link)) {
@@ -225,10 +237,7 @@ static void check_one(struct discover *d, struct link *link)
 		return;
 	}
 	d->repaired++;
-	if (link->settled && d->k->attach == ATTACH_TCX) {
-		link->settled = false;
-		d->unsettled++;
-	}
+	set_unsettled(d, link);
 	log_warning("%s: %s; ours are put back", link->name,
 		    state == ATTACH_STATE_BEHIND ? "another program runs before ours" : "the programs were taken off");
 }
@@ -359,6 +368,26 @@ void discover_configure(struct discover *d, const struct config_interfaces *want
 int discover_fd(const struct discover *d)
 {
 	return links_fd(d->links);
+}
+
+json_t *discover_interface_json(struct discover *d, const char *name)
+{
+	enum sluice_mode mode = SLUICE_MODE_QUARANTINE;
+	struct link *link;
+	uint32_t owner = 0;
+
+	discover_read(d);
+	link = links_find_name(d->links, name);
+	if (link && kernel_attached(d->k, link->ifindex) != ATTACH_STATE_FIRST) {
+		link->found_closed = true;
+		guard(d, link);
+	}
+	if (link)
+		owner = owner_of(d, link->ifindex);
+	if (owner)
+		mode = SLUICE_STATE_MODE(__atomic_load_n(&d->k->endpoints[owner].state, __ATOMIC_ACQUIRE));
+	return json_pack("{s:s, s:b, s:s}", "name", name, "known", owner && owner != link->slot, "mode",
+			 mode_name(mode));
 }
 
 json_t *discover_json(const struct discover *d)

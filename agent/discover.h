@@ -44,6 +44,12 @@ void discover_check(struct discover *d);
 const char *discover_interface(const struct discover *d, const char *namespace_name, const char *name,
 			       const struct sluice_addr *addrs, size_t naddrs, char ret[IF_NAMESIZE]);
 
+/*
+ * What is on the interface now, for sluice-cni, which has just closed it: that is taken over at once. {"mode": "quarantine"} also
+ * when there is no such interface. NULL when memory runs out.
+ */
+json_t *discover_interface_json(struct discover *d, const char *name);
+
 json_t *discover_json(const struct discover *d);
 
 #endif

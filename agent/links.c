@@ -94,6 +94,15 @@ struct link *links_find(const struct links *l, uint32_t ifindex)
 	return at < l->count && l->items[at].ifindex == ifindex ? &l->items[at] : NULL;
 }
 
+struct link *links_find_name(const struct links *l, const char *name)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		if (strcmp(l->items[i].name, name) == 0)
+			return &l->items[i];
+	}
+	return NULL;
+}
+
 static struct link *insert(struct links *l, uint32_t ifindex)
 {
 	size_t at = place_of(l, ifindex);

@@ -59,5 +59,6 @@ uint64_t links_resyncs(const struct links *l);
 size_t links_count(const struct links *l);
 struct link *links_at(const struct links *l, size_t i); /* valid until the next links_read */
 struct link *links_find(const struct links *l, uint32_t ifindex);
+struct link *links_find_name(const struct links *l, const char *name);
 
 #endif
