@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
@@ -52,6 +53,7 @@
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
 #define SWEEP_SECONDS 5
+#define AGENT_NICE    (-10)
 
 struct agent {
 	const char *config_path;
@@ -363,7 +365,7 @@ static int on_net(sd_event_source *source, int fd, uint32_t events, void *userda
 		ensure_routing(a);
 	a->node_changed |= news.addresses;
 	if (news.addresses)
-		refresh_soon(a);
+		run_in(a->links_settle, LINKS_USEC);
 	return 0;
 }
 
@@ -649,6 +651,8 @@ static int start(struct agent *a)
 		r = start_kernel(a);
 	if (r == 0)
 		r = start_net(a);
+	/* Between an announcement and the programs lies what the scheduler makes of it. Without CAP_SYS_NICE it stays as it is. */
+	setpriority(PRIO_PROCESS, 0, AGENT_NICE);
 	if (r == 0)
 		r = privs_drop();
 	if (r == 0)

@@ -210,7 +210,9 @@ static int take_news(const struct nlmsghdr *nlh, void *data)
 {
 	struct net_news *news = data;
 
-	news->addresses |= nlh->nlmsg_type == RTM_NEWADDR || nlh->nlmsg_type == RTM_DELADDR;
+	/* Every new interface brings a link-local one, which is not among the node's (take_address). */
+	if (nlh->nlmsg_type == RTM_NEWADDR || nlh->nlmsg_type == RTM_DELADDR)
+		news->addresses |= ((const struct ifaddrmsg *)mnl_nlmsg_get_payload(nlh))->ifa_scope < RT_SCOPE_LINK;
 	news->routing |= nlh->nlmsg_type == RTM_DELRULE;
 	return MNL_CB_OK;
 }
