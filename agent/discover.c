@@ -72,7 +72,7 @@ static bool has_prefix(const struct config_interfaces *wanted, const char *name)
 
 static bool is_pods(const struct discover *d, const struct link *link)
 {
-	if (!link->veth || link->netnsid < 0)
+	if (!link->veth || !link->elsewhere)
 		return false;
 	return link->found_closed || has_prefix(&d->wanted, link->name) ||
 	       (d->wanted.any && link->subnets == 0 && link->defaults == 0);
@@ -126,7 +126,7 @@ static void on_changed(void *context, struct link *link)
 {
 	struct discover *d = context;
 
-	if (link->guarded || !link->veth || link->netnsid < 0)
+	if (link->guarded || !link->veth || !link->elsewhere)
 		return;
 	if (!is_pods(d, link) && !endpoints_wants(d->e, link->name)) {
 		link->found_closed = !owner_of(d, link->ifindex) && kernel_present(d->k, link->ifindex);

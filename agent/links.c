@@ -172,6 +172,7 @@ static void parse_link(const struct nlmsghdr *nlh, struct link *ret)
 			break;
 		case IFLA_LINK_NETNSID:
 			ret->netnsid = (int32_t)mnl_attr_get_u32(attr);
+			ret->elsewhere = true;
 			break;
 		case IFLA_LINKINFO:
 			ret->veth = is_veth(attr);
@@ -228,7 +229,7 @@ static void count_one(struct links *l, const struct link *link, unsigned int *co
 {
 	if (add)
 		++*count;
-	else if (link->veth && link->netnsid >= 0)
+	else if (link->veth && link->elsewhere)
 		l->stale = true;
 }
 

@@ -20,6 +20,7 @@ struct link {
 	uint8_t mac[6];
 	uint32_t master; /* the bridge it is a port of; 0: none */
 	int32_t netnsid; /* of its peer's namespace; -1: here */
+	bool elsewhere;	 /* its peer is or was in another namespace: it has none for a moment when it goes */
 	bool veth;
 	unsigned int subnets;				  /* addresses of the host on it that come with a subnet */
 	unsigned int defaults;				  /* default routes that lead to it */

@@ -16,8 +16,9 @@ void net_freep(struct net **net);
 
 /*
  * What makes handed-over queries arrive: `ip rule pref SLUICE_RULE_PREF fwmark SLUICE_FWMARK lookup SLUICE_ROUTE_TABLE`
- * and `local default dev lo` there, in both families. What is there already is no error; a family that the kernel does
- * not have is none either. `ret_added` counts what was missing. 0 or -errno.
+ * and `local default dev lo` there, in both families; for IPv4 also the way past them that src_valid_mark needs. What is there
+ * already is no error; a family that the kernel does not have is none either. `ret_added` counts what was missing. 0 or
+ * -errno.
  */
 int net_ensure_routing(struct net *net, unsigned int *ret_added);
 

@@ -72,16 +72,14 @@ def set_up(name):
             time.sleep(PAUSE / 4)
 
 
-def pod(index, seconds, ready, go, report):
+def pod(index, seconds, wait, ready, go, report):
     """The pod's own process: its namespace ends with it."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
         os._exit(1)
     os.write(ready, b"x")
-    if go is not None:
-        set_up("eth0")
+    set_up("eth0")
+    if wait:
         os.read(go, 1)
-    else:
-        set_up("eth0")
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     sock.bind(("eth0", 0))
     times, end = [], time.monotonic() + seconds
@@ -93,6 +91,8 @@ def pod(index, seconds, ready, go, report):
         except OSError:
             pass
         time.sleep(PAUSE)
+    if not wait:
+        os.read(go, 1)  # whoever made the interface still looks at it
     os.write(report, (json.dumps({"pod": index, "sent": times}) + "\n").encode())
     os._exit(0)
 
@@ -144,7 +144,7 @@ def make(options):
         read_go, write_go = os.pipe()
         child = os.fork()
         if child == 0:
-            pod(index, options.seconds, write_ready, read_go if options.cni else None, write_report)
+            pod(index, options.seconds, bool(options.cni), write_ready, read_go, write_report)
         os.read(read_ready, 1)
         began[index] = time.monotonic_ns()
         tool.stdin.write(f"link add {interface(index)} up address {mac(index)} type veth peer name eth0 netns {child}\n"
@@ -152,7 +152,7 @@ def make(options):
         wait_line(tool.stdout, "link/ether")
         if options.cni:
             cni_add(options, index, child)
-            os.write(write_go, b"x")
+        os.write(write_go, b"x")
         for fd in (read_ready, write_ready, read_go, write_go):
             os.close(fd)
         children.append(child)

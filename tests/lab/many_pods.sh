@@ -3,12 +3,12 @@
 # Pods made in a row, each sending from its first instant. With the agent alone: what gets out before an interface is closed,
 # and when that is, are counted and shown. With sluice-cni nothing gets out, whether the agent runs, is stopped or dead.
 #
-#   many_pods.sh [COUNT [clsact]]     COUNT pods by announcement (100), half as many, at least 100, by sluice-cni each time
+#   many_pods.sh [COUNT [clsact]]     COUNT pods by announcement (50); by sluice-cni 100 with the agent dead, 20 otherwise
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-count=${1:-100}
-with_cni=$((count / 2 > 100 ? count / 2 : 100))
+count=${1:-50}
+with_cni=20 dead=100
 [ "${2:-}" != clsact ] || export SLUICE_EXTRA='bpf: {attach: clsact}'
 export SLUICE_INTERFACES='{auto: true, prefixes: [eni, vlan]}'
 canary=$(lab_dir)/canary-internet.json
@@ -48,8 +48,8 @@ check "the agent stopped: nothing gets out of $with_cni pods" report cni-stopped
 lab signal sluiced CONT
 lab signal sluiced KILL
 check "the agent is dead" await 5 not lab alive sluiced
-make cni-dead "$with_cni" --cni "$BUILD/bin/sluice-cni" --settings "$no_wait"
-check "the agent dead: nothing gets out of $with_cni pods" report cni-dead --none
+make cni-dead "$dead" --cni "$BUILD/bin/sluice-cni" --settings "$no_wait"
+check "the agent dead: nothing gets out of $dead pods" report cni-dead --none
 sluice_start_agent
 check "agent back" await 15 agent_answers
 check "links of what is gone are gone" await 10 nothing_left
