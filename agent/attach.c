@@ -298,6 +298,16 @@ int kernel_attach(struct kernel *k, uint32_t ifindex)
 	return 0;
 }
 
+int kernel_close(struct kernel *k, uint32_t ifindex)
+{
+	const struct hook *from = &hooks[0];
+	int r = k->attach == ATTACH_TCX ? tcx_renew(k, ifindex, from) : 0;
+
+	if (r == 0)
+		r = tc_put(ifindex, from->tc, hook_program(k, from));
+	return r < 0 ? r : 0;
+}
+
 int kernel_settle(struct kernel *k, uint32_t ifindex)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(hooks) && k->attach == ATTACH_TCX; i++) {

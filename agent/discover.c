@@ -6,8 +6,8 @@
  * name (`prefixes`), or it takes all (`auto`) but those the node itself uses to get out: with a subnet or a default route of
  * the host's on them, as the uplink of a node that is itself a container has.
  *
- * When the kernel announces one, the first thing that happens is that it gets the programs. Without an endpoint they drop
- * everything. What is slow or can wait comes after: a slot of the endpoint table in quarantine, so that its drops are counted
+ * When the kernel announces one, the first thing that happens is that it gets the program for what the pod sends. Without an
+ * endpoint that drops everything. What is slow or can wait comes after: the other program; a slot of the endpoint table in quarantine, so that its drops are counted
  * under its name and the node's own probes are answered at the addresses that host routes lead to; then whoever knows the pod
  * puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which would hold up the next announcement.
  *
@@ -34,6 +34,7 @@
 
 #define QUIET_NSEC	 (500 * NSEC_PER_MSEC) /* without a new interface: nobody is held up by a slow step */
 #define CHECK_PER_SECOND 64
+#define CHECK_IN_BURST	 4
 
 struct discover {
 	struct kernel *k;
@@ -107,7 +108,7 @@ static void set_guarded(struct discover *d, struct link *link)
 static void guard(struct discover *d, struct link *link)
 {
 	uint64_t start = clock_now(), took;
-	int r = kernel_attach(d->k, link->ifindex);
+	int r = kernel_close(d->k, link->ifindex);
 
 	took = clock_now() - start;
 	if (r == -ENODEV || r == -EINVAL)
@@ -118,6 +119,7 @@ static void guard(struct discover *d, struct link *link)
 		return;
 	}
 	set_guarded(d, link);
+	link->half = true;
 	d->closed++;
 	d->slowest_ns = took > d->slowest_ns ? took : d->slowest_ns;
 }
@@ -214,13 +216,6 @@ static void run_one(struct discover *d, struct link *link)
 		quarantine(d, link);
 }
 
-void discover_run(struct discover *d)
-{
-	d->no_slot = 0;
-	for (size_t i = 0; i < links_count(d->links); i++)
-		run_one(d, links_at(d->links, i));
-}
-
 /* ---- the watch --------------------------------------------------------------------------------------------------- */
 
 static void check_one(struct discover *d, struct link *link)
@@ -242,22 +237,35 @@ static void check_one(struct discover *d, struct link *link)
 		    state == ATTACH_STATE_BEHIND ? "another program runs before ours" : "the programs were taken off");
 }
 
+void discover_run(struct discover *d)
+{
+	bool ours = kernel_is_ours(d->k);
+
+	d->no_slot = 0;
+	for (size_t i = 0; i < links_count(d->links); i++) {
+		struct link *link = links_at(d->links, i);
+
+		run_one(d, link);
+		if (link->half)
+			link->half = kernel_attach(d->k, link->ifindex) < 0;
+		if (link->suspect && ours)
+			check_one(d, link);
+	}
+}
+
 bool discover_read(struct discover *d)
 {
-	bool changed = links_read(d->links);
-
-	for (size_t i = 0; changed && kernel_is_ours(d->k) && i < links_count(d->links); i++) {
-		if (links_at(d->links, i)->suspect)
-			check_one(d, links_at(d->links, i));
-	}
-	return changed;
+	return links_read(d->links);
 }
 
 void discover_check(struct discover *d)
 {
-	size_t count = links_count(d->links);
+	size_t count = links_count(d->links), most = CHECK_PER_SECOND;
 
-	for (size_t n = 0; kernel_is_ours(d->k) && n < count && n < CHECK_PER_SECOND; n++) {
+	/* Each look takes the RTNL lock, which whoever makes interfaces waits for, and we wait for when the next one comes. */
+	if (clock_now() - d->last_new < QUIET_NSEC)
+		most = CHECK_IN_BURST;
+	for (size_t n = 0; kernel_is_ours(d->k) && n < count && n < most; n++) {
 		if (d->next_check >= count)
 			d->next_check = 0;
 		check_one(d, links_at(d->links, d->next_check++));
@@ -381,6 +389,7 @@ json_t *discover_interface_json(struct discover *d, const char *name)
 	if (link && kernel_attached(d->k, link->ifindex) != ATTACH_STATE_FIRST) {
 		link->found_closed = true;
 		guard(d, link);
+		link->half = link->half && kernel_attach(d->k, link->ifindex) < 0;
 	}
 	if (link)
 		owner = owner_of(d, link->ifindex);

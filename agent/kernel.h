@@ -54,6 +54,8 @@ int kernel_pin_program(const struct kernel *k, int fd, const char *name);
  * programs, without a gap. Quick: see kernel_settle. 0 or -errno.
  */
 int kernel_attach(struct kernel *k, uint32_t ifindex);
+/* Only what the pod sends, which is what cannot wait; kernel_attach does the rest. 0 or -errno. */
+int kernel_close(struct kernel *k, uint32_t ifindex);
 /*
  * The slow half, for a quiet moment: one hook's filter is exchanged for a TCX link, where that is the way. Blocks for a
  * grace period. 1: that was done, call again; 0: there is nothing (more) to do; -errno.

@@ -5,6 +5,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -312,6 +313,10 @@ static void take_filters(struct links *l, const struct nlmsghdr *nlh)
 	struct link *link = links_find(l, (uint32_t)h->tcm_ifindex);
 
 	if (!link || !link->guarded)
+		return;
+	/* Our own doing. */
+	if (nlh->nlmsg_type == RTM_NEWTFILTER && TC_H_MAJ(h->tcm_info) >> 16 == SLUICE_TC_PRIORITY &&
+	    (h->tcm_handle == SLUICE_TC_HANDLE || h->tcm_handle == SLUICE_TC_HANDLE_2))
 		return;
 	link->suspect = true;
 	l->changed = true;

@@ -30,6 +30,7 @@ struct link {
 	/* discover.c's own: */
 	uint32_t slot;	   /* in quarantine; 0: none */
 	bool guarded;	   /* our programs were put on it */
+	bool half;	   /* of them only the one for what the pod sends */
 	bool settled;	   /* nothing is left for kernel_settle */
 	bool found_closed; /* something of ours was on it before we knew it */
 	bool routes_moved; /* since its slot was taken */

@@ -8,6 +8,8 @@ resolves() { [ "$(ask 8.8.8.8 pypi.org A "$@")" = 203.0.113.10 ]; }
 rules() { node ip rule show fwmark 0x1000/0x1000 | wc -l; }
 whole() { [ "$(rules)" = 3 ] && [ "$(node ip -6 rule show fwmark 0x1000/0x1000 | wc -l)" = 1 ] && resolves; }
 
+status_says() { bpfctl status | grep -q "$1"; }
+
 lab_begin
 sluice_policy sandbox.yaml <"$MANIFESTS/sandbox-cnp.yaml"
 sluice_start
@@ -31,5 +33,5 @@ check "routes too" await 10 whole
 check "the log says so" grep -q 'put back' "$(lab_dir)/log/sluiced.log"
 
 node sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept'
-check "tcp_fwmark_accept is reported" await 12 grep -q tcp_fwmark_accept <(sleep 1; bpfctl status)
+check "tcp_fwmark_accept is reported" await 15 status_says tcp_fwmark_accept
 node sh -c 'echo 0 >/proc/sys/net/ipv4/tcp_fwmark_accept'
