@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 many_pods.py make COUNT [--cni PLUGIN] [--settings JSON] [--seconds S]
-    Makes COUNT pods in a row, in the network namespace it runs in (the lab's node). Each pod sends a frame to the internet
-    every 200 µs or so, after 20 ms every 2 ms, for S seconds: from before its interface is there or, with --cni, from the moment that plugin's ADD has
-    returned. Writes one JSON line per pod: when its making began, when the kernel announced it, when it sent.
+    Makes COUNT pods in a row, in the network namespace it runs in (the lab's node). Each pod sends a frame to the
+    internet every 200 µs or so, after 20 ms every 2 ms, for S seconds: from before its interface is there or, with
+    --cni, from the moment that plugin's ADD has returned. Writes one JSON line per pod: when its making began, when the
+    kernel announced it, when it sent.
 many_pods.py report PODS CANARY [--none]
-    Holds that against what a canary saw and prints what got out, when each pod was closed, and percentiles. Fails when a pod
-    sent nothing or was never closed; with --none, when anything got out.
+    Holds that against what a canary saw and prints what got out, when each pod was closed, and percentiles. Fails when
+    a pod sent nothing or was never closed; with --none, when anything got out.
 """
 
 import argparse
@@ -134,7 +135,8 @@ class Lock(threading.Thread):
 
 
 def cni_add(options, index, pid):
-    previous = {"cniVersion": "1.0.0", "interfaces": [{"name": interface(index)}, {"name": "eth0", "sandbox": f"/proc/{pid}/ns/net"}]}
+    interfaces = [{"name": interface(index)}, {"name": "eth0", "sandbox": f"/proc/{pid}/ns/net"}]
+    previous = {"cniVersion": "1.0.0", "interfaces": interfaces}
     config = {"cniVersion": "1.0.0", "name": "lab", "type": "sluice-cni", "prevResult": previous}
     config.update(json.loads(options.settings))
     environment = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": f"pod-{index}", "CNI_NETNS": f"/proc/{pid}/ns/net",

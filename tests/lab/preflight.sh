@@ -4,6 +4,7 @@
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
+# shellcheck disable=SC2120 # options of kdig are optional
 resolves() { [ "$(ask 8.8.8.8 pypi.org A "$@")" = 203.0.113.10 ]; }
 rules() { node ip rule show fwmark 0x1000/0x1000 | wc -l; }
 whole() { [ "$(rules)" = 3 ] && [ "$(node ip -6 rule show fwmark 0x1000/0x1000 | wc -l)" = 1 ] && resolves; }

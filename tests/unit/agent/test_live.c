@@ -792,7 +792,8 @@ static void test_routing(void **state)
 	assert_int_equal(system("ip rule del pref 5"), 0);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
 	assert_int_equal(added, 1);
-	assert_int_equal(system("ip rule del pref 4; ip rule del pref 5; ip rule del pref 6; ip -6 rule del pref 5; ip route flush table 2053; "
+	assert_int_equal(system("ip rule del pref 4; ip rule del pref 5; ip rule del pref 6; ip -6 rule del pref 5; ip "
+				"route flush table 2053; "
 				"ip -6 route flush table 2053"),
 			 0);
 }
