@@ -118,7 +118,7 @@ class Announcements(threading.Thread):
 
 
 class Lock(threading.Thread):
-    """How long the kernel's RTNL lock, one for all namespaces of the machine, keeps whoever wants it: what no agent can mend."""
+    """How long the RTNL lock, one for all namespaces of the machine, keeps whoever wants it."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -141,7 +141,8 @@ def cni_add(options, index, pid):
     config.update(json.loads(options.settings))
     environment = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": f"pod-{index}", "CNI_NETNS": f"/proc/{pid}/ns/net",
                    "CNI_IFNAME": "eth0", "CNI_PATH": "/"}
-    done = subprocess.run([options.cni], env=environment, input=json.dumps(config), capture_output=True, text=True, check=False)
+    done = subprocess.run([options.cni], env=environment, input=json.dumps(config), capture_output=True, text=True,
+                          check=False)
     if done.returncode != 0 or json.loads(done.stdout) != previous:
         sys.exit(f"sluice-cni ADD: {done.returncode}: {done.stdout} {done.stderr}")
 
@@ -203,7 +204,8 @@ def report(options):
     out = {}
     with open(options.canary, encoding="ascii") as f:
         for line in f:
-            marker = re.fullmatch(r"SLUICE-p(\d+)-(\d+)", json.loads(line).get("marker", "") if line.endswith("\n") else "")
+            seen = json.loads(line) if line.endswith("\n") else {}
+            marker = re.fullmatch(r"SLUICE-p(\d+)-(\d+)", seen.get("marker", ""))
             if marker:
                 out.setdefault(int(marker[1]), set()).add(int(marker[2]))
     problems, after_announcement, after_beginning, leaked = 0, [], [], []
