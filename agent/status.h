@@ -14,6 +14,7 @@
 #include "agent/observe.h"
 #include "agent/publish.h"
 #include "dnsproxy/settings.h"
+#include "policy/compile.h"
 
 struct status {
 	const struct kernel *kernel;
@@ -21,6 +22,7 @@ struct status {
 	const struct endpoints *endpoints;
 	const struct observe *observe;
 	const struct discover *discover;
+	const struct store *store;
 	const char *config_path;
 	const char *policy_dir;
 	const struct proxy_settings *proxy;
