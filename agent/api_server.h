@@ -15,6 +15,7 @@ struct api_handlers {
 	json_t *(*status)(void *context);
 	json_t *(*endpoints)(void *context);
 	json_t *(*policies)(void *context);
+	json_t *(*interface)(void *context, const char *name);
 	void (*reload)(void *context);
 	struct observe *observe;
 };

@@ -127,6 +127,9 @@ static void set_label(struct pass *p, const struct endpoint *ep, const struct ou
 
 	if (bpf_map_lookup_elem(p->e->k->labels, &ep->id, &label) < 0)
 		return;
+	label.quarantine = o->mode != SLUICE_MODE_QUARANTINE ? SLUICE_QUARANTINE_NONE
+			   : p->closed			     ? SLUICE_QUARANTINE_CLUSTER
+							     : SLUICE_QUARANTINE_POLICY;
 	memset(label.policy, 0, sizeof(label.policy));
 	for (size_t i = 0; i < count; i++) {
 		int n = snprintf(label.policy + len, sizeof(label.policy) - len, "%s%s", i ? ", " : "",

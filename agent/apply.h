@@ -17,6 +17,8 @@ struct endpoints {
 	uint64_t now;	/* of the present apply */
 	uint16_t epoch; /* of every state word */
 	bool changed;
+	endpoints_keep_fn *keep; /* NULL: none is kept */
+	void *keep_context;
 };
 
 #endif

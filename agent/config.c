@@ -94,6 +94,7 @@ int config_new(struct config **ret)
 	c->node_name = strdup("");
 	c->kubeconfig = strdup("");
 	c->limits = default_limits;
+	c->interfaces = (struct config_interfaces){ .any = true, .prefixes = { "eni", "vlan" }, .nprefixes = 2 };
 	default_dns(&c->dns);
 	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
 	    !c->metrics_listen || !c->node_name || !c->kubeconfig)
@@ -626,13 +627,37 @@ static void read_metrics(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_interfaces_auto(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "interfaces.auto", "false");
+	yread_bool(c, node, "interfaces.auto", &((struct config *)out)->interfaces.any);
+}
+
+static void read_interfaces_prefixes(struct yctx *c, const struct ynode *node, void *out)
+{
+	struct config_interfaces *in = &((struct config *)out)->interfaces;
+
+	if (!yread_sequence(c, node, "interfaces.prefixes"))
+		return;
+	in->nprefixes = 0;
+	if (node->count > CONFIG_MAX_PREFIXES) {
+		yctx_error(c, node, "interfaces.prefixes has %zu entries; at most %d are used", node->count,
+			   CONFIG_MAX_PREFIXES);
+		return;
+	}
+	for (size_t i = 0; i < node->count; i++) {
+		const char *text;
+
+		if (!yread_text(c, node->items[i], "an interface prefix", &text))
+			continue;
+		if (!text[0] || strlen(text) >= IF_NAMESIZE || strchr(text, '/'))
+			yctx_error(c, node->items[i], "'%s' begins no interface's name", text);
+		else
+			strcpy(in->prefixes[in->nprefixes++], text);
+	}
 }
 
 static void read_interfaces(struct yctx *c, const struct ynode *node, void *out)
 {
-	static const struct yfield fields[] = { { "auto", read_interfaces_auto } };
+	static const struct yfield fields[] = { { "auto", read_interfaces_auto },
+						{ "prefixes", read_interfaces_prefixes } };
 
 	yread_fields(c, node, "interfaces", fields, ARRAY_SIZE(fields), out);
 }

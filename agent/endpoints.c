@@ -2,9 +2,7 @@
 /*
  * Theory of operation
  * -------------------
- * A slot is filled in an order that never opens: state 0 (quarantine), addresses, generation, then the interface's
- * entry, then the programs, and last the state word. It is freed in the reverse one. A generation is used once, so what
- * refers to an earlier owner of slot or interface finds nothing.
+ * An endpoint gets its slot (slot.h), then its interface the programs, and last its state word.
  *
  * An endpoint is the same as long as its name, interface (name and index) and addresses are. Changed labels only lead
  * to another policy. Changed addresses make it a new endpoint, for they cannot be exchanged in one store.
@@ -22,6 +20,7 @@
 #include <string.h>
 
 #include "agent/apply.h"
+#include "agent/slot.h"
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -51,80 +50,30 @@ void endpoints_freep(struct endpoints **e)
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
 
-static void store_state(struct kernel *k, uint32_t id, uint64_t state)
-{
-	__atomic_store_n(&k->endpoints[id].state, state, __ATOMIC_RELEASE);
-}
-
-static void put_label(struct kernel *k, const struct endpoint *ep)
-{
-	struct sluice_label label = { .generation = ep->generation };
-
-	snprintf(label.interface, sizeof(label.interface), "%s", ep->wanted.interface);
-	snprintf(label.namespace_name, sizeof(label.namespace_name), "%s", ep->wanted.namespace_name);
-	snprintf(label.name, sizeof(label.name), "%s", ep->wanted.name);
-	bpf_map_update_elem(k->labels, &ep->id, &label, BPF_ANY);
-}
-
-/* 0: the table is full. */
-static uint32_t free_slot(const struct kernel *k)
-{
-	for (uint32_t id = 1; id < k->nendpoints; id++) {
-		if (k->endpoints[id].generation == 0)
-			return id;
-	}
-	return 0;
-}
-
-/* The programs stay on the interface, and without a slot they drop everything: taking them off is the caller's word. */
-static void slot_release(struct kernel *k, uint32_t id)
-{
-	struct sluice_endpoint *slot = &k->endpoints[id];
-	uint32_t ifindex = slot->ifindex;
-	struct sluice_if link;
-
-	store_state(k, id, 0);
-	if (bpf_map_lookup_elem(k->ifindexes, &ifindex, &link) == 0 && link.endpoint == id)
-		bpf_map_delete_elem(k->ifindexes, &ifindex);
-	__atomic_store_n(&slot->generation, 0, __ATOMIC_RELEASE);
-}
-
-static void slot_fill(struct kernel *k, const struct endpoint *ep)
-{
-	struct sluice_endpoint *slot = &k->endpoints[ep->id];
-
-	store_state(k, ep->id, 0);
-	memset(&k->runtime[ep->id], 0, sizeof(k->runtime[0]));
-	slot->cgroup = 0;
-	slot->flags = 0;
-	slot->ifindex = ep->ifindex;
-	memcpy(slot->addrs, ep->wanted.addrs, sizeof(slot->addrs));
-	slot->naddrs = (uint32_t)ep->wanted.naddrs;
-	put_label(k, ep);
-	__atomic_store_n(&slot->generation, ep->generation, __ATOMIC_RELEASE);
-}
-
 /* The endpoint gets a slot and its interface the programs. 0 or -errno; what came so far of the programs stays, closed. */
 static int endpoint_enter(struct endpoints *e, struct endpoint *ep, uint32_t ifindex)
 {
-	struct sluice_if link;
-	int r;
+	const struct slot_owner owner = {
+		.namespace_name = ep->wanted.namespace_name,
+		.name = ep->wanted.name,
+		.interface = ep->wanted.interface,
+		.addrs = ep->wanted.addrs,
+		.naddrs = ep->wanted.naddrs,
+		.why = SLUICE_QUARANTINE_POLICY,
+	};
+	struct slot slot = {};
+	int r = slot_take(e->k, &owner, ifindex, &slot);
 
-	ep->id = free_slot(e->k);
-	if (ep->id == 0)
-		return -ENOSPC;
-	ep->ifindex = ifindex;
-	ep->generation = e->k->settings->next_generation++;
-	slot_fill(e->k, ep);
-	link = (struct sluice_if){ ep->id, ep->generation };
-	r = bpf_map_update_elem(e->k->ifindexes, &ifindex, &link, BPF_ANY) < 0 ? -errno : 0;
-	if (r == 0)
-		r = kernel_attach(e->k, ifindex);
+	if (r < 0)
+		return r;
+	r = kernel_attach(e->k, ifindex);
 	if (r < 0) {
-		slot_release(e->k, ep->id);
-		ep->id = 0;
+		slot_release(e->k, slot.id);
 		return r;
 	}
+	ep->id = slot.id;
+	ep->generation = slot.generation;
+	ep->ifindex = ifindex;
 	ep->phase = ENDPOINT_READY;
 	return 0;
 }
@@ -152,10 +101,15 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 
 	if (slot->generation == 0)
 		return 0;
+	bpf_map_lookup_elem(e->k->labels, &id, &label);
+	/* Nobody's: who finds the interface again takes a slot for it again. The programs on it stay, closed. */
+	if (label.generation == slot->generation && label.quarantine == SLUICE_QUARANTINE_UNKNOWN) {
+		slot_release(e->k, id);
+		return 0;
+	}
 	ep = array_push(&e->items, &e->count, sizeof(*ep));
 	if (!ep)
 		return -ENOMEM;
-	bpf_map_lookup_elem(e->k->labels, &id, &label);
 	*ep = (struct endpoint){
 		.phase = ENDPOINT_ADOPTED,
 		.id = id,
@@ -255,6 +209,17 @@ static bool wants_interface(const struct static_endpoints *list, const char *int
 	return false;
 }
 
+void endpoints_set_keep(struct endpoints *e, endpoints_keep_fn *keep, void *context)
+{
+	e->keep = keep;
+	e->keep_context = context;
+}
+
+bool endpoints_wants(const struct endpoints *e, const char *interface)
+{
+	return e->wanted && wants_interface(&e->wanted->endpoints, interface);
+}
+
 void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const char *file)
 {
 	const struct static_endpoints *list = &wanted->endpoints;
@@ -278,7 +243,8 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if (ifindex && !wants_interface(list, old->wanted.interface))
+		if (ifindex && !wants_interface(list, old->wanted.interface) &&
+		    !(e->keep && e->keep(e->keep_context, ifindex)))
 			kernel_detach(e->k, ifindex);
 		if (e->wanted == NULL)
 			adopted_clear(old);
@@ -345,23 +311,6 @@ bool endpoints_reconcile(struct endpoints *e)
 	if (changed)
 		kernel_prune_links(e->k);
 	return changed;
-}
-
-unsigned int endpoints_repair(struct endpoints *e)
-{
-	unsigned int repaired = 0;
-
-	for (size_t i = 0; i < e->count; i++) {
-		struct endpoint *ep = &e->items[i];
-
-		if (ep->id == 0 || kernel_attached(e->k, ep->ifindex) != 0 ||
-		    if_nametoindex(ep->wanted.interface) != ep->ifindex)
-			continue;
-		log_warning("%s/%s: the programs on %s were taken off; they are put back", ep->wanted.namespace_name,
-			    ep->wanted.name, ep->wanted.interface);
-		repaired += kernel_attach(e->k, ep->ifindex) == 0;
-	}
-	return repaired;
 }
 
 bool endpoints_waiting(const struct endpoints *e)

@@ -41,6 +41,16 @@ struct endpoints;
 int endpoints_open(struct kernel *k, struct publisher *p, struct endpoints **ret);
 void endpoints_freep(struct endpoints **e); /* the kernel's tables stay as they are */
 
+/*
+ * Whether an interface that no endpoint is wanted for any more keeps its programs, and so is closed. Without one, such an
+ * interface is let go.
+ */
+typedef bool endpoints_keep_fn(void *context, uint32_t ifindex);
+void endpoints_set_keep(struct endpoints *e, endpoints_keep_fn *keep, void *context);
+
+/* Is an endpoint wanted on the interface of that name? */
+bool endpoints_wants(const struct endpoints *e, const char *interface);
+
 /* Takes what the file holds, endpoints and inventory; `file` is for messages. */
 void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const char *file);
 
@@ -69,9 +79,6 @@ struct endpoints_input {
  * queries to itself (hazard 18): its port 53 follows the address rules.
  */
 size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in);
-
-/* Programs that somebody took off are put back; counted. */
-unsigned int endpoints_repair(struct endpoints *e);
 
 /* Is there an endpoint without its programs whose interface is there? */
 bool endpoints_waiting(const struct endpoints *e);

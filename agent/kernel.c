@@ -121,6 +121,14 @@ static int lock_folder(const char *path, int *ret)
 	return r;
 }
 
+bool kernel_is_ours(const struct kernel *k)
+{
+	struct stat held, there;
+
+	return fstat(k->lock, &held) == 0 && stat(k->pin_path, &there) == 0 && held.st_dev == there.st_dev &&
+	       held.st_ino == there.st_ino;
+}
+
 /* ---- maps -------------------------------------------------------------------------------------------------------- */
 
 struct sizing {
@@ -319,6 +327,66 @@ static int load(struct kernel *k, const struct config *config)
 	k->from_pod = bpf_program__fd(k->skel->progs.from_pod);
 	k->to_pod = bpf_program__fd(k->skel->progs.to_pod);
 	return 0;
+}
+
+/* ---- a second copy ----------------------------------------------------------------------------------------------- */
+
+struct kernel_copy {
+	struct veth_bpf *skel;
+};
+
+void kernel_copy_freep(struct kernel_copy **c)
+{
+	if (*c)
+		veth_bpf__destroy((*c)->skel);
+	free(*c);
+	*c = NULL;
+}
+
+static int reuse_maps(const struct kernel *k, struct veth_bpf *skel)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		const struct bpf_map *there = bpf_object__find_map_by_name(k->skel->obj, bpf_map__name(map));
+		int r;
+
+		if (bpf_map__is_internal(map) || !there)
+			continue;
+		r = bpf_map__reuse_fd(map, bpf_map__fd(there));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int kernel_copy_open(const struct kernel *k, struct kernel_copy **ret)
+{
+	CLEANUP(kernel_copy_freep) struct kernel_copy *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->skel = veth_bpf__open();
+	if (!c->skel)
+		return -errno;
+	r = reuse_maps(k, c->skel);
+	if (r == 0)
+		r = veth_bpf__load(c->skel);
+	if (r == 0)
+		*ret = TAKE_PTR(c);
+	return r;
+}
+
+int kernel_copy_from_pod(const struct kernel_copy *c)
+{
+	return bpf_program__fd(c->skel->progs.from_pod);
+}
+
+int kernel_copy_to_pod(const struct kernel_copy *c)
+{
+	return bpf_program__fd(c->skel->progs.to_pod);
 }
 
 int kernel_open(const struct config *config, struct kernel **ret)

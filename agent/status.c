@@ -49,14 +49,14 @@ json_t *status_json(const struct status *s)
 {
 	double uptime = (double)((clock_now() - s->started) / NSEC_PER_MSEC) / 1000;
 
-	return json_pack("{s:s, s:i, s:f, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o}", "version",
+	return json_pack("{s:s, s:i, s:f, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "version",
 			 SLUICE_VERSION, "pid", (int)getpid(), "uptime_seconds", uptime, "config", s->config_path,
 			 "policy_dir", s->policy_dir, "attach", s->kernel->attach == ATTACH_TCX ? "tcx" : "clsact",
 			 "enforcement", s->audit ? "audit" : "enforce", "adopted", s->kernel->adopted, "compiled",
 			 (json_int_t)publisher_count(s->publisher), "not_published",
 			 (json_int_t)publisher_failures(s->publisher), "quarantined", (json_int_t)s->quarantined,
-			 "resolvers", resolvers_json(s->proxy), "losses", losses_json(s), "problems",
-			 lines_json(s->problems));
+			 "resolvers", resolvers_json(s->proxy), "losses", losses_json(s), "interfaces",
+			 discover_json(s->discover), "problems", lines_json(s->problems));
 }
 
 static const char *phase_name(enum endpoint_phase phase)

@@ -79,8 +79,12 @@
 #define SLUICE_RULE_PREF   5
 #define SLUICE_ROUTE_TABLE 2053
 
-/* Where the clsact filters sit on kernels before 6.6. Not handle 1: the AWS agent deletes that one. */
+/*
+ * Where the clsact filters sit: on kernels before 6.6, and elsewhere until a TCX link takes over. Not handle 1: the AWS
+ * agent deletes that one. The second is for the moment in which a filter moves before one that got in front of it.
+ */
 #define SLUICE_TC_HANDLE   0x51ce
+#define SLUICE_TC_HANDLE_2 0x51cf
 #define SLUICE_TC_PRIORITY 1
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
@@ -152,10 +156,18 @@ struct sluice_endpoint {
 };
 _Static_assert(sizeof(struct sluice_endpoint) == 128, "abi");
 
+/* Why an endpoint is in quarantine. */
+enum sluice_quarantine {
+	SLUICE_QUARANTINE_NONE = 0,
+	SLUICE_QUARANTINE_UNKNOWN = 1, /* an interface that was found, and no endpoint is known for it */
+	SLUICE_QUARANTINE_POLICY = 2,  /* its policy is not in force yet, or could not be put in force */
+	SLUICE_QUARANTINE_CLUSTER = 3, /* the cluster's addresses do not fit their table */
+};
+
 /* What people call the endpoint: for `bpfctl` and the flow log while no agent runs. NUL-terminated UTF-8. */
 struct sluice_label {
 	__u32 generation;
-	__u32 pad;
+	__u32 quarantine; /* enum sluice_quarantine; says something while the mode is quarantine */
 	char interface[16];
 	char namespace_name[64];
 	char name[256];

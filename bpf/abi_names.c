@@ -48,6 +48,13 @@ static const char *const modes[] = {
 	[SLUICE_MODE_OPEN] = "open",
 };
 
+static const char *const quarantines[] = {
+	[SLUICE_QUARANTINE_NONE] = "none",
+	[SLUICE_QUARANTINE_UNKNOWN] = "no endpoint is known for the interface",
+	[SLUICE_QUARANTINE_POLICY] = "its policy is not in force",
+	[SLUICE_QUARANTINE_CLUSTER] = "the table of cluster addresses is full",
+};
+
 static const char *const event_verdicts[] = {
 	[SLUICE_EVENT_DROPPED] = "DROPPED",
 	[SLUICE_EVENT_FORWARDED] = "FORWARDED",
@@ -169,6 +176,11 @@ const char *reason_text(uint8_t reason)
 const char *mode_name(enum sluice_mode mode)
 {
 	return NAME_AT(modes, mode);
+}
+
+const char *quarantine_text(enum sluice_quarantine why)
+{
+	return NAME_AT(quarantines, why);
 }
 
 const char *event_verdict_name(enum sluice_event_verdict verdict)

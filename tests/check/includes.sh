@@ -24,7 +24,7 @@ own_headers() {
 other_headers() {
 	case $1 in
 	bpf-kernel) echo 'bpf/bpf_(helpers|endian)\.h' ;;
-	policy) echo 'yaml\.h|sha2\.h' ;;
+	policy) echo 'yaml\.h|sha[12]\.h' ;;
 	dnsproxy) echo 'seccomp\.h|bpf/(bpf|libbpf)\.h' ;;
 	agent) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|ares\.h|curl/.*|jansson\.h|microhttpd\.h|systemd/.*|cap-ng\.h' ;;
 	tools) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|jansson\.h|ares\.h' ;;

@@ -381,16 +381,21 @@ static int link_attached(const struct pins *pins, uint32_t ifindex, const char *
 	return info.xdp.ifindex == ifindex;
 }
 
-/* Kernels before 6.6 have no link there but a clsact filter, known by where it sits. */
-static int filter_attached(uint32_t ifindex, enum bpf_tc_attach_point point)
+static bool filter_at(uint32_t ifindex, enum bpf_tc_attach_point point, uint32_t handle)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_TC_HANDLE, .priority = SLUICE_TC_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = SLUICE_TC_PRIORITY);
 	libbpf_print_fn_t print = libbpf_set_print(NULL); /* that there is none is an answer */
 	int r = bpf_tc_query(&hook, &opts);
 
 	libbpf_set_print(print);
 	return r == 0 && opts.prog_id != 0;
+}
+
+/* Where there is no link there may be a clsact filter, known by where it sits. */
+static bool filter_attached(uint32_t ifindex, enum bpf_tc_attach_point point)
+{
+	return filter_at(ifindex, point, SLUICE_TC_HANDLE) || filter_at(ifindex, point, SLUICE_TC_HANDLE_2);
 }
 
 int pins_attached(const struct pins *pins, uint32_t ifindex)

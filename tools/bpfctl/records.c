@@ -155,6 +155,8 @@ json_t *record_endpoint(const struct records *r, uint32_t id)
 	if (ep->cgroup)
 		set(o, "cgroup", json_integer(I(ep->cgroup)));
 	set_state(o, __atomic_load_n(&ep->state, __ATOMIC_ACQUIRE));
+	if (SLUICE_STATE_MODE(ep->state) == SLUICE_MODE_QUARANTINE)
+		set(o, "reason", json_string(quarantine_text(label.quarantine)));
 	set(o, "policies", split_policies(label.policy));
 	set(o, "addresses",
 	    addr_list(ep->addrs, ep->naddrs < SLUICE_ENDPOINT_ADDRS ? ep->naddrs : SLUICE_ENDPOINT_ADDRS));

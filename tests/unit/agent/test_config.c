@@ -53,6 +53,9 @@ static void test_defaults(void **state)
 	assert_int_equal(c->limits.flows, 262144);
 	assert_string_equal(c->metrics_listen, "127.0.0.1:9964");
 	assert_int_equal(c->attach, ATTACH_AUTO);
+	assert_true(c->interfaces.any);
+	assert_int_equal(c->interfaces.nprefixes, 2);
+	assert_string_equal(c->interfaces.prefixes[1], "vlan");
 }
 
 static void test_values(void **state)
@@ -117,18 +120,12 @@ static void test_mistakes(void **state)
 	read_bad("limits: {flows: many}\n", "1:17", "flows");
 	read_bad("limits: {eventBytes: 100000}\n", "1:9", "power of two");
 	read_bad("deny: {mode: refuse}\n", "1:14", "expected drop or reject");
+	read_bad("interfaces: {auto: maybe}\n", "1:20", "interfaces.auto");
+	read_bad("interfaces: {prefixes: [eni, 'a/b']}\n", "1:30", "a/b");
+	read_bad("interfaces: {prefixes: ['']}\n", "1:25", "no interface");
+	read_bad("interfaces: {prefixes: eni}\n", "1:24", "prefixes");
 	read_bad("a: 1\n---\nb: 2\n", "3:1", "second document");
 	read_bad("flows: [\n", "2:1", "");
-}
-
-/* What the product will do one day and this version does not must not be taken as done. */
-static void test_not_supported(void **state)
-{
-	(void)state;
-	read_bad("interfaces: {auto: true}\n", "1:20", "not supported");
-	struct config *c = read_ok("deny: {mode: drop}\nmetrics: {listen: ''}\n");
-
-	config_freep(&c);
 }
 
 static void test_restart_keys(void **state)
