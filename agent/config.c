@@ -157,13 +157,6 @@ static void read_seconds(struct yctx *c, const struct ynode *node, const char *w
 		*ret = (uint32_t)(ns / NSEC_PER_SEC);
 }
 
-/* A key of the product that this version does not act on yet: only its "off" may be said. */
-static void read_off(struct yctx *c, const struct ynode *node, const char *what, const char *off)
-{
-	if (node->kind != YNODE_SCALAR || strcmp(node->text, off) != 0)
-		yctx_error(c, node, "%s is not supported by this version; expected %s", what, off[0] ? off : "\"\"");
-}
-
 /* ---- dns --------------------------------------------------------------------------------------------------------- */
 
 /* "ADDRESS", "ADDRESS4:PORT" or "[ADDRESS6]:PORT". */
