@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup.skel.h"
 #include "proxy.skel.h"
 #include "tests/bpf/harness.h"
 
@@ -38,13 +39,22 @@ static void loads_with_the_agents_capabilities(void **state)
 {
 	struct veth_bpf *skel = veth_bpf__open();
 	struct proxy_bpf *proxy = proxy_bpf__open();
+	struct cgroup_bpf *cgroup = cgroup_bpf__open();
 
 	(void)state;
 	assert_non_null(skel);
 	assert_non_null(proxy);
+	assert_non_null(cgroup);
 	bpf_map__set_max_entries(skel->maps.endpoints, 16);
 	bpf_map__set_max_entries(skel->maps.runtime, 16);
 	bpf_map__set_max_entries(skel->maps.dns_log, 16);
+	bpf_map__set_max_entries(cgroup->maps.endpoints, 16);
+	bpf_map__set_max_entries(cgroup->maps.runtime, 16);
+	bpf_map__set_max_entries(cgroup->maps.dns_log, 16);
+	/* Everywhere: a million steps do not lead through connect4's speculative paths. */
+	assert_int_equal(keep_only(1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | 1ull << CAP_PERFMON), 0);
+	assert_int_equal(cgroup_bpf__load(cgroup), 0);
+	cgroup_bpf__destroy(cgroup);
 	assert_int_equal(keep_only(1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | (uint64_t)needs_perfmon() << CAP_PERFMON),
 			 0);
 	assert_int_equal(veth_bpf__load(skel), 0);
