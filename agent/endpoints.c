@@ -22,10 +22,61 @@
 #include <string.h>
 
 #include "agent/apply.h"
+#include "agent/cgroup_programs.h"
+#include "agent/cgroup_watch.h"
 #include "base/addr.h"
+#include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "policy/array.h"
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+static const char *place_name(const struct static_endpoint *w)
+{
+	return w->cgroup ? w->cgroup : w->interface;
+}
+
+static bool same_place(const struct endpoint_place *a, const struct endpoint_place *b)
+{
+	return a->ifindex == b->ifindex && a->cgroup == b->cgroup;
+}
+
+/* False: it is not there. */
+static bool place_find(const struct static_endpoint *w, struct endpoint_place *ret)
+{
+	*ret = (struct endpoint_place){};
+	if (w->cgroup)
+		return cgroup_identify(w->cgroup, &ret->cgroup, &ret->level) == 0;
+	ret->ifindex = if_nametoindex(w->interface);
+	return ret->ifindex != 0;
+}
+
+static int place_attach(struct kernel *k, const struct endpoint *ep)
+{
+	const struct sluice_if owner = { ep->id, ep->generation };
+
+	if (ep->place.cgroup)
+		return cgroup_programs_attach(k, ep->wanted.cgroup, ep->place.cgroup, &owner);
+	if (bpf_map_update_elem(k->ifindexes, &ep->place.ifindex, &owner, BPF_ANY) < 0)
+		return -errno;
+	return kernel_attach(k, ep->place.ifindex);
+}
+
+static void place_detach(struct kernel *k, const struct endpoint_place *place)
+{
+	if (place->cgroup)
+		cgroup_programs_detach(k, place->cgroup);
+	else if (place->ifindex)
+		kernel_detach(k, place->ifindex);
+}
+
+static int place_attached(const struct kernel *k, const struct endpoint_place *place)
+{
+	return place->cgroup ? cgroup_programs_attached(k, place->cgroup) : kernel_attached(k, place->ifindex);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void adopted_clear(struct endpoint *ep)
 {
@@ -84,7 +135,7 @@ static void slot_release(struct kernel *k, uint32_t id)
 	struct sluice_if link;
 
 	store_state(k, id, 0);
-	if (bpf_map_lookup_elem(k->ifindexes, &ifindex, &link) == 0 && link.endpoint == id)
+	if (ifindex && bpf_map_lookup_elem(k->ifindexes, &ifindex, &link) == 0 && link.endpoint == id)
 		bpf_map_delete_elem(k->ifindexes, &ifindex);
 	__atomic_store_n(&slot->generation, 0, __ATOMIC_RELEASE);
 }
@@ -95,31 +146,27 @@ static void slot_fill(struct kernel *k, const struct endpoint *ep)
 
 	store_state(k, ep->id, 0);
 	memset(&k->runtime[ep->id], 0, sizeof(k->runtime[0]));
-	slot->cgroup = 0;
-	slot->flags = 0;
-	slot->ifindex = ep->ifindex;
+	slot->cgroup = ep->place.cgroup;
+	slot->level = ep->place.level;
+	slot->ifindex = ep->place.ifindex;
 	memcpy(slot->addrs, ep->wanted.addrs, sizeof(slot->addrs));
 	slot->naddrs = (uint32_t)ep->wanted.naddrs;
 	put_label(k, ep);
 	__atomic_store_n(&slot->generation, ep->generation, __ATOMIC_RELEASE);
 }
 
-/* The endpoint gets a slot and its interface the programs. 0 or -errno; what came so far of the programs stays, closed. */
-static int endpoint_enter(struct endpoints *e, struct endpoint *ep, uint32_t ifindex)
+/* The endpoint gets a slot and its place the programs. 0 or -errno; what came so far of the programs stays, closed. */
+static int endpoint_enter(struct endpoints *e, struct endpoint *ep, const struct endpoint_place *place)
 {
-	struct sluice_if link;
 	int r;
 
 	ep->id = free_slot(e->k);
 	if (ep->id == 0)
 		return -ENOSPC;
-	ep->ifindex = ifindex;
+	ep->place = *place;
 	ep->generation = e->k->settings->next_generation++;
 	slot_fill(e->k, ep);
-	link = (struct sluice_if){ ep->id, ep->generation };
-	r = bpf_map_update_elem(e->k->ifindexes, &ifindex, &link, BPF_ANY) < 0 ? -errno : 0;
-	if (r == 0)
-		r = kernel_attach(e->k, ifindex);
+	r = place_attach(e->k, ep);
 	if (r < 0) {
 		slot_release(e->k, ep->id);
 		ep->id = 0;
@@ -137,18 +184,31 @@ static void endpoint_leave(struct endpoints *e, struct endpoint *ep)
 		published_unref(ep->policy, e->now);
 	ep->policy = NULL;
 	ep->key = 0;
-	ep->id = ep->generation = ep->ifindex = 0;
+	ep->id = ep->generation = 0;
+	ep->place = (struct endpoint_place){};
 	ep->phase = ENDPOINT_WAITING;
 }
 
 /* ---- adoption ---------------------------------------------------------------------------------------------------- */
+
+/* The index may be another interface's by now. A cgroup's programs are renewed with the file, which has its path. */
+static void adopt_interface(struct endpoints *e, const struct endpoint *ep)
+{
+	int r;
+
+	if (if_nametoindex(ep->wanted.interface) != ep->place.ifindex)
+		log_info("%s/%s: its interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
+			 ep->wanted.interface);
+	else if ((r = kernel_attach(e->k, ep->place.ifindex)) < 0)
+		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
+			  ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, strerror(-r));
+}
 
 static int adopt_slot(struct endpoints *e, uint32_t id)
 {
 	const struct sluice_endpoint *slot = &e->k->endpoints[id];
 	struct sluice_label label = {};
 	struct endpoint *ep;
-	int r;
 
 	if (slot->generation == 0)
 		return 0;
@@ -160,7 +220,7 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 		.phase = ENDPOINT_ADOPTED,
 		.id = id,
 		.generation = slot->generation,
-		.ifindex = slot->ifindex,
+		.place = { slot->ifindex, slot->cgroup, slot->level },
 		.policy = publisher_find(e->p, SLUICE_STATE_POLICY(slot->state)),
 	};
 	ep->wanted.namespace_name = strndup(label.namespace_name, sizeof(label.namespace_name) - 1);
@@ -174,13 +234,8 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 		return -ENOMEM;
 	if (SLUICE_STATE_EPOCH(slot->state) > e->epoch)
 		e->epoch = SLUICE_STATE_EPOCH(slot->state);
-	/* The index may be another interface's by now. */
-	if (if_nametoindex(ep->wanted.interface) != ep->ifindex)
-		log_info("%s/%s: its interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
-			 ep->wanted.interface);
-	else if ((r = kernel_attach(e->k, ep->ifindex)) < 0)
-		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
-			  ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, strerror(-r));
+	if (ep->place.ifindex)
+		adopt_interface(e, ep);
 	return 0;
 }
 
@@ -219,16 +274,24 @@ static bool same_addresses(const struct static_endpoint *a, const struct static_
 	return true;
 }
 
-static bool same_endpoint(const struct static_endpoint *a, const struct static_endpoint *b)
+/* An adopted cgroup endpoint has no path, only the cgroup itself. */
+static bool same_endpoint(const struct endpoint *a, const struct static_endpoint *b)
 {
-	return strcmp(a->name, b->name) == 0 && strcmp(a->namespace_name, b->namespace_name) == 0 &&
-	       strcmp(a->interface, b->interface) == 0 && same_addresses(a, b);
+	const struct static_endpoint *w = &a->wanted;
+	struct endpoint_place place;
+
+	if (strcmp(w->name, b->name) != 0 || strcmp(w->namespace_name, b->namespace_name) != 0 ||
+	    (a->place.cgroup != 0) != (b->cgroup != NULL))
+		return false;
+	if (b->cgroup)
+		return place_find(b, &place) && same_place(&place, &a->place);
+	return strcmp(w->interface, b->interface) == 0 && same_addresses(w, b);
 }
 
 static struct endpoint *find_same(struct endpoint *items, size_t count, const struct static_endpoint *wanted)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].id && same_endpoint(&items[i].wanted, wanted))
+		if (items[i].id && same_endpoint(&items[i], wanted))
 			return &items[i];
 	}
 	return NULL;
@@ -240,16 +303,19 @@ static void endpoint_keep(struct endpoint *ep, struct endpoint *old)
 	ep->phase = ENDPOINT_READY;
 	ep->id = old->id;
 	ep->generation = old->generation;
-	ep->ifindex = old->ifindex;
+	ep->place = old->place;
+	memcpy(ep->escape, old->escape, sizeof(ep->escape));
 	ep->policy = TAKE_PTR(old->policy);
 	ep->key = old->key;
 	old->id = 0;
 }
 
-static bool wants_interface(const struct static_endpoints *list, const char *interface)
+static bool wants_place(const struct static_endpoints *list, const struct endpoint_place *place)
 {
+	struct endpoint_place wanted;
+
 	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->items[i].interface, interface) == 0)
+		if (place_find(&list->items[i], &wanted) && same_place(&wanted, place))
 			return true;
 	}
 	return false;
@@ -274,12 +340,12 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 	}
 	for (size_t i = 0; i < e->count; i++) {
 		struct endpoint *old = &e->items[i];
-		uint32_t ifindex = old->id ? old->ifindex : 0;
+		struct endpoint_place place = old->id ? old->place : (struct endpoint_place){};
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if (ifindex && !wants_interface(list, old->wanted.interface))
-			kernel_detach(e->k, ifindex);
+		if (!wants_place(list, &place))
+			place_detach(e->k, &place);
 		if (e->wanted == NULL)
 			adopted_clear(old);
 	}
@@ -298,37 +364,38 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 static void tell_missing(const struct endpoints *e, struct endpoint *ep, const char *what)
 {
 	if (!ep->told)
-		log_warning("%s:%u:%u: %s/%s: interface %s: %s", e->file ? e->file : "", ep->wanted.line,
-			    ep->wanted.column, ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, what);
+		log_warning("%s:%u:%u: %s/%s: %s %s: %s", e->file ? e->file : "", ep->wanted.line, ep->wanted.column,
+			    ep->wanted.namespace_name, ep->wanted.name, ep->wanted.cgroup ? "cgroup" : "interface",
+			    place_name(&ep->wanted), what);
 	ep->told = true;
 }
 
 static bool reconcile_one(struct endpoints *e, struct endpoint *ep)
 {
-	uint32_t ifindex = if_nametoindex(ep->wanted.interface);
-	bool changed = false;
+	struct endpoint_place place;
+	bool there = place_find(&ep->wanted, &place), changed = false;
 	int r;
 
-	if (ep->id && ep->ifindex != ifindex) {
-		log_info("%s/%s: interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
-			 ep->wanted.interface);
+	if (ep->id && !same_place(&ep->place, &place)) {
+		log_info("%s/%s: %s has gone", ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted));
 		/* Renamed rather than gone, it keeps the programs and is closed. */
 		endpoint_leave(e, ep);
 		changed = true;
 	}
 	if (ep->id)
 		return changed;
-	if (ifindex == 0) {
-		tell_missing(e, ep, "no such interface; nothing is enforced for it until it comes");
+	if (!there) {
+		tell_missing(e, ep, "it is not there; nothing is enforced for it until it comes");
 		return changed;
 	}
-	r = endpoint_enter(e, ep, ifindex);
+	r = endpoint_enter(e, ep, &place);
 	if (r < 0) {
 		tell_missing(e, ep, r == -ENOSPC ? "the table of endpoints is full (limits.endpoints)" : strerror(-r));
 		return changed;
 	}
 	ep->told = false;
-	log_info("%s/%s: endpoint %u on %s", ep->wanted.namespace_name, ep->wanted.name, ep->id, ep->wanted.interface);
+	log_info("%s/%s: endpoint %u on %s", ep->wanted.namespace_name, ep->wanted.name, ep->id,
+		 place_name(&ep->wanted));
 	return true;
 }
 
@@ -353,24 +420,58 @@ unsigned int endpoints_repair(struct endpoints *e)
 
 	for (size_t i = 0; i < e->count; i++) {
 		struct endpoint *ep = &e->items[i];
+		struct endpoint_place place;
 
-		if (ep->id == 0 || kernel_attached(e->k, ep->ifindex) != 0 ||
-		    if_nametoindex(ep->wanted.interface) != ep->ifindex)
+		if (ep->id == 0 || place_attached(e->k, &ep->place) != 0 || !place_find(&ep->wanted, &place) ||
+		    !same_place(&place, &ep->place))
 			continue;
 		log_warning("%s/%s: the programs on %s were taken off; they are put back", ep->wanted.namespace_name,
-			    ep->wanted.name, ep->wanted.interface);
-		repaired += kernel_attach(e->k, ep->ifindex) == 0;
+			    ep->wanted.name, place_name(&ep->wanted));
+		repaired += place_attach(e->k, ep) == 0;
 	}
 	return repaired;
 }
 
 bool endpoints_waiting(const struct endpoints *e)
 {
+	struct endpoint_place place;
+
 	for (size_t i = 0; i < e->count; i++) {
-		if (e->items[i].phase == ENDPOINT_WAITING && if_nametoindex(e->items[i].wanted.interface))
+		if (e->items[i].phase == ENDPOINT_WAITING && place_find(&e->items[i].wanted, &place))
 			return true;
 	}
 	return false;
+}
+
+bool endpoints_moved(const struct endpoints *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		const struct endpoint *ep = &e->items[i];
+		struct endpoint_place place;
+
+		if (!ep->wanted.cgroup)
+			continue;
+		if (place_find(&ep->wanted, &place) != (ep->id != 0) || (ep->id && !same_place(&place, &ep->place)))
+			return true;
+	}
+	return false;
+}
+
+void endpoints_watch_cgroups(struct endpoints *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		struct endpoint *ep = &e->items[i];
+		char found[sizeof(ep->escape)] = "";
+
+		if (!ep->wanted.cgroup || ep->id == 0)
+			continue;
+		if (cgroup_watch_escape(ep->wanted.cgroup, found, sizeof(found)) < 0)
+			continue;
+		if (found[0] && !ep->escape[0])
+			log_warning("%s/%s: not enforceable: %s, and could get past the programs on %s",
+				    ep->wanted.namespace_name, ep->wanted.name, found, ep->wanted.cgroup);
+		memcpy(ep->escape, found, sizeof(ep->escape));
+	}
 }
 
 size_t endpoints_count(const struct endpoints *e)

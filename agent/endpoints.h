@@ -24,15 +24,23 @@ enum endpoint_phase {
 	ENDPOINT_READY,
 };
 
+/* Where its programs sit; all zero: nowhere. */
+struct endpoint_place {
+	uint32_t ifindex; /* 0: in a cgroup */
+	uint64_t cgroup;  /* id; 0: on an interface */
+	uint32_t level;
+};
+
 struct endpoint {
 	enum endpoint_phase phase;
 	uint32_t id; /* slot; 0: none (slot 0 is never used) */
 	uint32_t generation;
-	uint32_t ifindex;
+	struct endpoint_place place;
 	struct static_endpoint wanted; /* borrowed from the list, or owned by an adopted one */
 	struct published *policy;      /* a reference; NULL when open or quarantined */
 	uint64_t key;		       /* compile_key() of `policy`; 0: not known */
-	bool told;		       /* that the interface is missing */
+	bool told;		       /* that its place is missing */
+	char escape[96]; /* of a cgroup: why its programs do not hold it; "" when they do, as last looked */
 };
 
 struct endpoints;
@@ -75,6 +83,12 @@ unsigned int endpoints_repair(struct endpoints *e);
 
 /* Is there an endpoint without its programs whose interface is there? */
 bool endpoints_waiting(const struct endpoints *e);
+
+/* Has a cgroup come, gone or been made anew? There is no news of cgroups: it is looked at. */
+bool endpoints_moved(const struct endpoints *e);
+
+/* Looks which cgroup endpoints have processes that their programs do not hold, and says so, once, in the log. */
+void endpoints_watch_cgroups(struct endpoints *e);
 
 size_t endpoints_count(const struct endpoints *e);
 const struct endpoint *endpoints_at(const struct endpoints *e, size_t i);
