@@ -42,7 +42,8 @@ static bool read_mount(const char *line, const char *path, char *ret, size_t siz
 	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	if (strncmp(path, root, len) != 0)
 		return false;
-	return snprintf(ret, size, "%s%s", point, path + len) < (int)size;
+	path += len;
+	return snprintf(ret, size, "%s%s", point, strcmp(path, "/") == 0 ? "" : path) < (int)size;
 }
 
 int cgroup_own_path(char *ret, size_t size)

@@ -37,7 +37,7 @@ static void write_config(const struct run_scene *s, const struct ctl_args *args,
 		    s->run_dir);
 	strbuf_addf(b, "bpf: {pinPath: %s}\napi: {socket: %s}\nenforcement: %s\n", s->pins, s->socket,
 		    args->value[RUN_AUDIT] ? "audit" : "enforce");
-	strbuf_adds(b, "limits: {endpoints: 16, dests: 65536, rules: 65536, leases: 16384, names: 16384, flows: 65536}\n");
+	strbuf_adds(b, "limits: {endpoints: 16, destinations: 65536, rules: 65536, leases: 16384, names: 16384, flows: 65536}\n");
 	if (args->list[RUN_RESOLVER].count) {
 		strbuf_adds(b, "dns: {resolvers: [");
 		for (size_t i = 0; i < args->list[RUN_RESOLVER].count; i++)

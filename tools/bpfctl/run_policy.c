@@ -90,7 +90,7 @@ static const char *without_source(const char *key)
 
 static int want_labels(struct identity *id, const char *file, const struct ynode *selector, const struct run_policy *p)
 {
-	const struct ynode *labels = ynode_get(selector, "matchLabels");
+	const struct ynode *labels = selector ? ynode_get(selector, "matchLabels") : NULL;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && labels && labels->kind == YNODE_MAPPING && i < labels->count; i++) {
@@ -114,26 +114,31 @@ static int want_labels(struct identity *id, const char *file, const struct ynode
 	return r;
 }
 
+static const struct ynode *below(const struct ynode *node, const char *key)
+{
+	return node ? ynode_get(node, key) : NULL;
+}
+
 static int want_spec(struct identity *id, const char *file, const struct ynode *spec, const struct run_policy *p)
 {
-	const struct ynode *subject = ynode_get(spec, "subject");
-	int r = want_labels(id, file, ynode_get(spec, "endpointSelector"), p);
+	const struct ynode *subject = below(spec, "subject");
+	int r = want_labels(id, file, below(spec, "endpointSelector"), p);
 
 	if (r == 0)
-		r = want_labels(id, file, ynode_get(spec, "podSelector"), p);
+		r = want_labels(id, file, below(spec, "podSelector"), p);
 	if (r == 0)
-		r = want_labels(id, file, ynode_get(ynode_get(subject, "pods"), "podSelector"), p);
+		r = want_labels(id, file, below(below(subject, "pods"), "podSelector"), p);
 	return r;
 }
 
 static int want_document(struct identity *id, const char *file, const struct ynode *root, const struct run_policy *p)
 {
 	const char *name = ynode_text(root, "metadata", "namespace", NULL);
-	const struct ynode *specs = ynode_get(root, "specs");
+	const struct ynode *specs = below(root, "specs");
 	int r = name ? want_namespace(id, file, name, p->namespace_name != NULL) : 0;
 
 	if (r == 0)
-		r = want_spec(id, file, ynode_get(root, "spec"), p);
+		r = want_spec(id, file, below(root, "spec"), p);
 	for (size_t i = 0; r == 0 && specs && specs->kind == YNODE_SEQUENCE && i < specs->count; i++)
 		r = want_spec(id, file, specs->items[i], p);
 	return r;

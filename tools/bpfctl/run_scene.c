@@ -225,7 +225,7 @@ static int make_cgroups(struct run_scene *s)
 		return r;
 	}
 	dir = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	snprintf(s->cgroup, sizeof(s->cgroup), "%s/" NAME_PREFIX "%s", strcmp(own, "/") == 0 ? "" : own, s->id);
+	snprintf(s->cgroup, sizeof(s->cgroup), "%s/" NAME_PREFIX "%s", own, s->id);
 	snprintf(s->command, sizeof(s->command), "%.*s/command", PATH_MAX - 16, s->cgroup);
 	r = file_replace(dir, "cgroup", s->cgroup, strlen(s->cgroup), 0600);
 	if (r < 0)
