@@ -298,8 +298,10 @@ static struct endpoint *find_same(struct endpoint *items, size_t count, const st
 }
 
 /* The old record's slot goes to the new one. */
-static void endpoint_keep(struct endpoint *ep, struct endpoint *old)
+static void endpoint_keep(struct kernel *k, struct endpoint *ep, struct endpoint *old)
 {
+	int r = 0;
+
 	ep->phase = ENDPOINT_READY;
 	ep->id = old->id;
 	ep->generation = old->generation;
@@ -307,6 +309,11 @@ static void endpoint_keep(struct endpoint *ep, struct endpoint *old)
 	memcpy(ep->escape, old->escape, sizeof(ep->escape));
 	ep->policy = TAKE_PTR(old->policy);
 	ep->key = old->key;
+	if (old->phase == ENDPOINT_ADOPTED && ep->place.cgroup)
+		r = place_attach(k, ep);
+	if (r < 0)
+		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
+			  ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted), strerror(-r));
 	old->id = 0;
 }
 
@@ -336,7 +343,7 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		items[i].wanted = list->items[i];
 		if (old)
-			endpoint_keep(&items[i], old);
+			endpoint_keep(e->k, &items[i], old);
 	}
 	for (size_t i = 0; i < e->count; i++) {
 		struct endpoint *old = &e->items[i];

@@ -19,9 +19,10 @@ host() {
 		mount --bind "$1/pods/sandbox-agent/resolv.conf" "$(readlink -m /etc/resolv.conf)"
 		printf "hosts: files dns\n" >"$1/nsswitch"
 		mount --bind "$1/nsswitch" "$(readlink -m /etc/nsswitch.conf)"
-		export SSL_CERT_FILE="$1/tls/ca.pem" PIP_CERT="$1/tls/ca.pem" AWS_CA_BUNDLE="$1/tls/ca.pem" LAB_CA="$1/tls/ca.pem"
+		ca=$1/tls/ca.pem
 		shift
-		exec "$@"' host "$d" "$@"
+		exec env -i HOME=/tmp LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+			SSL_CERT_FILE="$ca" PIP_CERT="$ca" REQUESTS_CA_BUNDLE="$ca" AWS_CA_BUNDLE="$ca" LAB_CA="$ca" "$@"' host "$d" "$@"
 }
 # bpfctl run OPTION… -- COMMAND…; its report goes to $report.
 run() { host "$BUILD/bin/bpfctl" run "$@" 2>"$report"; }
@@ -38,8 +39,8 @@ check "the report names the denied name" grep -q 'name blocked-example.example.c
 check "the report names the denied address" grep -q '8\.8\.8\.8:443 TCP: no rule allows it' "$report"
 equal "the reference agent, IPv6" "PASS PASS PASS BLOCKED BLOCKED" "$(agent "$policy" -6)"
 equal "the reference agent, ApplicationNetworkPolicy" "PASS PASS PASS BLOCKED BLOCKED" "$(agent "$MANIFESTS/sandbox-anp.yaml" -4)"
-check "curl fetches an allowed name" run --policy "$policy" -- curl -sSf -o /dev/null --cacert "$d/tls/ca.pem" https://pypi.org/simple/
-check "wget does" run --policy "$policy" -- wget -q -O /dev/null --ca-certificate="$d/tls/ca.pem" https://pypi.org/simple/
+check "curl fetches an allowed name" run --policy "$policy" -- curl -sSf -o /dev/null --cacert "$d/tls/ca.pem" https://pypi.org/simple/lab-greeting/
+check "wget does" run --policy "$policy" -- wget -q -O /dev/null --ca-certificate="$d/tls/ca.pem" https://pypi.org/simple/lab-greeting/
 check "an allowed address" run --allow 198.51.100.20:443 -- curl -sSfk -o /dev/null https://198.51.100.20/
 
 for family in "8.8.8.8 6.6.6.6 127.0.0.53" "2001:4860:4860::8888 2001:db8:666::6 ::1"; do
@@ -96,7 +97,7 @@ equal "frames of all that in the internet" 0 \
 	"$(canary_count internet "r['time'] > $start and r.get('dst') in ('6.6.6.6', '2001:db8:666::6', '224.0.0.251', '169.254.169.254')")"
 
 equal "as a user: who it is" 65534 "$(run --policy "$policy" --user nobody -- id -u)"
-check "as a user: an allowed name" run --policy "$policy" --user nobody -- curl -sSf -o /dev/null --cacert "$d/tls/ca.pem" https://pypi.org/simple/
+check "as a user: an allowed name" run --policy "$policy" --user nobody -- curl -sSf -o /dev/null --cacert "$d/tls/ca.pem" https://pypi.org/simple/lab-greeting/
 
 code() { local c=0; "$@" >/dev/null 2>&1 || c=$?; echo $c; }
 equal "the exit code" 3 "$(code run --policy "$policy" -- sh -c 'exit 3')"

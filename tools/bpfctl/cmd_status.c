@@ -60,6 +60,15 @@ static json_t *ask(struct page *p, const char *method)
 	return client_call(p->ctl->socket, method, &result) < 0 ? NULL : result;
 }
 
+/* What only the agent sees: settings of the node, cgroups that their programs do not hold. */
+static void warn_problems(struct page *p, const json_t *details)
+{
+	const json_t *list = details ? json_object_get(details, "problems") : NULL;
+
+	for (size_t i = 0; i < json_array_size(list); i++)
+		warn(p, "agent: %s", json_string_value(json_array_get(list, i)));
+}
+
 static void add_agent(struct page *p)
 {
 	const struct sluice_settings *settings = pins_settings(p->r.pins);
@@ -74,6 +83,7 @@ static void add_agent(struct page *p)
 		warn(p, "agent: answers on its socket, but its heartbeat in the kernel maps has stopped");
 	else if (!details)
 		warn(p, "agent: its heartbeat is there, but it does not answer on %s", p->ctl->socket);
+	warn_problems(p, details);
 	if (details)
 		json_object_set_new(o, "details", details);
 	json_object_set_new(p->root, "agent", o);
@@ -132,12 +142,13 @@ static void add_endpoints(struct page *p)
 			continue;
 		total++;
 		modes[SLUICE_STATE_MODE(ep[i].state)]++;
-		attached = ep[i].ifindex ? pins_attached(p->r.pins, ep[i].ifindex) : 1;
+		attached = pins_endpoint_attached(p->r.pins, &ep[i]);
 		if (attached != 0)
 			continue;
 		detached++;
-		warn(p, "endpoint %u (%s): no program of ours is attached to interface %u", i,
-		     record_pod(&p->r, i, ep[i].generation, pod), ep[i].ifindex);
+		warn(p, "endpoint %u (%s): no program of ours is attached to its %s %llu", i,
+		     record_pod(&p->r, i, ep[i].generation, pod), ep[i].cgroup ? "cgroup" : "interface",
+		     ep[i].cgroup ? (unsigned long long)ep[i].cgroup : ep[i].ifindex);
 	}
 	if (modes[SLUICE_MODE_QUARANTINE])
 		warn(p, "%lld endpoint(s) in quarantine: all their egress is dropped until they are identified",
