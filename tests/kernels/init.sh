@@ -34,6 +34,7 @@ mount -t proc proc /root/proc
 mount -t sysfs sys /root/sys
 mount -t devtmpfs dev /root/dev
 mount -t bpf bpf /root/sys/fs/bpf
+mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 bin=$(arg sluice.bin)
 say "kernel $(uname -r)"
 for test in $(arg sluice.tests | tr , ' '); do
