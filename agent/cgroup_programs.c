@@ -111,7 +111,7 @@ static int attach_one(const struct kernel *k, const struct bpf_program *prog, in
 	fd = bpf_obj_get(path);
 	if (fd >= 0 && link_info(fd, &there, &program) == 0 && there == id)
 		return program == program_id(prog) || bpf_link_update(fd, bpf_program__fd(prog), NULL) == 0 ? 0
-													       : -errno;
+													    : -errno;
 	if (fd >= 0)
 		unlink(path);
 	link = bpf_link_create(bpf_program__fd(prog), cgroup, bpf_program__expected_attach_type(prog), NULL);

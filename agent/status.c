@@ -54,9 +54,9 @@ static json_t *problems_json(const struct status *s)
 		const struct endpoint *ep = endpoints_at(s->endpoints, i);
 
 		if (ep->escape[0])
-			json_array_append_new(list, json_sprintf("%s/%s: not enforceable: %s",
-								 ep->wanted.namespace_name, ep->wanted.name,
-								 ep->escape));
+			json_array_append_new(list,
+					      json_sprintf("%s/%s: not enforceable: %s", ep->wanted.namespace_name,
+							   ep->wanted.name, ep->escape));
 	}
 	return list;
 }
@@ -71,8 +71,7 @@ json_t *status_json(const struct status *s)
 			 "enforcement", s->audit ? "audit" : "enforce", "adopted", s->kernel->adopted, "compiled",
 			 (json_int_t)publisher_count(s->publisher), "not_published",
 			 (json_int_t)publisher_failures(s->publisher), "quarantined", (json_int_t)s->quarantined,
-			 "resolvers", resolvers_json(s->proxy), "losses", losses_json(s), "problems",
-			 problems_json(s));
+			 "resolvers", resolvers_json(s->proxy), "losses", losses_json(s), "problems", problems_json(s));
 }
 
 static const char *phase_name(enum endpoint_phase phase)
@@ -95,11 +94,11 @@ json_t *status_endpoints_json(const struct endpoints *e)
 	for (size_t i = 0; i < endpoints_count(e); i++) {
 		const struct endpoint *ep = endpoints_at(e, i);
 
-		json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "namespace", ep->wanted.namespace_name,
-				      "name", ep->wanted.name, "interface", ep->wanted.interface, "phase",
-				      phase_name(ep->phase), "id", (json_int_t)ep->id, "generation",
-				      (json_int_t)ep->generation, "policy_id",
-				      (json_int_t)(ep->policy ? ep->policy->id : 0));
+		json_t *o =
+			json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "namespace", ep->wanted.namespace_name, "name",
+				  ep->wanted.name, "interface", ep->wanted.interface, "phase", phase_name(ep->phase),
+				  "id", (json_int_t)ep->id, "generation", (json_int_t)ep->generation, "policy_id",
+				  (json_int_t)(ep->policy ? ep->policy->id : 0));
 
 		if (ep->wanted.cgroup)
 			json_object_set_new(o, "cgroup", json_string(ep->wanted.cgroup));

@@ -44,8 +44,8 @@
 #define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
 #define SLUICE_MAP_PROXY_PEERS "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
 #define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
-#define SLUICE_MAP_ATTACHED    "attached"  /* cgroup storage: __u64 cgroup id -> struct sluice_if of the endpoint there */
-#define SLUICE_MAP_DNS_ASKERS  "dns_askers" /* LRU hash: struct sluice_asker_key -> struct sluice_asker */
+#define SLUICE_MAP_ATTACHED    "attached" /* cgroup storage: __u64 cgroup id -> struct sluice_if of the endpoint there */
+#define SLUICE_MAP_DNS_ASKERS  "dns_askers"  /* LRU hash: struct sluice_asker_key -> struct sluice_asker */
 #define SLUICE_MAP_DNS_SERVERS "dns_servers" /* LRU hash: __u64 socket cookie -> struct sluice_addr, the server asked */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */

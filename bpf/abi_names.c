@@ -78,8 +78,7 @@ static const char *const totals[] = {
 	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",	[SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
 	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",	[SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
 	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",		[SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
-	[SLUICE_TOTAL_PROXY_BLOCKED] = "proxy_blocked",
-	[SLUICE_TOTAL_CGROUP_BUSY] = "cgroup_busy",
+	[SLUICE_TOTAL_PROXY_BLOCKED] = "proxy_blocked", [SLUICE_TOTAL_CGROUP_BUSY] = "cgroup_busy",
 };
 
 static const char *const dns_stats[] = {

@@ -400,7 +400,8 @@ static SLUICE_INLINE void give_up_soon(struct bpf_sock_addr *ctx)
 }
 
 /* True: `answer` is final unless turned. */
-static SLUICE_INLINE int judge_target(struct bpf_sock_addr *ctx, struct work *w, struct loop_place *to, bool *ret_turned)
+static SLUICE_INLINE int judge_target(struct bpf_sock_addr *ctx, struct work *w, struct loop_place *to,
+				      bool *ret_turned)
 {
 	struct packet *p = &w->packet;
 	int answer;

@@ -44,8 +44,8 @@ struct loop_place {
 /* Where the proxy listens on loopback. False: it does not. Volatile: see to_resolver in proxy.bpf.c. */
 static SLUICE_INLINE bool loop_proxy(bool tcp, bool v6, struct loop_place *ret)
 {
-	__u32 slot = tcp ? (v6 ? SLUICE_SOCK_LOOP_TCP6 : SLUICE_SOCK_TCP4)
-			 : (v6 ? SLUICE_SOCK_LOOP_UDP6 : SLUICE_SOCK_UDP4);
+	__u32 slot =
+		tcp ? (v6 ? SLUICE_SOCK_LOOP_TCP6 : SLUICE_SOCK_TCP4) : (v6 ? SLUICE_SOCK_LOOP_UDP6 : SLUICE_SOCK_UDP4);
 	struct bpf_sock *sk = bpf_map_lookup_elem(&dns_sockets, &slot);
 	const volatile struct bpf_sock *s = sk;
 	__u32 v4;

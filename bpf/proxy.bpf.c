@@ -45,8 +45,8 @@ struct {
 
 #define DNS_PORT	 53
 #define LOOPBACK_IFINDEX 1
-#define PASS	 1
-#define REFUSE	 0
+#define PASS		 1
+#define REFUSE		 0
 
 static SLUICE_INLINE int refuse(void)
 {

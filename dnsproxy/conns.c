@@ -438,9 +438,7 @@ int conns_new(int loop, const int fds[SLUICE_SOCK_MAX], const struct maps *maps,
 
 		if (fds[slots[i]] < 0)
 			continue;
-		*l = (struct listener){
-			.source = { listener_ready, l }, .conns = c, .fd = fds[slots[i]], .v6 = i > 0
-		};
+		*l = (struct listener){ .source = { listener_ready, l }, .conns = c, .fd = fds[slots[i]], .v6 = i > 0 };
 		r = loop_watch(loop, l->fd, EPOLLIN, &l->source);
 	}
 	if (r < 0) {

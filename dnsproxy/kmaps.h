@@ -18,7 +18,7 @@ struct kmaps {
 
 #define KMAPS_INIT                                                                                                     \
 	{                                                                                                              \
-		.interfaces = -1, .askers = -1, .cluster = -1, .leases = -1, .names = -1, .sockets = -1, .pin = -1                   \
+		.interfaces = -1, .askers = -1, .cluster = -1, .leases = -1, .names = -1, .sockets = -1, .pin = -1     \
 	}
 
 /* 0; -ENOENT while a pin is missing; -EPROTO when a map is not of our ABI; -errno. `k` is from KMAPS_INIT. */

@@ -311,11 +311,9 @@ int listen_new(int loop, const int fds[SLUICE_SOCK_MAX], struct listen **ret)
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(slots); i++) {
 		struct endpoint_socket *s = &l->udp[i];
 
-		*s = (struct endpoint_socket){ .source = { udp_ready, s },
-					       .listen = l,
-					       .fd = fds[slots[i]],
-					       .v6 = i > 0,
-					       .loop = i == 2 };
+		*s = (struct endpoint_socket){
+			.source = { udp_ready, s }, .listen = l, .fd = fds[slots[i]], .v6 = i > 0, .loop = i == 2
+		};
 		if (s->fd >= 0)
 			r = loop_watch(loop, s->fd, EPOLLIN, &s->source);
 	}

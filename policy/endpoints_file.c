@@ -147,7 +147,8 @@ static void read_cgroup(struct yctx *c, const struct ynode *node, void *out)
 	if (!yread_text(c, node, "cgroup", &text))
 		return;
 	len = strlen(text);
-	if (text[0] != '/' || strstr(text, "/../") || strstr(text, "//") || (len >= 3 && !strcmp(text + len - 3, "/.."))) {
+	if (text[0] != '/' || strstr(text, "/../") || strstr(text, "//") ||
+	    (len >= 3 && !strcmp(text + len - 3, "/.."))) {
 		yctx_error(c, node, "'%s' is no absolute path of a cgroup", text);
 		return;
 	}
@@ -173,7 +174,8 @@ static void check_placed(struct yctx *c, const struct ynode *node, const struct 
 	if (e->cgroup) {
 		if (ynode_get(node, "interface") || ynode_get(node, "addresses"))
 			yctx_error(c, ynode_get(node, "cgroup"),
-				   "an endpoint has either a cgroup, with the node's addresses, or an interface and addresses");
+				   "an endpoint has either a cgroup, with the node's addresses, or an interface and "
+				   "addresses");
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {

@@ -19,9 +19,9 @@
 #include "cgroup.skel.h"
 #include "tests/bpf/harness.h"
 
-#define HOST 4u /* endpoint */
+#define HOST		4u /* endpoint */
 #define HOST_GENERATION 78u
-#define PROXY4	"127.0.53.53"
+#define PROXY4		"127.0.53.53"
 
 static struct cgroup_bpf *programs;
 static char folder[256], outside[256];
@@ -400,7 +400,8 @@ static int do_speak_to_itself(const void *argument)
 	char c;
 
 	(void)argument;
-	return do_send(&(struct target){ AF_INET, SOCK_DGRAM, "127.0.0.1", 7001 }) ?: recv(own, &c, 1, MSG_DONTWAIT) != 1;
+	return do_send(&(struct target){ AF_INET, SOCK_DGRAM, "127.0.0.1", 7001 })
+		       ?: recv(own, &c, 1, MSG_DONTWAIT) != 1;
 }
 
 static void its_own_sockets_reach_each_other(void **state)

@@ -365,7 +365,8 @@ const struct ctl_command cmd_cleanup = {
 	.path = "cleanup",
 	.operands = "",
 	.summary = "Takes Sluice off this node: programs, maps, routing rules, run directory",
-	.detail = "Afterwards nothing is enforced any more: all endpoints are open. What a killed `bpfctl run` has left goes first, "
+	.detail = "Afterwards nothing is enforced any more: all endpoints are open. What a killed `bpfctl run` has "
+		  "left goes first, "
 		  "also while an agent runs; its command is ended.",
 	.opts = opts,
 	.run = run,

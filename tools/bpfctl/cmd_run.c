@@ -37,7 +37,8 @@ static void write_config(const struct run_scene *s, const struct ctl_args *args,
 		    s->run_dir);
 	strbuf_addf(b, "bpf: {pinPath: %s}\napi: {socket: %s}\nenforcement: %s\n", s->pins, s->socket,
 		    args->value[RUN_AUDIT] ? "audit" : "enforce");
-	strbuf_adds(b, "limits: {endpoints: 16, destinations: 65536, rules: 65536, leases: 16384, names: 16384, flows: 65536}\n");
+	strbuf_adds(b, "limits: {endpoints: 16, destinations: 65536, rules: 65536, leases: 16384, names: 16384, flows: "
+		       "65536}\n");
 	if (args->list[RUN_RESOLVER].count) {
 		strbuf_adds(b, "dns: {resolvers: [");
 		for (size_t i = 0; i < args->list[RUN_RESOLVER].count; i++)
@@ -170,9 +171,7 @@ static int run_command(const struct run_scene *s, const struct ctl_args *args, c
 static int run_all(struct run_scene *s, const struct ctl *ctl, const struct ctl_args *args, const sigset_t *old,
 		   int signals)
 {
-	const struct ctl own = {
-		.pin_path = s->pins, .socket = s->socket, .run_dir = s->run_dir, .json = ctl->json
-	};
+	const struct ctl own = { .pin_path = s->pins, .socket = s->socket, .run_dir = s->run_dir, .json = ctl->json };
 	const struct timespec settle = { .tv_nsec = SETTLE_NSEC };
 	int r = run_scene_make(s), code;
 
@@ -227,8 +226,8 @@ static const struct ctl_opt opts[] = {
 	[RUN_NAMESPACE] = { 0, "namespace", "NAME", "the command's, instead of the policies' own" },
 	[RUN_USER] = { 'u', "user", "USER", "run the command as this user" },
 	[RUN_AUDIT] = { 0, "audit", NULL, "let everything pass, and report what would have been denied" },
-	[RUN_RESOLVER] = { 0, "resolver", "ADDRESS", "ask this resolver, not those of /etc/resolv.conf; may be repeated",
-			   .many = true },
+	[RUN_RESOLVER] = { 0, "resolver", "ADDRESS",
+			   "ask this resolver, not those of /etc/resolv.conf; may be repeated", .many = true },
 	[RUN_QUIET] = { 'q', "quiet", NULL, "no report at the end" },
 	{ 0 },
 };
@@ -237,7 +236,8 @@ const struct ctl_command cmd_run = {
 	.path = "run",
 	.operands = "COMMAND [ARGUMENT...]",
 	.summary = "Run a command under a policy, and say what was denied to it",
-	.detail = "Whatever is not allowed is denied. Exit code: the command's, 128 + N when signal N ended it; 125, 126, 127 when "
+	.detail = "Whatever is not allowed is denied. Exit code: the command's, 128 + N when signal N ended it; 125, "
+		  "126, 127 when "
 		  "it was not started.",
 	.opts = opts,
 	.min_operands = 1,

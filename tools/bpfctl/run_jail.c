@@ -50,8 +50,8 @@
 #endif
 
 static const unsigned char given_up[] = {
-	CAP_NET_RAW,	CAP_NET_ADMIN,	CAP_SYS_ADMIN,	      CAP_BPF,	      CAP_PERFMON,   CAP_SYS_PTRACE,
-	CAP_SYS_MODULE, CAP_SYS_RAWIO,	CAP_DAC_READ_SEARCH,  CAP_MKNOD,      CAP_SYS_BOOT,  CAP_SYS_CHROOT,
+	CAP_NET_RAW,	CAP_NET_ADMIN,	  CAP_SYS_ADMIN,       CAP_BPF,	  CAP_PERFMON,	CAP_SYS_PTRACE,
+	CAP_SYS_MODULE, CAP_SYS_RAWIO,	  CAP_DAC_READ_SEARCH, CAP_MKNOD, CAP_SYS_BOOT, CAP_SYS_CHROOT,
 	CAP_MAC_ADMIN,	CAP_MAC_OVERRIDE, CAP_SYS_TIME,
 };
 
@@ -86,9 +86,9 @@ static int make_readonly(const char *path)
 /* Something empty and read-only over it. */
 static int hide(const char *path)
 {
-	return mount("none", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,mode=0555") < 0 ?
-		       failed(path) :
-		       0;
+	return mount("none", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,mode=0555") < 0
+		       ? failed(path)
+		       : 0;
 }
 
 /* A line of mountinfo, proc(5). A mount point with blanks is written with octal escapes; ours have none. */

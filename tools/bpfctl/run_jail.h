@@ -7,10 +7,10 @@
 #include <sys/types.h>
 
 struct run_jail {
-	const char *cgroup;  /* the command's; its programs are on it already */
-	const char *hidden;  /* the run's own folder, which the command shall not change */
-	const char *user;    /* name or number; NULL: stays who it is */
-	sigset_t signals;    /* the mask it starts with */
+	const char *cgroup;   /* the command's; its programs are on it already */
+	const char *hidden;   /* the run's own folder, which the command shall not change */
+	const char *user;     /* name or number; NULL: stays who it is */
+	sigset_t signals;     /* the mask it starts with */
 	const char **command; /* NULL-terminated */
 };
 

@@ -16,7 +16,7 @@
 #include "policy/yaml.h"
 #include "tools/bpfctl/ctl.h"
 
-#define MANIFEST_MAX (16u << 20)
+#define MANIFEST_MAX	(16u << 20)
 #define NAMESPACE_LABEL "io.kubernetes.pod.namespace"
 
 struct pair {
@@ -144,7 +144,8 @@ static int want_document(struct identity *id, const char *file, const struct yno
 	return r;
 }
 
-static int read_manifest(struct identity *id, const char *file, const char *text, size_t len, const struct run_policy *p)
+static int read_manifest(struct identity *id, const char *file, const char *text, size_t len,
+			 const struct run_policy *p)
 {
 	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
 	struct diags diags = {};
