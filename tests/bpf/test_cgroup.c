@@ -282,8 +282,6 @@ static void the_rest_fails_at_once_and_is_counted(void **state)
 	assert_int_equal(try_connect(POD6, 80), EPERM);
 	assert_int_equal(try_send(POD4, 80), EPERM);
 	assert_int_equal(h->runtime[HOST].drops[SLUICE_REASON_POLICY_DEFAULT], 3);
-	assert_int_equal(try_send("224.0.0.1", 80), EPERM);
-	assert_int_equal(h->runtime[HOST].drops[SLUICE_REASON_NEVER_LEAVES], 1);
 }
 
 static void modes_are_those_of_a_veth(void **state)

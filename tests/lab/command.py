@@ -96,7 +96,7 @@ def raw(kind):
 
 
 def raw_datagram(address):
-    """A UDP datagram in a header of our own; where a raw socket can be had, the kernel's programs must still drop it."""
+    """A UDP datagram in a header of our own."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
         head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 37, 1, 0, 64, 17, 0, bytes(4), socket.inet_aton(address))
         s.sendto(head + struct.pack("!4H", 4000, 53, 17, 0) + b"smuggled!", (address, 0))
@@ -136,7 +136,8 @@ def own_server(address):
         listener.bind((address, 0))
         listener.listen()
         port = listener.getsockname()[1]
-        code = f"import socket; s = socket.create_connection(({address!r}, {port}), 4); s.sendall(b'hello'); print(s.recv(9))"
+        code = f"import socket; s = socket.create_connection(({address!r}, {port}), 4); "
+        code += "s.sendall(b'hello'); print(s.recv(9))"
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
             listener.settimeout(TIMEOUT)
             peer = listener.accept()[0]

@@ -765,10 +765,9 @@ static void one_endpoint_does_not_take_all(void **state)
 static void a_cgroup_endpoint_is_known_by_what_its_program_noted(void **state)
 {
 	struct msg m = query("evil.example", WIRE_A);
-	struct core_asker from = { .addr = test_addr("127.0.0.1"),
-				   .server = test_addr("127.0.53.53"),
-				   .ifindex = 1,
-				   .port = 40000 };
+	struct core_asker from = {
+		.addr = test_addr("127.0.0.1"), .server = test_addr("127.0.53.53"), .ifindex = 1, .port = 40000
+	};
 	struct core_asker another = from;
 
 	(void)state;
