@@ -95,13 +95,6 @@ def raw(kind):
     socket.socket(*kinds[kind]).close()
 
 
-def raw_datagram(address):
-    """A UDP datagram in a header of our own."""
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
-        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 37, 1, 0, 64, 17, 0, bytes(4), socket.inet_aton(address))
-        s.sendto(head + struct.pack("!4H", 4000, 53, 17, 0) + b"smuggled!", (address, 0))
-
-
 def write_procs(path):
     with open(path, "w", encoding="ascii") as f:
         f.write("0")
