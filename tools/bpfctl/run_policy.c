@@ -287,7 +287,7 @@ static int write_allowed(const struct run_policy *p, const struct identity *id, 
 static int take_file(const struct run_policy *p, size_t i, int dir, struct identity *id)
 {
 	_cleanup_free_ char *text = NULL;
-	char name[32];
+	char name[48];
 	size_t len;
 	int r = file_read(AT_FDCWD, p->files[i], MANIFEST_MAX, &text, &len);
 
