@@ -35,8 +35,8 @@ static void write_config(const struct run_scene *s, const struct ctl_args *args,
 {
 	strbuf_addf(b, "policyDir: %s/policies\nendpointsFile: %s/endpoints.yaml\nrunDir: %s\n", s->dir, s->dir,
 		    s->run_dir);
-	strbuf_addf(b, "bpf: {pinPath: %s}\napi: {socket: %s}\nenforcement: %s\n", s->pins, s->socket,
-		    args->value[RUN_AUDIT] ? "audit" : "enforce");
+	strbuf_addf(b, "bpf: {pinPath: %s}\napi: {socket: %s}\nmetrics: {listen: \"\"}\nenforcement: %s\n", s->pins,
+		    s->socket, args->value[RUN_AUDIT] ? "audit" : "enforce");
 	strbuf_adds(b, "limits: {endpoints: 16, destinations: 65536, rules: 65536, leases: 16384, names: 16384, flows: "
 		       "65536}\n");
 	if (args->list[RUN_RESOLVER].count) {
