@@ -454,6 +454,9 @@ static void each_second(struct agent *a)
 	__atomic_store_n(&a->kernel->settings->agent_heartbeat, now, __ATOMIC_RELEASE);
 	ensure_routing(a);
 	discover_check(a->discover);
+	endpoints_repair_cgroups(a->endpoints);
+	if (endpoints_moved(a->endpoints))
+		reconcile(a, false);
 	publisher_collect(a->publisher, now);
 	if (watch_retry(a->watch))
 		refresh_soon(a);
@@ -464,6 +467,7 @@ static void each_second(struct agent *a)
 			sweep_flows(a->sweep, now);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
+		endpoints_watch_cgroups(a->endpoints);
 		if (a->apply_again || endpoints_waiting(a->endpoints))
 			refresh_soon(a);
 	}

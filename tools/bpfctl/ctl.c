@@ -166,6 +166,19 @@ static int take_value(struct parser *p, const struct ctl_opt *opt, const char *a
 	return 0;
 }
 
+static int take_listed(struct parser *p, const struct ctl_opt *opt, const char *attached, struct ctl_list *list)
+{
+	const char *value = NULL;
+	int r = take_value(p, opt, attached, &value);
+
+	if (r < 0)
+		return r;
+	if (list->count == CTL_MAX_LIST)
+		return -E2BIG;
+	list->items[list->count++] = value;
+	return 0;
+}
+
 static int parse_option(struct parser *p, const char *word)
 {
 	const struct ctl_opt *own = p->cmd && p->cmd->opts ? p->cmd->opts : no_opts;
@@ -175,6 +188,8 @@ static int parse_option(struct parser *p, const char *word)
 	size_t len = is_long ? (equals ? (size_t)(equals - word) : strlen(word)) - 2 : 0;
 	int i = is_long ? find_long(own, word + 2, len) : find_letter(own, word[1]);
 
+	if (i >= 0 && own[i].many)
+		return take_listed(p, &own[i], attached, &p->args.list[i]);
 	if (i >= 0)
 		return take_value(p, &own[i], attached, &p->args.value[i]);
 	i = is_long ? find_long(ctl_global_opts, word + 2, len) : find_letter(ctl_global_opts, word[1]);
@@ -282,6 +297,10 @@ static enum ctl_exit parse_operands(struct parser *p, bool *options)
 	int error = 0;
 
 	while ((word = next_operand(p, options, &error))) {
+		if (p->cmd->takes_rest) {
+			p->args.rest = (const char **)&p->argv[p->at - 1];
+			return CTL_OK;
+		}
 		if (p->args.noperands == CTL_MAX_OPERANDS)
 			return ctl_usage("more than %d arguments", CTL_MAX_OPERANDS);
 		p->args.operand[p->args.noperands++] = word;
