@@ -23,6 +23,8 @@
  * Unlike TC's, these programs run with softirqs on and may be preempted: one packet's run can nest in another's on the
  * same CPU. Each takes a slot of working memory and gives it back; without a free one the packet drops, counted.
  */
+#define PARSE_LINK 0 /* a cgroup sees no link layer */
+
 #include "bpf/dns.h"
 #include "bpf/inbound.h"
 #include "bpf/loop.h"
@@ -122,7 +124,7 @@ static SLUICE_INLINE const struct sluice_endpoint *owner_find(struct work *w)
 static SLUICE_INLINE __u8 parse_ip(struct __sk_buff *skb, struct packet *p)
 {
 	p->ethertype = bpf_ntohs(skb->protocol);
-	p->cursor = 0;
+	p->cursor = PARSE_LINK;
 	p->end = skb->len;
 	return p->ethertype == ETH_P_IP || p->ethertype == ETH_P_IPV6 ? parse_network(skb, p) : SLUICE_REASON_ETHERTYPE;
 }
