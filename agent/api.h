@@ -9,6 +9,10 @@
  *   {"method": "observe", "last": N, "follow": true|false}
  *                                         -> one flow-log object per line (agent/flowlog.h), then, without follow,
  *                                            {"ok": true, "result": {"lost": N}}
+ *   {"method": "trace", "endpoint": ID, "generation": N, "address": TEXT, "in_cluster": true|false, "protocol": N,
+ *    "port": N, "name": TEXT}             -> {"ok": true, "result": {"current": true|false, "rules": [...]}}
+ *                                            every rule that speaks for the destination, the strongest first; without
+ *                                            "name" no name rules. "current": they are those of the policy in force
  *   {"method": "reload"}                  -> re-reads config-independent inputs: endpoints file and policy directory
  * Errors: {"ok": false, "error": "text"}.
  */
@@ -30,5 +34,6 @@
 #define API_METHOD_POLICIES  "policies"
 #define API_METHOD_OBSERVE   "observe"
 #define API_METHOD_RELOAD    "reload"
+#define API_METHOD_TRACE     "trace"
 
 #endif
