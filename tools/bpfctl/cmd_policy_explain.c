@@ -21,7 +21,7 @@
 
 #define SERVICE_ADDRS 256 /* that are looked at behind a name */
 
-enum { EXPLAIN_FROM, EXPLAIN_TO, EXPLAIN_PORT, EXPLAIN_FILE, EXPLAIN_EXIT_CODE };
+enum { EXPLAIN_FROM, EXPLAIN_TO, EXPLAIN_PORT, EXPLAIN_FILE, EXPLAIN_EXIT_CODE, EXPLAIN_DOMAIN, EXPLAIN_CIDRS };
 
 /* One question on its way to its answer. */
 struct question {
@@ -385,6 +385,8 @@ static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *a
 	const struct subject *subject;
 	int r;
 
+	if (offline_set_cluster(&off, args->value[EXPLAIN_DOMAIN], args->value[EXPLAIN_CIDRS]) < 0)
+		return CTL_USAGE;
 	if (offline_load(&off, args) < 0)
 		return CTL_UNREACHABLE;
 	subject = fleet_find(&off.fleet, q->from);
@@ -411,6 +413,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 		return ctl_usage("policy explain needs --from, --to and --port");
 	if (args->noperands && !args->value[EXPLAIN_FILE])
 		return ctl_usage("files are read with -f only");
+	if ((args->value[EXPLAIN_DOMAIN] || args->value[EXPLAIN_CIDRS]) && !args->value[EXPLAIN_FILE])
+		return ctl_usage("--cluster-domain and --service-cidrs go with -f");
 	if (explain_parse_target(q.to, &q.query) < 0)
 		return ctl_usage("'%s' is neither an address nor a host name", q.to);
 	if (explain_parse_port(args->value[EXPLAIN_PORT], &q.query) < 0)
@@ -425,6 +429,8 @@ static const struct ctl_opt opts[] = {
 	[EXPLAIN_PORT] = { 0, "port", "N[/PROTOCOL]", "TCP by default; for ICMP and ICMPv6 the type" },
 	[EXPLAIN_FILE] = { 'f', "file", "FILE|DIR", "from manifests and endpoints or pods, not from this node", true },
 	[EXPLAIN_EXIT_CODE] = { 'e', "exit-code", NULL, "exit 1 when the verdict is denied" },
+	[EXPLAIN_DOMAIN] = OFFLINE_CLUSTER_DOMAIN_OPT,
+	[EXPLAIN_CIDRS] = OFFLINE_SERVICE_CIDRS_OPT,
 	{ 0 },
 };
 
