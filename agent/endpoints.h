@@ -82,6 +82,13 @@ struct endpoints_input {
  */
 size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in);
 
+/*
+ * Every rule that speaks for a destination of that endpoint, as compile_trace(), by the present manifests and inventory.
+ * `ret_current`: what is in force was compiled from the same. 0; -ENOENT: no such endpoint; -ENOMEM.
+ */
+int endpoints_trace(struct endpoints *e, const struct endpoints_input *in, const struct endpoint *ep,
+		    const struct trace_query *q, struct trace_rule **ret, size_t *ret_count, bool *ret_current);
+
 /* Is there an endpoint without its programs whose interface is there? */
 bool endpoints_waiting(const struct endpoints *e);
 

@@ -273,7 +273,8 @@ _Static_assert(sizeof(struct sluice_rule_key) == 20, "abi");
 /*
  * Flattened: for a port, the set's one answer. Higher precedence wins between sets; at equal precedence deny wins. Where a
  * rule of the Admin tier passed the flow on, `pass` is that rule's precedence less SLUICE_PRECEDENCE_ADMIN: name rules of
- * the Admin tier below it do not speak. With precedence 0 a row says nothing but that.
+ * the Admin tier below it do not speak; SLUICE_PASS_NO_NAMES: no name rule of any tier does, the address being one that no
+ * name opens (hazards 12, 13). With precedence 0 a row says nothing but that.
  */
 struct sluice_rule {
 	__u32 precedence;
@@ -294,6 +295,9 @@ _Static_assert(sizeof(struct sluice_rule) == 12, "abi");
 #define SLUICE_PRECEDENCE_BASELINE 0x20000000u
 #define SLUICE_PRECEDENCE_DEFAULT  1u /* of an endpoint that is not isolated: everything is allowed */
 #define SLUICE_PRECEDENCE_SUB	   63u
+
+/* Beyond every place of the Admin tier. */
+#define SLUICE_PASS_NO_NAMES 0xffffu
 
 /* ---- leases ------------------------------------------------------------------------------------------------------ */
 

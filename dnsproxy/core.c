@@ -341,7 +341,8 @@ static enum answer_fate fate_of(const struct job *job, const struct sluice_addr 
 	if (job->j.verdict == JUDGE_ALLOWED && !in_cluster_domain && was_opened(job, addr))
 		return ANSWER_OPEN;
 	in_cluster = c->maps.in_cluster(c->maps.context, addr);
-	may_open = judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
+	may_open = !image_bars_names(job->img, addr) &&
+		   judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
 	if (job->j.verdict == JUDGE_ALLOWED && may_open)
 		return ANSWER_OPEN;
 	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))

@@ -310,8 +310,9 @@ int endpoints_file_read(const char *file, const char *text, size_t len, struct d
 		found = read_document(&c, docs->roots[i], found, f) || found;
 	if (c.oom)
 		return -ENOMEM;
-	if (c.errors)
-		return -EINVAL;
+	r = objects_duplicates(&f->objects, diags);
+	if (r < 0 || r > 0 || c.errors)
+		return r < 0 ? r : -EINVAL;
 	*ret = TAKE_PTR(f);
 	return 0;
 }
