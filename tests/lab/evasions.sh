@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What a hostile root in the pod sends to get round the policy: raw frames and crafted queries (frames.py, README.md has the
-# table). Without Sluice each arrives where it should not; with it none does, and the counter that must rise rises.
+# table). Without Sluice each arrives where it should not; with it none does, and the counter that must rise rises. $1
+# "gvisor", "kata": from under that runtime (runtimes.sh).
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
+# shellcheck source=tests/lab/runtimes.sh
+. "$tests_lab/runtimes.sh"
 
 frames=$tests_lab/frames.py
 mapfile -t cases < <(python3 "$frames" list)
@@ -18,7 +21,7 @@ mapfile -t cases < <(printf '%s\n' "${cases[@]}" | cut -f1)
 sender_start() { # RUN
 	local mac from to
 	mac=$(node ip -br link show eni97a39772326 | awk '{print $3}')
-	coproc SENDER { pod python3 "$frames" send "$1" "$mac"; }
+	coproc SENDER { pod python3 "$frames" send "$1" "$mac" "$FRAMES_WAY"; }
 	from=${SENDER[0]} to=${SENDER[1]}
 	exec {sender_from}<&"$from" {sender_to}>&"$to" {from}<&- {to}>&-
 	run=$1
