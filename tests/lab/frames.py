@@ -435,10 +435,12 @@ def send_packet(data):
 
 def sender(way):
     """What sends a case's frames and says how many it was."""
+    global MAC  # pylint: disable=global-statement
     if way == "sockets":
         return lambda frames: sum([send_packet(data) for data in frames])
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     sock.bind(("eth0", 0))
+    MAC = sock.getsockname()[4]
 
     def send_frames(frames):
         for data in frames:
@@ -448,16 +450,9 @@ def sender(way):
     return send_frames
 
 
-def hardware_address():
-    with open("/sys/class/net/eth0/address", encoding="ascii") as f:
-        return bytes.fromhex(f.read().strip().replace(":", ""))
-
-
 def send(run, gateway, way="frames"):
-    global RUN, GATEWAY, MAC  # pylint: disable=global-statement
+    global RUN, GATEWAY  # pylint: disable=global-statement
     RUN, GATEWAY = run, bytes.fromhex(gateway.replace(":", ""))
-    if way == "frames":
-        MAC = hardware_address()
     send_all = sender(way)
     for line in sys.stdin:
         title = line.strip()

@@ -59,6 +59,70 @@ gvisor_start() {
 	check "the pod is gVisor's" grep -q gVisor < <(pod dmesg)
 }
 
+# ---- Kata ----------------------------------------------------------------------------------------------------------
+
+kata_folder() { echo "$(lab_dir)/kata"; }
+
+# A guest's kernel, its modules and its first process, into the lab's folder; 77 where there is no such kernel.
+kata_kernel() {
+	(
+		# shellcheck disable=SC2034 # kernels/lib.sh's own
+		series=6.1 work=$(kata_folder)
+		# shellcheck source=tests/kernels/lib.sh
+		. "$tests_lab/../kernels/lib.sh"
+		prepare_kernel
+		make_initramfs "$tests_lab/guest_init.sh" drivers/net/virtio_net.ko drivers/net/net_failover.ko \
+			net/core/failover.ko drivers/char/virtio_console.ko
+		cp "$cache/$series/boot/vmlinuz-$release" "$work/kernel"
+	)
+}
+
+# The layout of Kata Containers: the pod's eth0 without addresses, and a tap beside it that has the guest behind it; what
+# arrives on either goes out of the other (tc mirred).
+kata_network() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	lab exec "$POD" sh -ec '
+		ip address flush dev eth0
+		ip tuntap add tap0 mode tap vnet_hdr
+		ip link set tap0 mtu 9001 up
+		for pair in "eth0 tap0" "tap0 eth0"; do
+			set -- $pair
+			tc qdisc add dev $1 ingress
+			tc filter add dev $1 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev $2
+		done'
+}
+
+kata_pod() {
+	local -a environment
+	mapfile -t environment < <(pod_environment "$(lab_dir)")
+	python3 "$tests_lab/guest.py" run "$(kata_folder)/commands" /usr/bin/env -i "${environment[@]}" "$@"
+}
+
+kata_start() {
+	local d own gateway a4 a6 host
+	mkdir -p "$(kata_folder)"
+	kata_kernel || exit
+	d=$(kata_folder)
+	read -r _ _ a4 a6 host <"$(lab_dir)/pods/$POD/pod"
+	own=$(lab exec "$POD" ip -br link show eth0 | awk '{print $3}')
+	gateway=$(node ip -br link show "$host" | awk '{print $3}')
+	kata_network
+	lab start "$POD" kata qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 1 -m 1024 -nodefaults -no-reboot \
+		-display none -serial "file:$d/console" -kernel "$d/kernel" -initrd "$d/initramfs.gz" \
+		-append "console=ttyS0 quiet panic=-1 sluice.lab=$(lab_dir) sluice.pod=$POD sluice.guest=$tests_lab/guest.py \
+sluice.address4=$a4 sluice.address6=$a6 sluice.gateway=$gateway end" \
+		-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
+		-device virtio-9p-pci,fsdev=root,mount_tag=root \
+		-netdev tap,id=net,ifname=tap0,script=no,downscript=no,vhost=off \
+		-device "virtio-net-pci,netdev=net,mac=$own,host_mtu=9001" \
+		-device virtio-serial-pci -chardev "socket,id=commands,path=$d/commands,server=on,wait=off" \
+		-device virtserialport,chardev=commands,name=commands
+	pod() { kata_pod "$@"; }
+	# What is sent before the guest listens waits in the port.
+	await 10 test -S "$d/commands" && timeout 180 python3 "$tests_lab/guest.py" run "$d/commands" /bin/true </dev/null || { cat "$(lab_dir)/log/kata.log" "$d/console"; return 1; }
+	check "the pod is a guest machine's: $(pod uname -r)" [ "$(pod uname -r)" != "$(uname -r)" ]
+}
+
 runtime_start() { # gvisor|kata, or nothing: an ordinary pod
 	RUNTIME=${1:-}
 	[ -z "$RUNTIME" ] || "${RUNTIME}_start"
