@@ -23,7 +23,7 @@ mount -t sysfs sys /root/sys
 mount -t devtmpfs dev /root/dev
 lab=$(arg sluice.lab)
 for f in resolv.conf hosts nsswitch.conf; do
-	mount --bind "/root$lab/pods/$(arg sluice.pod)/$f" "/root$(chroot /root readlink -m "/etc/$f")"
+	mount --bind "/root$lab/pods/$(arg sluice.pod)/$f" "/root$(chroot /root /usr/bin/readlink -m "/etc/$f")"
 done
 
 # As pod_up of tools/lab/topology.sh does it.
