@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-bulk.py SHA256 MEGABYTES: in the pod, fetches https://pypi.org/simple/bulk, which must have that hash, then sends that many
-megabytes to echo.example.com:7000 and reads them back. Prints both rates in MB/s.
+bulk.py SHA256 MEGABYTES: in the pod, fetches https://pypi.org/simple/bulk, which must have that hash, then sends that
+many megabytes to echo.example.com:7000 and reads them back. Prints both rates in MB/s.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ knows whose it is.
 
     frames.py list                  per case: CASE, WHERE it arrives without enforcement, REASON it is dropped for
     frames.py send RUN GATEWAY-MAC [sockets]
-                                    in the pod: sends each case named on standard input, and says how many frames it was;
+                                    in the pod: sends each case named on standard input, says how many frames it was;
                                     "sockets": where no frame can be sent, as IP packets, and those that can't are 0
     frames.py listen FILE           on the node: UDP port 9999 of every address and group, in the form of canary.py
     frames.py peer SRC PORT DST PORT  in the internet: one datagram to the pod
@@ -422,7 +422,8 @@ def send_packet(data):
     if not four and (packet[8:24] != packed(OWN6) or packet[6] not in (TCP, UDP, ICMP6)):
         return 0
     try:
-        with socket.socket(socket.AF_INET if four else socket.AF_INET6, socket.SOCK_RAW, 255 if four else packet[6]) as sock:
+        family, proto = (socket.AF_INET, 255) if four else (socket.AF_INET6, packet[6])
+        with socket.socket(family, socket.SOCK_RAW, proto) as sock:
             if four:
                 sock.setsockopt(socket.IPPROTO_IP, 3, 1)  # IP_HDRINCL
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

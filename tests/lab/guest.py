@@ -6,8 +6,8 @@ Commands for a guest machine over a virtio serial port, so that the network unde
     guest.py serve                  in the guest: runs what comes, one at a time
     guest.py run SOCKET COMMAND…    on the host: as if the command ran here; its exit code is ours
 
-The host sends a line of JSON, the command's words. Then both send frames: a kind, a length, that many bytes. Standard input
-that has ended is a frame of no bytes.
+The host sends a line of JSON, the command's words. Then both send frames: a kind, a length, that many bytes. Standard
+input that has ended is a frame of no bytes.
 """
 
 import glob

@@ -54,6 +54,7 @@ gvisor_start() {
 	gvisor_bundle
 	runsc run --bundle "$(gvisor_folder)" pod
 	pod() { gvisor_pod "$@"; }
+	# shellcheck disable=SC2034 # evasions.sh's
 	FRAMES_WAY=sockets
 	await 30 pod true || { cat "$(lab_dir)/log/gvisor.log"; return 1; }
 	check "the pod is gVisor's" grep -q gVisor < <(pod dmesg)
