@@ -30,6 +30,7 @@
 #include "agent/diag_log.h"
 #include "agent/endpoints.h"
 #include "agent/kernel.h"
+#include "agent/metrics.h"
 #include "agent/net.h"
 #include "agent/observe.h"
 #include "agent/policy_dir.h"
@@ -39,6 +40,7 @@
 #include "agent/status.h"
 #include "agent/sweep.h"
 #include "agent/watch.h"
+#include "agent/web.h"
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -67,6 +69,7 @@ struct agent {
 	struct observe *observe;
 	struct sweep *sweep;
 	struct api_server *api;
+	struct web *web;
 	sd_event *event;
 	sd_event_source *settle;
 	struct sluice_addr *node;
@@ -78,6 +81,55 @@ struct agent {
 	unsigned int ticks;
 	uint64_t started;
 };
+
+/* ---- over HTTP ------------------------------------------------------------------------------------------------- */
+
+static struct status status_of(const struct agent *a)
+{
+	return (struct status){
+		.kernel = a->kernel,
+		.publisher = a->publisher,
+		.endpoints = a->endpoints,
+		.observe = a->observe,
+		.config_path = a->config_path,
+		.policy_dir = policy_dir_path(a->policies),
+		.store = policy_dir_store(a->policies),
+		.proxy = &a->proxy,
+		.problems = a->problems.data,
+		.quarantined = a->quarantined,
+		.audit = a->config->audit,
+		.started = a->started,
+	};
+}
+
+static void answer_metrics(void *context, struct strbuf *out)
+{
+	const struct status s = status_of(context);
+
+	metrics_write(&s, out);
+}
+
+/* The first pass is over before anything is asked. */
+static bool answer_ready(void *context, struct strbuf *out)
+{
+	(void)context;
+	(void)out;
+	return true;
+}
+
+/* Its absence is seen by whoever scrapes; enforcement does not wait for it. */
+static void open_web(struct agent *a)
+{
+	const struct web_handlers handlers = { a, answer_metrics, answer_ready };
+	const char *listen = a->config->metrics_listen;
+	int r = 0;
+
+	web_freep(&a->web);
+	if (*listen)
+		r = web_open(a->event, listen, &handlers, &a->web);
+	if (r < 0)
+		log_error("metrics.listen: %s: %s; there are no metrics", listen, strerror(-r));
+}
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
@@ -179,6 +231,7 @@ static void change_policy_dir(struct agent *a, const char *path)
 static void take_config(struct agent *a, struct config *fresh)
 {
 	char keys[512];
+	bool listens;
 
 	config_restart_keys(a->config, fresh, keys, sizeof(keys));
 	if (keys[0])
@@ -189,9 +242,12 @@ static void take_config(struct agent *a, struct config *fresh)
 	}
 	if (strcmp(fresh->flows_file, a->config->flows_file) != 0)
 		observe_set_file(a->observe, fresh->flows_file);
+	listens = strcmp(fresh->metrics_listen, a->config->metrics_listen) == 0;
 	a->apply_again = true;
 	config_freep(&a->config);
 	a->config = fresh;
+	if (!listens)
+		open_web(a);
 	if (strcmp(policy_dir_path(a->policies), fresh->policy_dir) != 0)
 		change_policy_dir(a, fresh->policy_dir);
 	watch_files(a);
@@ -395,20 +451,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 static json_t *answer_status(void *context)
 {
-	const struct agent *a = context;
-	const struct status s = {
-		.kernel = a->kernel,
-		.publisher = a->publisher,
-		.endpoints = a->endpoints,
-		.observe = a->observe,
-		.config_path = a->config_path,
-		.policy_dir = policy_dir_path(a->policies),
-		.proxy = &a->proxy,
-		.problems = a->problems.data,
-		.quarantined = a->quarantined,
-		.audit = a->config->audit,
-		.started = a->started,
-	};
+	const struct status s = status_of(context);
 
 	return status_json(&s);
 }
@@ -432,6 +475,7 @@ static void do_reload(void *context)
 
 static void agent_clear(struct agent *a)
 {
+	web_freep(&a->web);
 	api_server_freep(&a->api);
 	sweep_freep(&a->sweep);
 	observe_freep(&a->observe);
@@ -595,6 +639,7 @@ static int start(struct agent *a)
 		observe_set_file(a->observe, a->config->flows_file);
 	a->apply_again = true;
 	refresh(a);
+	open_web(a);
 	return start_api(a);
 }
 

@@ -32,6 +32,9 @@ void config_freep(struct config **c)
 	free((*c)->socket);
 	free((*c)->run_dir);
 	free((*c)->flows_file);
+	free((*c)->metrics_listen);
+	free((*c)->node_name);
+	free((*c)->kubeconfig);
 	free((*c)->service_cidrs);
 	free(*c);
 	*c = NULL;
@@ -85,9 +88,13 @@ int config_new(struct config **ret)
 	c->socket = strdup(API_DEFAULT_SOCKET);
 	c->run_dir = strdup(API_DEFAULT_RUN_DIR);
 	c->flows_file = strdup("");
+	c->metrics_listen = strdup("127.0.0.1:9964");
+	c->node_name = strdup("");
+	c->kubeconfig = strdup("");
 	c->limits = default_limits;
 	default_dns(&c->dns);
-	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file)
+	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
+	    !c->metrics_listen || !c->node_name || !c->kubeconfig)
 		return -ENOMEM;
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -569,21 +576,31 @@ static void read_cluster(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_kubernetes_enabled(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "kubernetes.enabled", "false");
+	yread_bool(c, node, "kubernetes.enabled", &((struct config *)out)->kubernetes);
+}
+
+static void read_node_name(struct yctx *c, const struct ynode *node, void *out)
+{
+	yread_string(c, node, "kubernetes.nodeName", &((struct config *)out)->node_name);
+}
+
+static void read_kubeconfig(struct yctx *c, const struct ynode *node, void *out)
+{
+	yread_string(c, node, "kubernetes.kubeconfig", &((struct config *)out)->kubeconfig);
 }
 
 static void read_kubernetes(struct yctx *c, const struct ynode *node, void *out)
 {
-	static const struct yfield fields[] = { { "enabled", read_kubernetes_enabled } };
+	static const struct yfield fields[] = { { "enabled", read_kubernetes_enabled },
+						{ "nodeName", read_node_name },
+						{ "kubeconfig", read_kubeconfig } };
 
 	yread_fields(c, node, "kubernetes", fields, ARRAY_SIZE(fields), out);
 }
 
 static void read_metrics_listen(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "metrics.listen", "");
+	yread_string(c, node, "metrics.listen", &((struct config *)out)->metrics_listen);
 }
 
 static void read_metrics(struct yctx *c, const struct ynode *node, void *out)
@@ -667,6 +684,9 @@ char *config_restart_keys(const struct config *now, const struct config *wanted,
 	add_key(buf, size, "bpf.attach", now->attach != wanted->attach);
 	add_key(buf, size, "api.socket", strcmp(now->socket, wanted->socket) != 0);
 	add_key(buf, size, "runDir", strcmp(now->run_dir, wanted->run_dir) != 0);
+	add_key(buf, size, "kubernetes",
+		now->kubernetes != wanted->kubernetes || strcmp(now->node_name, wanted->node_name) != 0 ||
+			strcmp(now->kubeconfig, wanted->kubeconfig) != 0);
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		add_key(buf, size, limits[i].name,
 			limits[i].restart && *limit_field(&limits[i], &a) != *limit_field(&limits[i], &b));

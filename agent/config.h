@@ -50,6 +50,10 @@ struct config {
 	char *run_dir;
 	char *flows_file; /* "": none */
 	bool flows_allowed;
+	char *metrics_listen; /* "": none */
+	bool kubernetes;
+	char *node_name;		     /* "": $NODE_NAME, or the host\'s name */
+	char *kubeconfig;		     /* "": the pod\'s service account */
 	struct sluice_prefix *service_cidrs; /* where ClusterIPs are */
 	size_t nservice_cidrs;
 	/* dns: resolvers and search as written; empty means the node's resolv.conf */

@@ -10,18 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/api.h"
+#include "agent/accepted.h"
 #include "agent/diag_log.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/siphash.h"
 #include "policy/array.h"
 
 #define POLICY_FILE_MAX (64u << 20)
-
-#define ACCEPTED_FORMAT	  "%016llx" API_ACCEPTED_ENDING
-#define ACCEPTED_NAME_MAX 32
 
 struct policy_file {
 	char *path;
@@ -78,7 +74,7 @@ const char *policy_dir_path(const struct policy_dir *d)
 	return d->path;
 }
 
-const struct store *policy_dir_store(const struct policy_dir *d)
+struct store *policy_dir_store(const struct policy_dir *d)
 {
 	return d->store;
 }
@@ -104,50 +100,6 @@ static struct policy_file *add_file(struct policy_dir *d, const char *path)
 	return f;
 }
 
-/* ---- texts that were taken whole --------------------------------------------------------------------------------- */
-
-/* Of one policy directory and file; another directory's file of that name has another. */
-static void accepted_name(const char *path, char ret[ACCEPTED_NAME_MAX])
-{
-	static const uint64_t key[2];
-
-	snprintf(ret, ACCEPTED_NAME_MAX, ACCEPTED_FORMAT, (unsigned long long)siphash24(path, strlen(path), key));
-}
-
-static void keep_accepted(const struct policy_dir *d, const struct policy_file *f)
-{
-	char name[ACCEPTED_NAME_MAX];
-	int r;
-
-	accepted_name(f->path, name);
-	r = d->accepted < 0 ? 0 : file_replace(d->accepted, name, f->text, f->len, 0600);
-	if (r < 0)
-		log_warning("%s: cannot be kept for the next start: %s", f->path, strerror(-r));
-}
-
-static void forget_accepted(const struct policy_dir *d, const char *path)
-{
-	char name[ACCEPTED_NAME_MAX];
-
-	accepted_name(path, name);
-	if (d->accepted >= 0)
-		unlinkat(d->accepted, name, 0);
-}
-
-/* What an earlier agent had taken whole is the last good text of a file that this one sees for the first time. */
-static void recall_accepted(struct policy_dir *d, const char *path)
-{
-	_cleanup_free_ char *text = NULL;
-	char name[ACCEPTED_NAME_MAX];
-	struct diags ignored = {};
-	size_t len;
-
-	accepted_name(path, name);
-	if (d->accepted >= 0 && file_read(d->accepted, name, POLICY_FILE_MAX, &text, &len) == 0)
-		store_update(d->store, path, text, len, &ignored);
-	diags_clear(&ignored);
-}
-
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* Takes `text`. 1: it is another one than before. */
@@ -158,7 +110,7 @@ static int take_text(struct policy_dir *d, const char *path, char *text, size_t 
 
 	if (!f) {
 		f = add_file(d, path);
-		recall_accepted(d, path);
+		accepted_recall(d->accepted, path, d->store);
 	}
 	if (!f) {
 		free(text);
@@ -183,7 +135,7 @@ static int take_text(struct policy_dir *d, const char *path, char *text, size_t 
 		return r;
 	}
 	if (r == 0)
-		keep_accepted(d, f);
+		accepted_keep(d->accepted, f->path, f->text, f->len);
 	return 1;
 }
 
@@ -239,7 +191,7 @@ static int remove_unseen(struct policy_dir *d)
 		}
 		log_info("%s: gone, and with it what it said", f->path);
 		store_remove(d->store, f->path);
-		forget_accepted(d, f->path);
+		accepted_forget(d->accepted, f->path);
 		file_clear(f);
 	}
 	if (kept == d->count)

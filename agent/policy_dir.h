@@ -25,7 +25,7 @@ const char *policy_dir_path(const struct policy_dir *d);
  * when the directory cannot be read: everything stays as it was.
  */
 int policy_dir_scan(struct policy_dir *d);
-const struct store *policy_dir_store(const struct policy_dir *d);
+struct store *policy_dir_store(const struct policy_dir *d); /* others may put their sources in it too */
 
 /* [{"policy", "kind", "file", "line", "refused", "last_good", "diagnostics": [text]}] */
 json_t *policy_dir_json(const struct policy_dir *d);

@@ -13,12 +13,14 @@
 #include "agent/observe.h"
 #include "agent/publish.h"
 #include "dnsproxy/settings.h"
+#include "policy/compile.h"
 
 struct status {
 	const struct kernel *kernel;
 	const struct publisher *publisher;
 	const struct endpoints *endpoints;
 	const struct observe *observe;
+	const struct store *store;
 	const char *config_path;
 	const char *policy_dir;
 	const struct proxy_settings *proxy;

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -32,6 +31,7 @@
 #define IDLE	     (10 * NSEC_PER_SEC)
 #define WAITING	     (30 * NSEC_PER_SEC)
 #define ACCEPT_BATCH 16
+#define HELD_SIZE    2048
 #define MAX_UNSENT   (128u << 10) /* bytes of answers that a connection does not take */
 
 #ifndef IPV6_2292PKTOPTIONS
@@ -45,14 +45,15 @@ struct conn {
 	uint32_t use; /* counts the slot's connections: an answer to an earlier one finds another number */
 	uint32_t under_way;
 	uint32_t events; /* watched for */
-	bool resume;
-	bool ended; /* the pod sends no more */
-	bool spoke; /* a whole message came */
-	bool held;  /* the kernel has answers that it is to send at the end of the turn */
+	bool resume;	 /* listed in conns.resume */
+	bool ended;	 /* the pod sends no more */
+	bool spoke;	 /* a whole message came */
 	uint64_t active;
 	struct core_asker asker;
 	uint8_t *unsent;
 	size_t unsent_len, unsent_done;
+	uint32_t held_len;
+	uint8_t held[HELD_SIZE]; /* answers that leave together at the end of the turn */
 	struct tcp_framer in;
 };
 
@@ -68,7 +69,9 @@ struct conns {
 	const struct maps *maps;
 	int loop;
 	uint32_t count;
-	bool resume;
+	uint32_t nresume;
+	uint16_t resume[2 *
+			CONNS_MAX]; /* to be gone on with at the end of the turn; each once, but while that happens */
 	uint16_t *per_endpoint;
 	struct listener listeners[2];
 	struct conn slots[CONNS_MAX];
@@ -83,6 +86,10 @@ static void conn_close(struct conn *n)
 {
 	if (n->fd < 0)
 		return;
+	if (n->held_len > 0 && n->unsent_len == n->unsent_done)
+		send(n->fd, n->held, n->held_len,
+		     MSG_DONTWAIT | MSG_NOSIGNAL); /* what fits: nobody would send the rest */
+	n->held_len = 0;
 	closep(&n->fd);
 	freep(&n->unsent);
 	n->conns->per_endpoint[n->asker.endpoint]--;
@@ -135,6 +142,149 @@ static bool is_done(const struct conn *n)
 	return n->ended && n->under_way == 0 && n->unsent_len == n->unsent_done;
 }
 
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+static bool keep_unsent(struct conn *n, const uint8_t *data, size_t len)
+{
+	size_t left = n->unsent_len - n->unsent_done;
+	uint8_t *p;
+
+	if (len == 0)
+		return true;
+	if (left + len > MAX_UNSENT)
+		return false;
+	p = malloc(left + len);
+	if (!p)
+		return false;
+	if (left)
+		memcpy(p, n->unsent + n->unsent_done, left);
+	memcpy(p + left, data, len);
+	free(n->unsent);
+	n->unsent = p;
+	n->unsent_len = left + len;
+	n->unsent_done = 0;
+	return true;
+}
+
+static void list(struct conn *n)
+{
+	struct conns *c = n->conns;
+
+	if (!n->resume)
+		c->resume[c->nresume++] = (uint16_t)(n - c->slots);
+	n->resume = true;
+}
+
+/* What is held; what the socket does not take is kept. False: the connection is over. */
+static bool send_held(struct conn *n)
+{
+	uint32_t len = n->held_len;
+	ssize_t r;
+
+	if (len == 0)
+		return true;
+	n->held_len = 0;
+	if (n->unsent_len > n->unsent_done)
+		return keep_unsent(n, n->held, len);
+	r = send(n->fd, n->held, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (r < 0 && errno != EAGAIN && errno != EINTR)
+		return false;
+	r = r > 0 ? r : 0;
+	return keep_unsent(n, n->held + r, len - (size_t)r);
+}
+
+/* One that does not fit among those that are held. False: the connection is over. */
+static bool send_long(struct conn *n, uint8_t prefix[2], const uint8_t *msg, size_t len)
+{
+	struct iovec iov[2] = { { prefix, 2 }, { (void *)msg, len } };
+	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
+	size_t sent = 0;
+
+	if (n->unsent_len == n->unsent_done) {
+		ssize_t r = sendmsg(n->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (r < 0 && errno != EAGAIN && errno != EINTR)
+			return false;
+		sent = r > 0 ? (size_t)r : 0;
+	}
+	if (sent < 2 && !keep_unsent(n, prefix + sent, 2 - sent))
+		return false;
+	sent = sent > 2 ? sent - 2 : 0;
+	return keep_unsent(n, msg + sent, len - sent);
+}
+
+/* A pipeline's answers of one turn leave together: a segment each is most of what they cost. False: it is over. */
+static bool send_message(struct conn *n, const uint8_t *msg, size_t len)
+{
+	uint8_t prefix[2] = { (uint8_t)(len >> 8), (uint8_t)len };
+
+	if (n->held_len + 2 + len > sizeof(n->held) && !send_held(n))
+		return false;
+	if (2 + len > sizeof(n->held))
+		return send_long(n, prefix, msg, len);
+	memcpy(n->held + n->held_len, prefix, 2);
+	memcpy(n->held + n->held_len + 2, msg, len);
+	n->held_len += 2 + (uint32_t)len;
+	return true;
+}
+
+static void send_unsent(struct conn *n, uint64_t now)
+{
+	while (n->unsent_done < n->unsent_len) {
+		ssize_t r = send(n->fd, n->unsent + n->unsent_done, n->unsent_len - n->unsent_done,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (r < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (r < 0) {
+			conn_close(n);
+			return;
+		}
+		n->active = now;
+		n->unsent_done += (size_t)r;
+	}
+	freep(&n->unsent);
+	n->unsent_len = n->unsent_done = 0;
+	list(n);
+}
+
+void conns_reply(struct conns *c, const struct core_asker *to, const uint8_t *msg, size_t len, uint64_t now)
+{
+	struct conn *n = &c->slots[to->connection];
+
+	if (n->fd < 0 || n->use != to->connection_use)
+		return; /* it ended meanwhile */
+	n->under_way--;
+	n->active = now;
+	if (!send_message(n, msg, len))
+		conn_close(n);
+	list(n);
+}
+
+/* Sends what there is, and ends what is over. */
+static void settle(struct conn *n, bool going)
+{
+	if (n->fd >= 0 && (!send_held(n) || !going || is_done(n)))
+		conn_close(n);
+	watch(n);
+}
+
+void conns_resume(struct conns *c, uint64_t now)
+{
+	uint32_t listed = c->nresume;
+
+	/* Whoever is answered on the spot meanwhile is listed anew, behind these. */
+	for (uint32_t i = 0; i < listed; i++) {
+		struct conn *n = &c->slots[c->resume[i]];
+
+		n->resume = false;
+		if (n->fd >= 0)
+			settle(n, take_messages(n, now));
+	}
+	c->nresume -= listed;
+	memmove(c->resume, c->resume + listed, c->nresume * sizeof(c->resume[0]));
+}
+
 static void conn_read(struct conn *n, uint64_t now)
 {
 	/* What waited in the framer comes first: only then is there room for more. */
@@ -158,117 +308,11 @@ static void conn_read(struct conn *n, uint64_t now)
 			n->active = now;
 		tcp_received(&n->in, (size_t)got);
 		going = take_messages(n, now);
+		/* There was no more: the loop says when there is again. */
+		if ((size_t)got < space)
+			break;
 	}
-	if (!going || is_done(n))
-		conn_close(n);
-	watch(n);
-}
-
-/* ---- writing ----------------------------------------------------------------------------------------------------- */
-
-static bool keep_unsent(struct conn *n, const uint8_t *data, size_t len)
-{
-	size_t left = n->unsent_len - n->unsent_done;
-	uint8_t *p;
-
-	if (left + len > MAX_UNSENT)
-		return false;
-	p = malloc(left + len);
-	if (!p)
-		return false;
-	if (left)
-		memcpy(p, n->unsent + n->unsent_done, left);
-	memcpy(p + left, data, len);
-	free(n->unsent);
-	n->unsent = p;
-	n->unsent_len = left + len;
-	n->unsent_done = 0;
-	return true;
-}
-
-/* False: the connection is over. */
-static bool send_message(struct conn *n, const uint8_t *msg, size_t len)
-{
-	uint8_t prefix[2] = { (uint8_t)(len >> 8), (uint8_t)len };
-	struct iovec iov[2] = { { prefix, 2 }, { (void *)msg, len } };
-	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
-	size_t sent = 0;
-	ssize_t r;
-
-	if (n->unsent_len == n->unsent_done) {
-		/* A pipeline's answers of one turn leave together: a segment each is most of what they cost. */
-		r = sendmsg(n->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);
-		n->held = true;
-		if (r < 0 && errno != EAGAIN && errno != EINTR)
-			return false;
-		sent = r > 0 ? (size_t)r : 0;
-	}
-	if (sent < 2 && !keep_unsent(n, prefix + sent, 2 - sent))
-		return false;
-	sent = sent > 2 ? sent - 2 : 0;
-	return sent == len || keep_unsent(n, msg + sent, len - sent);
-}
-
-static void send_unsent(struct conn *n, uint64_t now)
-{
-	while (n->unsent_done < n->unsent_len) {
-		ssize_t r = send(n->fd, n->unsent + n->unsent_done, n->unsent_len - n->unsent_done,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (r < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (r < 0) {
-			conn_close(n);
-			return;
-		}
-		n->active = now;
-		n->unsent_done += (size_t)r;
-	}
-	freep(&n->unsent);
-	n->unsent_len = n->unsent_done = 0;
-	n->resume = n->conns->resume = true;
-}
-
-void conns_reply(struct conns *c, const struct core_asker *to, const uint8_t *msg, size_t len, uint64_t now)
-{
-	struct conn *n = &c->slots[to->connection];
-
-	if (n->fd < 0 || n->use != to->connection_use)
-		return; /* it ended meanwhile */
-	n->under_way--;
-	n->active = now;
-	if (!send_message(n, msg, len))
-		conn_close(n);
-	n->resume = c->resume = true;
-}
-
-/* Setting TCP_NODELAY sends what is held, also when it was set before: tcp(7). */
-static void send_held(struct conn *n)
-{
-	int on = 1;
-
-	if (n->held)
-		setsockopt(n->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	n->held = false;
-}
-
-void conns_resume(struct conns *c, uint64_t now)
-{
-	if (!c->resume)
-		return;
-	c->resume = false;
-	for (uint32_t i = 0; i < CONNS_MAX; i++) {
-		struct conn *n = &c->slots[i];
-
-		if (n->fd < 0 || !n->resume)
-			continue;
-		n->resume = false;
-		if (!take_messages(n, now) || is_done(n))
-			conn_close(n);
-		else
-			send_held(n);
-		watch(n);
-	}
+	settle(n, going);
 }
 
 static void conn_ready(struct source *source, uint32_t events, uint64_t now)
@@ -376,7 +420,8 @@ static void admit(struct conns *c, int fd, bool v6, uint64_t now)
 	n->use++;
 	n->under_way = 0;
 	n->events = EPOLLIN;
-	n->resume = n->ended = n->spoke = n->held = false;
+	n->ended = n->spoke = false; /* still listed, if the slot's last one was */
+	n->held_len = 0;
 	n->active = now;
 	n->asker = asker;
 	n->asker.connection = (uint32_t)(n - c->slots);

@@ -546,7 +546,7 @@ static int send_try(struct core *c, struct flight *f, uint32_t index, bool tcp, 
 	f->tcp = tcp;
 	f->plain = plain;
 	health_asked(&c->health[index], now);
-	r = c->io.ask(c->io.context, &f->resolver, index, tcp, msg, len, &f->transport);
+	r = c->io.ask(c->io.context, &f->resolver, index, tcp, f->asker.endpoint, msg, len, &f->transport);
 	if (r < 0)
 		return r;
 	flight_sent(&c->flights, f, id, deadline);
@@ -590,7 +590,17 @@ static void finish(struct core *c, struct flight *sent, struct answer *a, uint64
 	}
 }
 
-static void try_next(struct core *c, struct flight *f, bool tcp, uint64_t now)
+/*
+ * What a pod asks by TCP goes on by TCP where a connection stands: a pipeline costs both sides less. That is a favour and
+ * no need: the second try goes by UDP, unless the answer is known not to fit.
+ */
+static bool by_tcp(const struct core *c, const struct flight *f, uint32_t index)
+{
+	return f->cut || (f->asker.tcp && f->tries == 0 &&
+			  c->io.ready_tcp(c->io.context, &c->settings.resolvers[index], index, f->asker.endpoint));
+}
+
+static void try_next(struct core *c, struct flight *f, uint64_t now)
 {
 	give_back(c, f);
 	f->downgraded = false;
@@ -603,7 +613,8 @@ static void try_next(struct core *c, struct flight *f, bool tcp, uint64_t now)
 
 		if (index < 0)
 			break;
-		r = send_try(c, f, (uint32_t)index, tcp, health_plain(&c->health[index], now), now);
+		r = send_try(c, f, (uint32_t)index, by_tcp(c, f, (uint32_t)index), health_plain(&c->health[index], now),
+			     now);
 		if (r == 0)
 			return;
 		/* Ours are all in use: nothing to do with the resolver. */
@@ -618,7 +629,16 @@ static void ask_again(struct core *c, struct flight *f, bool tcp, bool plain, ui
 {
 	give_back(c, f);
 	if (f->epoch != c->epoch || send_try(c, f, f->index, tcp, plain, now) < 0)
-		try_next(c, f, tcp, now);
+		try_next(c, f, now);
+}
+
+/* Nobody's fault but the connection's: the same resolver, once more, and by UDP if that will do. */
+static void leave_stream(struct core *c, struct flight *f, uint64_t now)
+{
+	if (f->tries < c->settings.query_tries)
+		ask_again(c, f, f->cut, f->plain, now);
+	else
+		finish(c, f, NULL, now);
 }
 
 static void forward(struct job *job)
@@ -639,7 +659,7 @@ static void forward(struct job *job)
 	if (first >= 0 && flight_join(&c->flights, f, SLUICE_STATE_POLICY(job->state), (uint8_t)first))
 		count(c, SLUICE_DNS_STAT_SHARED);
 	else
-		try_next(c, f, false, job->now);
+		try_next(c, f, job->now);
 }
 
 enum reading {
@@ -692,13 +712,14 @@ bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *ms
 		return false;
 	case READ_USELESS:
 		resolver_failed(c, f, FAILED_ERROR, now);
-		try_next(c, f, tcp, now);
+		try_next(c, f, now);
 		break;
 	case READ_NO_EDNS:
 		f->downgraded = true;
 		ask_again(c, f, tcp, true, now);
 		break;
 	case READ_CUT:
+		f->cut = true;
 		ask_again(c, f, true, f->plain, now);
 		break;
 	case READ_GOOD:
@@ -709,15 +730,19 @@ bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *ms
 	return true;
 }
 
-void core_lost(struct core *c, uint32_t transport, bool tcp, uint64_t now)
+void core_lost(struct core *c, uint32_t transport, bool tcp, bool fault, uint64_t now)
 {
 	for (uint16_t i = 0; i < c->flights.fresh; i++) {
 		struct flight *f = &c->flights.slots[i];
 
 		if (!f->used || !f->sent || f->transport != transport || f->tcp != tcp)
 			continue;
+		if (!fault) {
+			leave_stream(c, f, now);
+			continue;
+		}
 		resolver_failed(c, f, FAILED_SOCKET, now);
-		try_next(c, f, tcp, now);
+		try_next(c, f, now);
 	}
 }
 
@@ -727,8 +752,13 @@ uint64_t core_tick(struct core *c, uint64_t now)
 
 	while ((f = flight_first(&c->flights)) && f->deadline <= now) {
 		count(c, SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS);
+		if (f->tcp && !f->cut) {
+			/* It may have stood behind another query, and tells nothing of the resolver. */
+			leave_stream(c, f, now);
+			continue;
+		}
 		resolver_failed(c, f, FAILED_TIMEOUT, now);
-		try_next(c, f, f->tcp, now);
+		try_next(c, f, now);
 	}
 	return f ? f->deadline : UINT64_MAX;
 }

@@ -31,9 +31,11 @@ struct core_asker {
 struct core_io {
 	void *context;
 	void (*reply)(void *context, const struct core_asker *to, const uint8_t *msg, size_t len);
+	/* May a query of the endpoint go to the resolver by TCP without waiting for a connection? */
+	bool (*ready_tcp)(void *context, const struct proxy_resolver *resolver, uint32_t index, uint32_t endpoint);
 	/* 0 and the socket it went out by; -errno: try another resolver. */
-	int (*ask)(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
-		   size_t len, uint32_t *ret_transport);
+	int (*ask)(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, uint32_t endpoint,
+		   const uint8_t *msg, size_t len, uint32_t *ret_transport);
 	/* The answer that `ask` went out for has come or is no longer waited for. */
 	void (*asked)(void *context, uint32_t transport, bool tcp);
 	uint16_t (*random)(void *context);
@@ -59,8 +61,11 @@ int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg
 
 /* Something arrived on an upstream socket. True: it was the answer to a query. */
 bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *msg, size_t len, uint64_t now);
-/* The socket is of no use: queries sent by it go to the next resolver at once. */
-void core_lost(struct core *c, uint32_t transport, bool tcp, uint64_t now);
+/*
+ * The socket is of no use. `fault`: queries sent by it go to the next resolver at once. Otherwise the resolver has closed a
+ * connection, as it may at any time, and they are put to it once more.
+ */
+void core_lost(struct core *c, uint32_t transport, bool tcp, bool fault, uint64_t now);
 
 /* Retries and gives up. Returns when to call again at the latest; UINT64_MAX: nothing waits. */
 uint64_t core_tick(struct core *c, uint64_t now);

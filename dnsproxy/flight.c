@@ -24,7 +24,7 @@ struct flight *flight_new(struct flights *t, const struct core_asker *asker, con
 	f->asker = *asker;
 	f->query = *query;
 	f->used = true;
-	f->sent = f->tcp = f->plain = f->downgraded = false;
+	f->sent = f->tcp = f->plain = f->cut = f->downgraded = false;
 	f->tries = 0;
 	f->tried = f->refused = 0;
 	f->next = f->previous = 0;

@@ -38,6 +38,7 @@ struct flight {
 	bool sent;
 	bool tcp;	 /* the present try; the next two too */
 	bool plain;	 /* without EDNS */
+	bool cut;	 /* an answer by UDP was truncated, and the pod is on TCP already */
 	bool downgraded; /* because the resolver has just refused it */
 	struct wire_query query;
 };

@@ -22,6 +22,7 @@
 
 #include "base/addr.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "dnsproxy/wire.h"
 
 #define BATCH	      32
@@ -30,6 +31,7 @@
 #define FIRST_N	      53
 #define LAST_N	      254
 #define TCP_BACKLOG   256
+#define PAUSE	      (200 * NSEC_PER_MSEC / 1000)
 #define RECEIVE_BYTES (4 << 20) /* shared by all pods */
 
 struct batch {
@@ -49,12 +51,14 @@ struct endpoint_socket {
 	int fd;
 	bool v6;
 	unsigned int queued;
+	uint64_t last; /* something came */
 	struct batch out;
 };
 
 struct listen {
 	struct core *core;
 	struct batch in;
+	int used; /* of its headers, which the kernel has written to */
 	struct endpoint_socket udp[2];
 };
 
@@ -192,8 +196,12 @@ static void flush_socket(struct endpoint_socket *s)
 	unsigned int done = 0;
 
 	while (done < s->queued) {
-		int n = sendmmsg(s->fd, s->out.headers + done, s->queued - done, 0);
+		int n;
 
+		if (s->queued - done > 1)
+			n = sendmmsg(s->fd, s->out.headers + done, s->queued - done, 0);
+		else
+			n = sendmsg(s->fd, &s->out.headers[done].msg_hdr, 0) < 0 ? -1 : 1;
 		/* One that cannot be sent (the veth is gone) must not keep back the others. */
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -257,9 +265,11 @@ static bool read_controls(struct msghdr *h, struct core_asker *ret)
 	return have_server && ret->ifindex != 0;
 }
 
-static int receive(struct batch *b, int fd)
+static void make_headers(struct listen *l)
 {
-	for (int i = 0; i < BATCH; i++) {
+	struct batch *b = &l->in;
+
+	for (int i = 0; i < l->used; i++) {
 		b->iovs[i] = (struct iovec){ b->data[i], QUERY_SIZE };
 		b->headers[i].msg_hdr = (struct msghdr){ .msg_name = &b->peers[i],
 							 .msg_namelen = sizeof(b->peers[i]),
@@ -268,7 +278,29 @@ static int receive(struct batch *b, int fd)
 							 .msg_control = b->controls[i].bytes,
 							 .msg_controllen = CONTROL_SIZE };
 	}
-	return recvmmsg(fd, b->headers, BATCH, MSG_DONTWAIT, NULL);
+	l->used = 0;
+}
+
+/* After a pause only one is looked for: to look for the next costs a call, and the loop comes back if there is one. */
+static int receive(struct endpoint_socket *s, uint64_t now)
+{
+	struct listen *l = s->listen;
+	bool one = now - s->last > PAUSE;
+	int n;
+
+	s->last = now;
+	make_headers(l);
+	if (one) {
+		ssize_t len = recvmsg(s->fd, &l->in.headers[0].msg_hdr, MSG_DONTWAIT);
+
+		n = len < 0 ? 0 : 1;
+		l->in.headers[0].msg_len = (unsigned int)len;
+		l->used = 1;
+	} else {
+		n = recvmmsg(s->fd, l->in.headers, BATCH, MSG_DONTWAIT, NULL);
+		l->used = n > 0 ? n : 1;
+	}
+	return n;
 }
 
 /* One batch per turn: the loop comes back while there is more, after everybody else had theirs. */
@@ -276,7 +308,7 @@ static void udp_ready(struct source *source, uint32_t events, uint64_t now)
 {
 	struct endpoint_socket *s = source->owner;
 	struct batch *b = &s->listen->in;
-	int n = receive(b, s->fd);
+	int n = receive(s, now);
 
 	(void)events;
 	for (int i = 0; i < n; i++) {
@@ -295,6 +327,8 @@ int listen_new(int loop, const int fds[SLUICE_SOCK_MAX], struct listen **ret)
 	struct listen *l = calloc(1, sizeof(*l));
 	int r = l ? 0 : -ENOMEM;
 
+	if (l)
+		l->used = BATCH;
 	for (int i = 0; r == 0 && i < 2; i++) {
 		struct endpoint_socket *s = &l->udp[i];
 

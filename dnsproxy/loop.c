@@ -33,12 +33,13 @@ int loop_change(int loop, int fd, uint32_t events, struct source *s)
 	return control(loop, EPOLL_CTL_MOD, fd, events, s);
 }
 
-int loop_run_once(int loop, int timeout_ms)
+int loop_run_once(int loop, int timeout_ms, uint64_t *ret_now)
 {
 	struct epoll_event events[64];
 	int n = epoll_wait(loop, events, 64, timeout_ms);
 	uint64_t now = clock_now();
 
+	*ret_now = now;
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++) {

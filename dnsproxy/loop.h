@@ -15,7 +15,7 @@ struct source {
 int loop_new(int *ret_fd);
 int loop_watch(int loop, int fd, uint32_t events, struct source *s);
 int loop_change(int loop, int fd, uint32_t events, struct source *s);
-/* Waits up to `timeout_ms` and runs what is ready. */
-int loop_run_once(int loop, int timeout_ms);
+/* Waits up to `timeout_ms` (-1: for ever) and runs what is ready. *ret_now is the time that they are told, set before. */
+int loop_run_once(int loop, int timeout_ms, uint64_t *ret_now);
 
 #endif

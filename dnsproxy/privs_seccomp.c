@@ -29,7 +29,7 @@ static const int calls[] = {
 	SCMP_SYS(sendto),	  SCMP_SYS(setsockopt),
 	SCMP_SYS(shutdown),	  SCMP_SYS(tgkill),
 	SCMP_SYS(write),	  SCMP_SYS(writev),
-	SCMP_SYS(statx),
+	SCMP_SYS(statx),	  SCMP_SYS(timerfd_settime),
 };
 
 static int allow_plain(scmp_filter_ctx ctx)

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -32,6 +33,9 @@ struct proxy {
 	struct upstream *upstream;
 	struct policies *policies;
 	struct source signal_source;
+	struct source timer_source;
+	int timer;
+	uint64_t armed; /* when the timer goes off; 0: never */
 	int loop;
 	int dir;
 	int signals;
@@ -58,12 +62,19 @@ static void reply(void *context, const struct core_asker *to, const uint8_t *msg
 		listen_reply(p->listen, to, msg, len);
 }
 
-static int ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
-	       size_t len, uint32_t *ret_transport)
+static bool ready_tcp(void *context, const struct proxy_resolver *resolver, uint32_t index, uint32_t endpoint)
 {
 	struct proxy *p = context;
 
-	return upstream_ask(p->upstream, resolver, index, tcp, msg, len, p->now, ret_transport);
+	return upstream_ready_tcp(p->upstream, resolver, index, endpoint, p->now);
+}
+
+static int ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, uint32_t endpoint,
+	       const uint8_t *msg, size_t len, uint32_t *ret_transport)
+{
+	struct proxy *p = context;
+
+	return upstream_ask(p->upstream, resolver, index, tcp, endpoint, msg, len, p->now, ret_transport);
 }
 
 static void asked(void *context, uint32_t transport, bool tcp)
@@ -134,6 +145,7 @@ static void each_second(struct proxy *p)
 	const struct maps *m = &p->kmaps->maps;
 
 	conns_sweep(p->conns, p->now);
+	upstream_sweep(p->upstream, p->now);
 	if (++p->seconds % UNUSED_AFTER == 0)
 		policies_drop_unused(p->policies, m->endpoints, m->nendpoints);
 	if (!kmaps_pinned(p->kmaps) || folder_gone(p)) {
@@ -151,12 +163,32 @@ static void each_second(struct proxy *p)
 		p->stop = true;
 }
 
-static int timeout_ms(const struct proxy *p, uint64_t deadline)
+/*
+ * A timer of its own, not a time-out of epoll_wait: that would be set and taken back at every query, and deadlines only
+ * ever move on. When it goes off too early, it is set anew.
+ */
+static void arm(struct proxy *p, uint64_t deadline)
 {
 	uint64_t until = deadline < p->next_second ? deadline : p->next_second;
-	uint64_t now = clock_now();
+	struct itimerspec when = { .it_value = { (time_t)(until / NSEC_PER_SEC), (long)(until % NSEC_PER_SEC) } };
 
-	return until <= now ? 0 : (int)((until - now) / NSEC_PER_MSEC) + 1;
+	if (p->armed && p->armed <= until)
+		return;
+	if (until == 0)
+		when.it_value.tv_nsec = 1; /* 0 would take it back */
+	if (timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+		p->armed = until ? until : 1;
+}
+
+static void timer_ready(struct source *source, uint32_t events, uint64_t now)
+{
+	struct proxy *p = source->owner;
+	uint64_t times;
+
+	(void)events;
+	(void)now;
+	if (read(p->timer, &times, sizeof(times)) == sizeof(times))
+		p->armed = 0;
 }
 
 /* Only now that nothing can fail any more: an older proxy ends when it reads this. */
@@ -189,10 +221,10 @@ int proxy_run(struct proxy *p)
 		core_tick(p->core, p->now);
 		end_turn(p);
 		deadline = core_tick(p->core, p->now);
-		r = loop_run_once(p->loop, timeout_ms(p, deadline));
+		arm(p, deadline);
+		r = loop_run_once(p->loop, -1, &p->now);
 		if (r < 0)
 			return r;
-		p->now = clock_now();
 		reload_settings(p);
 		if (p->now >= p->next_second) {
 			p->next_second = p->now + NSEC_PER_SEC;
@@ -216,11 +248,21 @@ static void signalled(struct source *source, uint32_t events, uint64_t now)
 		p->stop = true;
 }
 
+static int timer_new(struct proxy *p)
+{
+	p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	return p->timer < 0 ? -errno : loop_watch(p->loop, p->timer, EPOLLIN, &p->timer_source);
+}
+
 static int make_parts(struct proxy *p, const int fds[SLUICE_SOCK_MAX], const struct proxy_settings *settings)
 {
-	const struct core_io io = {
-		.context = p, .reply = reply, .ask = ask, .asked = asked, .random = random_id, .policy = policy
-	};
+	const struct core_io io = { .context = p,
+				    .reply = reply,
+				    .ready_tcp = ready_tcp,
+				    .ask = ask,
+				    .asked = asked,
+				    .random = random_id,
+				    .policy = policy };
 	int r = loop_new(&p->loop);
 
 	if (r == 0)
@@ -235,6 +277,8 @@ static int make_parts(struct proxy *p, const int fds[SLUICE_SOCK_MAX], const str
 		r = core_new(&p->kmaps->maps, &io, settings, &p->core);
 	if (r == 0)
 		r = loop_watch(p->loop, p->signals, EPOLLIN, &p->signal_source);
+	if (r == 0)
+		r = timer_new(p);
 	if (r < 0)
 		return r;
 	upstream_set_core(p->upstream, p->core);
@@ -254,7 +298,8 @@ int proxy_new(struct kmaps *k, const int fds[SLUICE_SOCK_MAX], int dir, int sign
 	p->kmaps = k;
 	p->dir = dir;
 	p->signals = signals;
-	p->loop = -1;
+	p->loop = p->timer = -1;
+	p->timer_source = (struct source){ timer_ready, p };
 	p->signal_source = (struct source){ signalled, p };
 	r = make_parts(p, fds, settings);
 	if (r < 0) {
@@ -276,6 +321,7 @@ void proxy_freep(struct proxy **p)
 		upstream_freep(&(*p)->upstream);
 		core_freep(&(*p)->core);
 		policies_freep(&(*p)->policies);
+		closep(&(*p)->timer);
 		closep(&(*p)->loop);
 	}
 	free(*p);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,12 +14,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dnsproxy/loop.h"
+#include "dnsproxy/streams.h"
 #include "dnsproxy/wire.h"
 
 #define POOL	    16
 #define POOL_USES   128
 #define POOL_AGE    (30 * NSEC_PER_SEC)
-#define STREAMS	    32
 #define BATCH	    32	 /* queries sent at once */
 #define RECEIVE	    16	 /* answers taken at once */
 #define ANSWER_SIZE 2048 /* more than we say we take; what is longer still is nobody's answer to us */
@@ -51,18 +50,6 @@ struct inbox {
 	uint8_t data[RECEIVE][ANSWER_SIZE];
 };
 
-/* One query, one answer. `have` counts the length prefix too. */
-struct stream {
-	struct source source;
-	struct upstream *upstream;
-	uint32_t transport;
-	int fd; /* -1: free */
-	uint32_t out_len, out_done;
-	uint32_t have;
-	uint8_t out[2 + WIRE_MIN_UDP];
-	uint8_t in[2 + WIRE_MAX_MESSAGE];
-};
-
 struct upstream {
 	struct core *core;
 	int loop;
@@ -72,13 +59,11 @@ struct upstream {
 	struct queue queue;
 	struct inbox inbox;
 	struct pooled udp[PROXY_MAX_RESOLVERS][POOL];
-	struct stream streams[STREAMS];
+	struct streams *streams;
 };
 
-uint16_t upstream_random(void *context)
+uint16_t upstream_random(struct upstream *u)
 {
-	struct upstream *u = context;
-
 	if (u->nrandom == 0) {
 		if (getrandom(u->random, sizeof(u->random), 0) != sizeof(u->random))
 			abort(); /* a predictable id is worse than no proxy; does not happen after boot */
@@ -95,6 +80,24 @@ static void pooled_close(struct pooled *s)
 	s->uses = 0;
 }
 
+/*
+ * One batch per turn: the loop comes back while there is more. No more than is due is looked for, since looking in vain
+ * costs as much as a short answer does.
+ */
+static int receive(struct pooled *s, struct inbox *in)
+{
+	ssize_t n;
+
+	if (s->waiting != 1)
+		return recvmmsg(s->fd, in->headers, s->waiting && s->waiting < RECEIVE ? s->waiting : RECEIVE,
+				MSG_DONTWAIT, NULL);
+	n = recvmsg(s->fd, &in->headers[0].msg_hdr, MSG_DONTWAIT);
+	if (n < 0)
+		return -1;
+	in->headers[0].msg_len = (unsigned int)n;
+	return 1;
+}
+
 static void pooled_ready(struct source *source, uint32_t events, uint64_t now)
 {
 	struct pooled *s = source->owner;
@@ -105,14 +108,13 @@ static void pooled_ready(struct source *source, uint32_t events, uint64_t now)
 	(void)events;
 	if (s->fd < 0)
 		return;
-	/* One batch per turn: the loop comes back while there is more. */
-	n = recvmmsg(s->fd, in->headers, RECEIVE, MSG_DONTWAIT, NULL);
+	n = receive(s, in);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0) {
 		/* ICMP said that nobody is there. The port is known to whoever sent that: it goes too. */
 		s->uses = POOL_USES;
-		core_lost(u->core, s->transport, false, now);
+		core_lost(u->core, s->transport, false, true, now);
 		return;
 	}
 	for (int i = 0; i < n; i++)
@@ -120,15 +122,15 @@ static void pooled_ready(struct source *source, uint32_t events, uint64_t now)
 			core_answer(u->core, s->transport, false, in->data[i], in->headers[i].msg_len, now);
 }
 
-static int connect_to(const struct proxy_resolver *to, int type, int *ret_fd)
+static int connect_to(const struct proxy_resolver *to, int *ret_fd)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(&to->addr, to->port, &ss);
-	_cleanup_close_ int fd = socket(ss.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
+	if (connect(fd, (struct sockaddr *)&ss, len) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -137,7 +139,7 @@ static int connect_to(const struct proxy_resolver *to, int type, int *ret_fd)
 static int pooled_open(struct pooled *s, const struct proxy_resolver *to, uint64_t now)
 {
 	const int bytes = POOL_USES * 4096;
-	int r = connect_to(to, SOCK_DGRAM, &s->fd);
+	int r = connect_to(to, &s->fd);
 
 	if (r < 0)
 		return r;
@@ -179,6 +181,16 @@ static struct pooled *pick(struct upstream *u, uint32_t index, uint64_t now)
 	return s;
 }
 
+/* How many were sent, or -1. */
+static int send_some(struct queue *q, unsigned int done)
+{
+	int fd = q->socket->fd, flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+
+	if (q->count - done > 1)
+		return sendmmsg(fd, q->headers + done, q->count - done, flags);
+	return send(fd, q->data[done], q->iovs[done].iov_len, flags) < 0 ? -1 : 1;
+}
+
 /* Who waits on a socket that failed is told by upstream_flush: the core may be in the midst of something. */
 static void send_queue(struct upstream *u)
 {
@@ -187,7 +199,7 @@ static void send_queue(struct upstream *u)
 	bool again = false;
 
 	while (done < q->count) {
-		int n = sendmmsg(q->socket->fd, q->headers + done, q->count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+		int n = send_some(q, done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -253,7 +265,7 @@ void upstream_flush(struct upstream *u, uint64_t now)
 		if (u->queue.count > 0)
 			send_queue(u);
 		if (!u->failed)
-			return;
+			break;
 		u->failed = false;
 		for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++) {
 			struct pooled *s = &u->udp[i / POOL][i % POOL];
@@ -261,123 +273,55 @@ void upstream_flush(struct upstream *u, uint64_t now)
 			if (!s->failed)
 				continue;
 			s->failed = false;
-			core_lost(u->core, i, false, now);
+			core_lost(u->core, i, false, true, now);
 		}
 	}
+	streams_flush(u->streams);
 }
 
 /* ---- TCP --------------------------------------------------------------------------------------------------------- */
 
-static void stream_close(struct stream *s)
+static void stream_answer(void *context, uint32_t stream, const uint8_t *msg, size_t len, uint64_t now)
 {
-	closep(&s->fd);
+	struct upstream *u = context;
+
+	core_answer(u->core, stream, true, msg, len, now);
 }
 
-/* 1: all sent, 0: later, -errno. */
-static int stream_send(struct stream *s)
+static void stream_lost(void *context, uint32_t stream, bool fault, uint64_t now)
 {
-	while (s->out_done < s->out_len) {
-		ssize_t n = send(s->fd, s->out + s->out_done, s->out_len - s->out_done, MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct upstream *u = context;
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 0;
-		if (n < 0)
-			return -errno;
-		s->out_done += (uint32_t)n;
-	}
-	return 1;
+	core_lost(u->core, stream, true, fault, now);
 }
 
-/* 1: a whole message is there, 0: later, -errno. */
-static int stream_receive(struct stream *s)
+bool upstream_ready_tcp(struct upstream *u, const struct proxy_resolver *resolver, uint32_t index, uint32_t endpoint,
+			uint64_t now)
 {
-	for (;;) {
-		size_t want = s->have < 2 ? 2 : 2 + ((size_t)s->in[0] << 8 | s->in[1]);
-		ssize_t n;
-
-		if (s->have >= 2 && s->have >= want)
-			return 1;
-		n = recv(s->fd, s->in + s->have, want - s->have, MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 0;
-		if (n <= 0)
-			return n < 0 ? -errno : -ECONNRESET;
-		s->have += (uint32_t)n;
-	}
+	return streams_ready(u->streams, resolver, index, endpoint, now);
 }
 
-static void stream_ready(struct source *source, uint32_t events, uint64_t now)
+void upstream_sweep(struct upstream *u, uint64_t now)
 {
-	struct stream *s = source->owner;
-	struct upstream *u = s->upstream;
-	int r;
-
-	(void)events;
-	if (s->fd < 0)
-		return;
-	if (s->out_done < s->out_len) {
-		r = stream_send(s);
-		if (r > 0)
-			r = loop_change(u->loop, s->fd, EPOLLIN, &s->source);
-		if (r < 0)
-			core_lost(u->core, s->transport, true, now);
-		return;
-	}
-	r = stream_receive(s);
-	if (r == 0)
-		return;
-	/* Either way the core closes the stream through upstream_asked. */
-	if (r < 0 || !core_answer(u->core, s->transport, true, s->in + 2, s->have - 2, now))
-		core_lost(u->core, s->transport, true, now);
-}
-
-static int ask_tcp(struct upstream *u, const struct proxy_resolver *to, const uint8_t *msg, size_t len,
-		   uint32_t *ret_transport)
-{
-	struct stream *s = NULL;
-	int r;
-
-	for (int i = 0; i < STREAMS && !s; i++)
-		if (u->streams[i].fd < 0)
-			s = &u->streams[i];
-	if (!s || len + 2 > sizeof(s->out))
-		return -EBUSY;
-	r = connect_to(to, SOCK_STREAM, &s->fd);
-	if (r < 0)
-		return r;
-	s->out[0] = (uint8_t)(len >> 8);
-	s->out[1] = (uint8_t)len;
-	memcpy(s->out + 2, msg, len);
-	s->out_len = (uint32_t)len + 2;
-	s->out_done = s->have = 0;
-	r = loop_watch(u->loop, s->fd, EPOLLOUT, &s->source);
-	if (r < 0) {
-		stream_close(s);
-		return r;
-	}
-	*ret_transport = s->transport;
-	return 0;
+	streams_sweep(u->streams, now);
 }
 
 /* ---- for the core ------------------------------------------------------------------------------------------------ */
 
-int upstream_ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
-		 size_t len, uint64_t now, uint32_t *ret_transport)
+int upstream_ask(struct upstream *u, const struct proxy_resolver *resolver, uint32_t index, bool tcp, uint32_t endpoint,
+		 const uint8_t *msg, size_t len, uint64_t now, uint32_t *ret_transport)
 {
-	struct upstream *u = context;
-
 	if (tcp)
-		return ask_tcp(u, resolver, msg, len, ret_transport);
+		return streams_ask(u->streams, resolver, index, endpoint, msg, len, now, ret_transport);
 	return ask_udp(u, resolver, index, msg, len, now, ret_transport);
 }
 
-void upstream_asked(void *context, uint32_t transport, bool tcp)
+void upstream_asked(struct upstream *u, uint32_t transport, bool tcp)
 {
-	struct upstream *u = context;
 	struct pooled *s;
 
 	if (tcp) {
-		stream_close(&u->streams[transport]);
+		streams_asked(u->streams, transport);
 		return;
 	}
 	s = &u->udp[transport / POOL][transport % POOL];
@@ -393,28 +337,26 @@ void upstream_reset(struct upstream *u, uint64_t now)
 		pooled_close(&u->udp[i / POOL][i % POOL]);
 	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
 		if (u->udp[i / POOL][i % POOL].waiting > 0)
-			core_lost(u->core, i, false, now);
+			core_lost(u->core, i, false, true, now);
+	streams_reset(u->streams, now);
 }
 
 int upstream_new(int loop, struct upstream **ret)
 {
 	struct upstream *u = calloc(1, sizeof(*u));
+	const struct streams_user user = { u, stream_answer, stream_lost };
 
 	if (!u)
 		return -ENOMEM;
+	if (streams_new(loop, &user, &u->streams) < 0) {
+		free(u);
+		return -ENOMEM;
+	}
 	u->loop = loop;
 	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++) {
 		struct pooled *s = &u->udp[i / POOL][i % POOL];
 
 		*s = (struct pooled){ .source = { pooled_ready, s }, .upstream = u, .transport = i, .fd = -1 };
-	}
-	for (uint32_t i = 0; i < STREAMS; i++) {
-		struct stream *s = &u->streams[i];
-
-		s->source = (struct source){ stream_ready, s };
-		s->upstream = u;
-		s->transport = i;
-		s->fd = -1;
 	}
 	for (uint32_t i = 0; i < RECEIVE; i++) {
 		u->inbox.iovs[i] = (struct iovec){ u->inbox.data[i], ANSWER_SIZE };
@@ -428,8 +370,8 @@ void upstream_freep(struct upstream **u)
 {
 	for (uint32_t i = 0; *u && i < PROXY_MAX_RESOLVERS * POOL; i++)
 		pooled_close(&(*u)->udp[i / POOL][i % POOL]);
-	for (uint32_t i = 0; *u && i < STREAMS; i++)
-		stream_close(&(*u)->streams[i]);
+	if (*u)
+		streams_freep(&(*u)->streams);
 	free(*u);
 	*u = NULL;
 }

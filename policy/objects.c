@@ -15,7 +15,9 @@
 #include "base/cleanup.h"
 #include "policy/array.h"
 
-#define CHUNK 65536
+/* One object by itself takes little, many together few chunks. */
+#define FIRST_CHUNK   512u
+#define CHUNK_DOUBLES 7u
 
 struct reader {
 	struct objects *objects;
@@ -45,7 +47,8 @@ static void *room(struct reader *r, size_t count, size_t size)
 	void *ret;
 
 	if (bytes > o->left) {
-		size_t chunk = bytes > CHUNK ? bytes : CHUNK;
+		size_t usual = FIRST_CHUNK << (o->nchunks < CHUNK_DOUBLES ? o->nchunks : CHUNK_DOUBLES);
+		size_t chunk = bytes > usual ? bytes : usual;
 		void **slot = array_push(&o->chunks, &o->nchunks, sizeof(*slot));
 
 		if (slot)

@@ -43,7 +43,7 @@ static void ynode_free(struct ynode *node)
 	free(node);
 }
 
-static void ynode_freep(struct ynode **node)
+void ynode_freep(struct ynode **node)
 {
 	ynode_free(*node);
 	*node = NULL;

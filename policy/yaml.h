@@ -54,6 +54,12 @@ struct ydocs {
 int yaml_read(const char *file, const char *text, size_t len, struct diags *diags, struct ydocs **ret);
 void ydocs_freep(struct ydocs **docs);
 
+/*
+ * A tree can also be made by hand, of what was parsed elsewhere: nodes, texts and arrays of items are each of the heap, and
+ * all of it the root's.
+ */
+void ynode_freep(struct ynode **node); /* NULL-safe, sets NULL */
+
 /* The value under `key`; NULL when `node` is no mapping or has no such key. */
 const struct ynode *ynode_get(const struct ynode *node, const char *key);
 /* The text of a scalar below `node`, following the keys to NULL; NULL when there is none. */

@@ -81,12 +81,13 @@ static void step(uint8_t op, const uint8_t *data, size_t len, uint64_t *clock)
 		core_tick(f.core, *clock += (uint64_t)len * NSEC_PER_SEC);
 		break;
 	case 6:
-		core_lost(f.core, op >> 4, false, now);
+		core_lost(f.core, op >> 4, op & 8, len & 1, now);
 		break;
 	case 7:
 		f.endpoints[3].state = SLUICE_STATE(op & 8 ? SLUICE_MODE_QUARANTINE : SLUICE_MODE_ENFORCE,
 						    SLUICE_STATE_NAMES, op, 1 + (op >> 4 & 1));
 		f.ask_error = op & 0x20 ? -1 : 0;
+		f.tcp_stands = op & 0x40;
 		break;
 	}
 	check_asked();

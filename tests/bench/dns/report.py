@@ -85,6 +85,16 @@ class Results:
             size = self.sizes.get((when, "sluice-dnsproxy"))
             self.target(f"resident size, MB, {when}", size and size[0], limit)
 
+    def beside_floor(self):
+        """What no forwarder gets below, and so no target does either."""
+        print("\nCPU beside the bare forwarder's, which reads nothing but the id (medians of the rounds' ratios):")
+        for part, rate in (("allowed", "at saturation"), ("allowed low", "at 2,000 q/s")):
+            for u in UPSTREAMS:
+                ours, theirs = (self.ratio(part, u, path, "forward", "cpu") for path in ("sluice", "dnsmasq"))
+                if ours and theirs:
+                    print(f"  {rate}, upstream {u}: sluice {ours:.2f}, dnsmasq {theirs:.2f};"
+                          f" the floor is {1 / theirs:.2f} of dnsmasq's")
+
     def rate_target(self, protocol, part, upstream, limit):
         """Beside it what CPU time alone would give: direct's of all processes by Sluice's. Where other work takes its
         share of the processors, that is the steadier figure."""
@@ -100,3 +110,7 @@ class Results:
             pairs = zip(self.runs["latency", what, "sluice"], self.runs["latency", what, "direct"])
             added = statistics.median(a["p99_us"] - b["p99_us"] for a, b in pairs)
         self.target("added p99 in us at half of CoreDNS's most", added, 300)
+        if what and ("latency", what, "forward") in self.runs:
+            pairs = zip(self.runs["latency", what, "forward"], self.runs["latency", what, "direct"])
+            print(f"          {statistics.median(a['p99_us'] - b['p99_us'] for a, b in pairs):7.0f}"
+                  "          of it by the bare forwarder in the same place")

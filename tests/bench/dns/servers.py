@@ -25,6 +25,10 @@ def echo(build, ns, address, port):
     return lab.Daemon(ns, f"echo-{ns}", [f"{build}/bin/bench-dns-echo", address, str(port)])
 
 
+def forward(build, port):
+    return lab.Daemon("node", "forward", [f"{build}/bin/bench-dns-forward", lab.LOCAL, str(port), lab.RESOLVER])
+
+
 def dnsmasq(port):
     """Debian's, as a forwarder and no more: no cache, since Sluice has none, and no limit on what it has under way."""
     return lab.Daemon("node", "dnsmasq", [

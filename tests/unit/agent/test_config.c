@@ -50,6 +50,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->dns.nresolvers, 0);
 	assert_int_equal(c->dns.nqtypes, 5);
 	assert_int_equal(c->limits.flows, 262144);
+	assert_string_equal(c->metrics_listen, "127.0.0.1:9964");
 	assert_int_equal(c->attach, ATTACH_AUTO);
 }
 
@@ -118,11 +119,9 @@ static void test_mistakes(void **state)
 static void test_not_supported(void **state)
 {
 	(void)state;
-	read_bad("kubernetes: {enabled: true}\n", "1:23", "not supported");
 	read_bad("deny: {mode: reject}\n", "1:14", "not supported");
-	read_bad("metrics: {listen: '127.0.0.1:9964'}\n", "1:19", "not supported");
 	read_bad("interfaces: {auto: true}\n", "1:20", "not supported");
-	struct config *c = read_ok("kubernetes: {enabled: false}\ndeny: {mode: drop}\nmetrics: {listen: ''}\n");
+	struct config *c = read_ok("deny: {mode: drop}\nmetrics: {listen: ''}\n");
 
 	config_freep(&c);
 }

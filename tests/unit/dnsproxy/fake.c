@@ -89,12 +89,23 @@ static void reply(void *context, const struct core_asker *to, const uint8_t *msg
 	f->replied_to = *to;
 }
 
-static int ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, const uint8_t *msg,
-	       size_t len, uint32_t *ret_transport)
+static bool ready_tcp(void *context, const struct proxy_resolver *resolver, uint32_t index, uint32_t endpoint)
+{
+	struct fake *f = context;
+
+	(void)resolver;
+	(void)index;
+	(void)endpoint;
+	return f->tcp_stands;
+}
+
+static int ask(void *context, const struct proxy_resolver *resolver, uint32_t index, bool tcp, uint32_t endpoint,
+	       const uint8_t *msg, size_t len, uint32_t *ret_transport)
 {
 	struct fake *f = context;
 
 	(void)index;
+	(void)endpoint;
 	if (f->ask_error)
 		return f->ask_error;
 	keep(&f->asked, msg, len);
@@ -129,9 +140,13 @@ static const struct image *policy(void *context, uint64_t id)
 
 void fake_new(struct fake *f, const struct image *img)
 {
-	const struct core_io io = {
-		.context = f, .reply = reply, .ask = ask, .asked = asked, .random = next_random, .policy = policy
-	};
+	const struct core_io io = { .context = f,
+				    .reply = reply,
+				    .ready_tcp = ready_tcp,
+				    .ask = ask,
+				    .asked = asked,
+				    .random = next_random,
+				    .policy = policy };
 
 	memset(f, 0, sizeof(*f));
 	f->max_leases = f->max_names = FAKE_LEASES;

@@ -40,6 +40,7 @@ struct fake {
 	struct proxy_resolver asked_of;
 	uint32_t asked_transport, nasked, nreleased;
 	bool asked_tcp;
+	bool tcp_stands; /* a connection to a resolver */
 	int ask_error;
 	uint16_t next_random;
 	/* Runs between two steps of the core: what others do meanwhile. */

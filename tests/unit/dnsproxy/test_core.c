@@ -685,6 +685,78 @@ static void truncated_answers_teach_nothing(void **state)
 	assert_int_equal(f.nleases, 1);
 }
 
+static void ask_by_tcp(const char *name)
+{
+	struct msg m = query(name, WIRE_A);
+
+	assert_int_equal(send_query(&m, true), 0);
+}
+
+/* A connection that stands is used for who asks by TCP, and for nobody else; nothing hangs on it. */
+static void tcp_goes_on_by_tcp(void **state)
+{
+	struct sluice_addr first = test_addr("10.0.0.53");
+	struct msg m;
+
+	(void)state;
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = test_addr("10.0.0.54"), .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	f.tcp_stands = true;
+	ask_name("pypi.org", WIRE_A);
+	assert_false(f.asked_tcp);
+	ask_by_tcp("pypi.org");
+	assert_true(f.asked_tcp);
+	m = begin_answer();
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_true(f.replied_to.tcp);
+
+	/* The resolver closes it: the same one is asked by UDP, and is not to blame. */
+	for (int i = 0; i < 20; i++) {
+		ask_by_tcp("pypi.org");
+		assert_true(f.asked_tcp);
+		core_lost(f.core, f.asked_transport, true, false, NOW);
+		assert_false(f.asked_tcp);
+		assert_memory_equal(&f.asked_of.addr, &first, 16);
+		m = begin_answer();
+		add_addr(&m, "pypi.org", 60, "192.0.2.1");
+		assert_true(give(&m));
+		assert_int_equal(rcode(), WIRE_NOERROR);
+	}
+	assert_int_equal(f.stats.resolvers[0].failures, 0);
+
+	/* Nor does silence tell of it: the query may have stood behind another. */
+	ask_by_tcp("pypi.org");
+	core_tick(f.core, NOW + 1001 * NSEC_PER_MSEC);
+	assert_false(f.asked_tcp);
+	assert_memory_equal(&f.asked_of.addr, &first, 16);
+	assert_int_equal(f.stats.resolvers[0].timeouts, 1); /* of the first query of all, by UDP */
+}
+
+/* What has to go by TCP does so again, and not for ever. */
+static void what_does_not_fit_stays_on_tcp(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	ask_by_tcp("pypi.org");
+	assert_false(f.asked_tcp);
+	m = begin_answer();
+	m.data[2] |= 2;
+	assert_true(give(&m));
+	assert_true(f.asked_tcp);
+	core_lost(f.core, f.asked_transport, true, false, NOW);
+	assert_true(f.asked_tcp);
+	assert_int_equal(f.nasked, 3);
+	assert_int_equal(f.nreplies, 0);
+	core_lost(f.core, f.asked_transport, true, false, NOW);
+	assert_int_equal(f.nasked, 3);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(core_in_flight(f.core), 0);
+	assert_int_equal(f.nreleased, 3);
+}
+
 static void resolvers_take_over_from_each_other(void **state)
 {
 	struct sluice_addr first = test_addr("10.0.0.53"), second = test_addr("10.0.0.54");
@@ -715,7 +787,7 @@ static void resolvers_take_over_from_each_other(void **state)
 	m = query("pypi.org", WIRE_A);
 	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + 100 * NSEC_PER_SEC), 0);
 	assert_memory_equal(&f.asked_of.addr, &second, 16);
-	core_lost(f.core, f.asked_transport, false, NOW + 100 * NSEC_PER_SEC);
+	core_lost(f.core, f.asked_transport, false, true, NOW + 100 * NSEC_PER_SEC);
 	assert_memory_equal(&f.asked_of.addr, &first, 16);
 }
 
@@ -1081,7 +1153,7 @@ static void counters_tell_verdict_rcode_type_resolver_and_time(void **state)
 	m = begin_answer();
 	m.data[3] = WIRE_RCODE_SERVFAIL;
 	assert_true(give(&m)); /* an error of the second; the first again */
-	core_lost(f.core, f.asked_transport, false, NOW + 2 * NSEC_PER_SEC);
+	core_lost(f.core, f.asked_transport, false, true, NOW + 2 * NSEC_PER_SEC);
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_int_equal(f.stats.latency_us[13], 1); /* up to 2 s */
 	assert_int_equal(f.stats.qtypes[WIRE_A], 1);
@@ -1144,6 +1216,8 @@ int main(void)
 		TEST(ask_only_names_stay_here_where_nothing_outside_is_open),
 		TEST(audit_answers_and_reports),
 		TEST(truncated_answers_teach_nothing),
+		TEST(tcp_goes_on_by_tcp),
+		TEST(what_does_not_fit_stays_on_tcp),
 		TEST(resolvers_take_over_from_each_other),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),

@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "dnsproxy/settings.h"
+#include "dnsproxy/streams.h"
 #include "proxy.skel.h"
 #include "veth.skel.h"
 
@@ -119,50 +120,65 @@ static struct msg resolve(const struct msg *q, bool tcp)
 	return m;
 }
 
-static void serve_stream(int listener)
+/* One query of a connection. False: it is over. */
+static bool serve_stream(int fd)
 {
-	int fd = accept(listener, NULL, NULL);
 	struct msg q = { .len = 0 }, a;
 	uint8_t prefix[2];
 
-	if (recv(fd, prefix, 2, MSG_WAITALL) == 2 && recv(fd, q.data, get16(prefix), MSG_WAITALL) > 0) {
-		q.len = get16(prefix);
-		seen->tcp++;
-		a = resolve(&q, true);
-		prefix[0] = (uint8_t)(a.len >> 8);
-		prefix[1] = (uint8_t)a.len;
-		send(fd, prefix, 2, MSG_MORE);
-		send(fd, a.data, a.len, 0);
-	}
-	close(fd);
+	if (recv(fd, prefix, 2, MSG_WAITALL) != 2 || recv(fd, q.data, get16(prefix), MSG_WAITALL) <= 0)
+		return false;
+	q.len = get16(prefix);
+	seen->tcp++;
+	a = resolve(&q, true);
+	prefix[0] = (uint8_t)(a.len >> 8);
+	prefix[1] = (uint8_t)a.len;
+	send(fd, prefix, 2, MSG_MORE | MSG_NOSIGNAL);
+	send(fd, a.data, a.len, MSG_NOSIGNAL);
+	return true;
+}
+
+static void serve_datagram(int udp)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	struct msg q, a;
+
+	q.len = (size_t)recvfrom(udp, q.data, sizeof(q.data), 0, (struct sockaddr *)&from, &len);
+	if (q.len < WIRE_HEADER)
+		return;
+	seen->udp++;
+	note(&q, ntohs(from.sin_port));
+	a = resolve(&q, false);
+	sendto(udp, a.data, a.len, 0, (struct sockaddr *)&from, len);
 }
 
 static void resolver(void)
 {
 	struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(5353), .sin_addr = { htonl(0x7f000001) } };
 	int udp = socket(AF_INET, SOCK_DGRAM, 0), tcp = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-	struct pollfd fds[2] = { { udp, POLLIN, 0 }, { tcp, POLLIN, 0 } };
+	struct pollfd fds[2 + STREAMS_MAX] = { { udp, POLLIN, 0 }, { tcp, POLLIN, 0 } };
 
 	setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (bind(udp, (struct sockaddr *)&own, sizeof(own)) < 0 ||
 	    bind(tcp, (struct sockaddr *)&own, sizeof(own)) < 0 || listen(tcp, 16) < 0)
 		_exit(1);
-	while (poll(fds, 2, -1) > 0) {
-		if (fds[0].revents) {
-			struct sockaddr_in from;
-			socklen_t len = sizeof(from);
-			struct msg q, a;
+	for (int i = 2; i < 2 + STREAMS_MAX; i++)
+		fds[i].fd = -1;
+	while (poll(fds, 2 + STREAMS_MAX, -1) > 0) {
+		int place = 2;
 
-			q.len = (size_t)recvfrom(udp, q.data, sizeof(q.data), 0, (struct sockaddr *)&from, &len);
-			if (q.len < WIRE_HEADER)
-				continue;
-			seen->udp++;
-			note(&q, ntohs(from.sin_port));
-			a = resolve(&q, false);
-			sendto(udp, a.data, a.len, 0, (struct sockaddr *)&from, len);
-		}
+		if (fds[0].revents)
+			serve_datagram(udp);
+		for (int i = 2; i < 2 + STREAMS_MAX; i++)
+			if (fds[i].fd >= 0 && fds[i].revents && !serve_stream(fds[i].fd)) {
+				close(fds[i].fd);
+				fds[i].fd = -1;
+			}
+		while (place < 1 + STREAMS_MAX && fds[place].fd >= 0)
+			place++;
 		if (fds[1].revents)
-			serve_stream(tcp);
+			fds[place] = (struct pollfd){ accept(tcp, NULL, NULL), POLLIN, 0 };
 	}
 	_exit(0);
 }

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The policy objects of the API: each is to the store a file of its own, "KIND NAMESPACE/NAME". */
+#ifndef SLUICE_AGENT_KUBE_POLICIES_H
+#define SLUICE_AGENT_KUBE_POLICIES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy/compile.h"
+
+struct kube_policies;
+
+/* Borrows the store. `accepted` is as in agent/accepted.h, and stays the caller's. 0 or -ENOMEM. */
+int kube_policies_new(struct store *store, int accepted, struct kube_policies **ret);
+void kube_policies_freep(struct kube_policies **p);
+
+/* As in struct kube_sink; `group` tells the collections apart, each with lists of its own. */
+void kube_policies_begin(struct kube_policies *p, unsigned int group);
+void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *object);
+void kube_policies_gone(struct kube_policies *p, unsigned int group, json_t *object);
+void kube_policies_synced(struct kube_policies *p, unsigned int group);
+
+/* Whether the store changed since the last call. */
+bool kube_policies_take_changed(struct kube_policies *p);
+size_t kube_policies_count(const struct kube_policies *p);
+/* All that was put is given to that store instead, which is another policy directory's. 0 or -ENOMEM. */
+int kube_policies_move(struct kube_policies *p, struct store *store);
+
+/* What is said of one object: for its conditions, for Events. Borrowed until the policies change. */
+struct kube_verdict {
+	const char *kind;
+	const char *api_version;
+	const char *namespace_name; /* "" of a cluster-wide one */
+	const char *name;
+	const char *uid;
+	int64_t generation;
+	bool valid;	     /* nothing of it was refused */
+	const char *message; /* the first error with its path in the object, "" when valid */
+};
+/* The message of the object that the store calls `file`; "" when it is valid, or none of these. */
+const char *kube_policies_message(const struct kube_policies *p, const char *file);
+/* The i-th, in the order of kinds, namespaces and names; false: there is none. */
+bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_verdict *ret);
+
+#endif

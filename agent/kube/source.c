@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/kube/source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* Pods are large, with all that belongs to running them; a page of them is what is held at once. */
+#define POD_PAGE    50
+#define OBJECT_PAGE 250
+
+#define NOT_INVENTORY (-1)
+
+static const struct {
+	const char *path;
+	const char *older; /* where servers that do not know `path` have it */
+	const char *crd;
+	int kind; /* enum kube_kind */
+	unsigned int page;
+} collections[] = {
+	{ "/api/v1/pods", NULL, NULL, KUBE_POD, POD_PAGE },
+	{ "/api/v1/namespaces", NULL, NULL, KUBE_NAMESPACE, OBJECT_PAGE },
+	{ "/api/v1/nodes", NULL, NULL, KUBE_NODE, POD_PAGE },
+	{ "/api/v1/services", NULL, NULL, KUBE_SERVICE, OBJECT_PAGE },
+	{ "/apis/discovery.k8s.io/v1/endpointslices", NULL, NULL, KUBE_SLICE, OBJECT_PAGE },
+	{ "/apis/networking.k8s.io/v1/networkpolicies", NULL, NULL, NOT_INVENTORY, OBJECT_PAGE },
+	{ "/apis/cilium.io/v2/ciliumnetworkpolicies", NULL, "ciliumnetworkpolicies.cilium.io", NOT_INVENTORY,
+	  OBJECT_PAGE },
+	{ "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies", NULL, "ciliumclusterwidenetworkpolicies.cilium.io",
+	  NOT_INVENTORY, OBJECT_PAGE },
+	{ "/apis/cilium.io/v2/ciliumcidrgroups", "/apis/cilium.io/v2alpha1/ciliumcidrgroups",
+	  "ciliumcidrgroups.cilium.io", NOT_INVENTORY, OBJECT_PAGE },
+	{ "/apis/networking.k8s.aws/v1alpha1/applicationnetworkpolicies", NULL,
+	  "applicationnetworkpolicies.networking.k8s.aws", NOT_INVENTORY, OBJECT_PAGE },
+	{ "/apis/networking.k8s.aws/v1alpha1/clusternetworkpolicies", NULL, "clusternetworkpolicies.networking.k8s.aws",
+	  NOT_INVENTORY, OBJECT_PAGE },
+	{ "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", NULL,
+	  "clusternetworkpolicies.policy.networking.k8s.io", NOT_INVENTORY, OBJECT_PAGE },
+};
+
+struct task {
+	struct kube_source *source;
+	unsigned int index;
+	struct kube_reflector *reflector;
+	struct kube_request *request; /* under way */
+	sd_event_source *timer;
+	bool told; /* that it fails */
+};
+
+struct kube_source {
+	sd_event *event;
+	struct kube_http *http;
+	struct kube_cache *cache;
+	struct kube_policies *policies;
+	void (*changed)(void *context);
+	void *context;
+	char *own_pods; /* the query for the pods of this node */
+	bool all_pods;
+	bool away; /* the server does not answer, and that was told */
+	struct task tasks[ARRAY_SIZE(collections)];
+};
+
+/* ---- where objects go -------------------------------------------------------------------------------------------- */
+
+static void tell(struct task *t)
+{
+	t->source->changed(t->source->context);
+}
+
+static void sink_begin(void *context)
+{
+	struct task *t = context;
+
+	if (collections[t->index].kind == NOT_INVENTORY)
+		kube_policies_begin(t->source->policies, t->index);
+	else
+		kube_cache_begin(t->source->cache, (enum kube_kind)collections[t->index].kind);
+}
+
+static void sink_put(void *context, json_t *object)
+{
+	struct task *t = context;
+
+	if (collections[t->index].kind == NOT_INVENTORY)
+		kube_policies_put(t->source->policies, t->index, object);
+	else
+		kube_cache_put(t->source->cache, (enum kube_kind)collections[t->index].kind, object);
+	tell(t);
+}
+
+static void sink_gone(void *context, json_t *object)
+{
+	struct task *t = context;
+
+	if (collections[t->index].kind == NOT_INVENTORY)
+		kube_policies_gone(t->source->policies, t->index, object);
+	else
+		kube_cache_gone(t->source->cache, (enum kube_kind)collections[t->index].kind, object);
+	tell(t);
+}
+
+static void sink_synced(void *context)
+{
+	struct task *t = context;
+
+	if (collections[t->index].kind == NOT_INVENTORY)
+		kube_policies_synced(t->source->policies, t->index);
+	else
+		kube_cache_synced(t->source->cache, (enum kube_kind)collections[t->index].kind);
+	tell(t);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
+
+static void wake(struct task *t, uint64_t nsec)
+{
+	sd_event_source_set_time_relative(t->timer, nsec / 1000);
+	sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
+}
+
+static void pump(struct task *t);
+
+/* That nothing answers is told once for all collections, and its end. */
+static void tell_reachable(struct kube_source *s, const struct kube_reflector_state *state)
+{
+	bool away = state->status == 0 && state->error[0];
+
+	if (away == s->away)
+		return;
+	s->away = away;
+	if (away)
+		log_warning("%s: %s; what is known stays in force", kube_http_server(s->http), state->error);
+	else
+		log_info("%s: answers", kube_http_server(s->http));
+}
+
+/* What a server refuses or cannot do is told once for a collection, and its end. */
+static void tell_failure(struct task *t)
+{
+	struct kube_reflector_state state;
+	bool failing;
+
+	kube_reflector_get(t->reflector, &state);
+	tell_reachable(t->source, &state);
+	failing = state.error[0] && state.status;
+	if (failing && !t->told)
+		log_warning("%s: %s; what is known of it stays in force", state.path, state.error);
+	else if (!state.error[0] && t->told)
+		log_info("%s: answered again", state.path);
+	t->told = failing || (t->told && state.error[0]);
+}
+
+/* In libcurl's own call: the next request is made from the loop. */
+static void on_data(void *context, const char *bytes, size_t len)
+{
+	struct task *t = context;
+
+	if (kube_reflector_data(t->reflector, bytes, len))
+		return;
+	kube_request_cancelp(&t->request);
+	kube_reflector_end(t->reflector, clock_now(), 200, 0, "");
+	wake(t, 0);
+}
+
+static void on_end(void *context, const struct kube_reply *reply)
+{
+	struct task *t = context;
+
+	t->request = NULL;
+	kube_reflector_end(t->reflector, clock_now(), reply->status, reply->retry_after, reply->text);
+	tell_failure(t);
+	pump(t);
+}
+
+static void pump(struct task *t)
+{
+	const struct kube_handlers handlers = { t, on_data, on_end };
+	struct kube_call call = { .method = "GET" };
+	uint64_t now = clock_now(), when = 0;
+
+	if (t->request)
+		return;
+	if (!kube_reflector_poll(t->reflector, now, &call.path, &call.timeout_seconds, &when))
+		wake(t, when - now);
+	else if (kube_http_start(t->source->http, &call, &handlers, &t->request) < 0)
+		wake(t, NSEC_PER_SEC);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	pump(userdata);
+	return 0;
+}
+
+static uint32_t random_number(void)
+{
+	uint32_t n = 0;
+
+	if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+		n = (uint32_t)clock_now();
+	return n;
+}
+
+static int task_list(struct task *t)
+{
+	const struct kube_collection what = {
+		.path = collections[t->index].path,
+		.older = collections[t->index].older,
+		.crd = collections[t->index].crd,
+		.page = collections[t->index].page,
+		.query = collections[t->index].kind == KUBE_POD && !t->source->all_pods ? t->source->own_pods : NULL,
+	};
+	const struct kube_sink sink = { t, sink_begin, sink_put, sink_gone, sink_synced };
+
+	return kube_reflector_new(&what, &sink, random_number, &t->reflector);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+void kube_source_freep(struct kube_source **s)
+{
+	if (!*s)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE((*s)->tasks); i++) {
+		kube_request_cancelp(&(*s)->tasks[i].request);
+		sd_event_source_disable_unref((*s)->tasks[i].timer);
+		kube_reflector_freep(&(*s)->tasks[i].reflector);
+	}
+	kube_cache_freep(&(*s)->cache);
+	kube_policies_freep(&(*s)->policies);
+	free((*s)->own_pods);
+	sd_event_unref((*s)->event);
+	free(*s);
+	*s = NULL;
+}
+
+static int start_tasks(struct kube_source *s)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(s->tasks); i++) {
+		struct task *t = &s->tasks[i];
+		int r;
+
+		t->source = s;
+		t->index = i;
+		r = task_list(t);
+		if (r == 0)
+			r = sd_event_add_time_relative(s->event, &t->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, t);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int kube_source_new(sd_event *event, struct kube_http *http, const char *node, struct store *store, int accepted,
+		    void (*changed)(void *context), void *context, struct kube_source **ret)
+{
+	CLEANUP(kube_source_freep) struct kube_source *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->event = sd_event_ref(event);
+	s->http = http;
+	s->changed = changed;
+	s->context = context;
+	if (asprintf(&s->own_pods, "fieldSelector=spec.nodeName%%3D%s", node) < 0) {
+		s->own_pods = NULL;
+		return -ENOMEM;
+	}
+	r = kube_cache_new(&s->cache);
+	if (r == 0)
+		r = kube_policies_new(store, accepted, &s->policies);
+	if (r == 0)
+		r = start_tasks(s);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
+
+bool kube_source_synced(const struct kube_source *s)
+{
+	struct kube_reflector_state state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(s->tasks); i++) {
+		kube_reflector_get(s->tasks[i].reflector, &state);
+		if (!state.synced)
+			return false;
+	}
+	return true;
+}
+
+struct kube_cache *kube_source_cache(struct kube_source *s)
+{
+	return s->cache;
+}
+
+struct kube_policies *kube_source_policies(struct kube_source *s)
+{
+	return s->policies;
+}
+
+void kube_source_want_all_pods(struct kube_source *s, bool wanted)
+{
+	struct task *t = &s->tasks[0];
+	struct kube_reflector *old = t->reflector;
+
+	if (s->all_pods == wanted)
+		return;
+	s->all_pods = wanted;
+	if (task_list(t) < 0) {
+		s->all_pods = !wanted;
+		t->reflector = old;
+		return;
+	}
+	kube_request_cancelp(&t->request);
+	kube_reflector_freep(&old);
+	wake(t, 0);
+}
+
+bool kube_source_state(const struct kube_source *s, size_t i, struct kube_reflector_state *ret)
+{
+	if (i >= ARRAY_SIZE(s->tasks))
+		return false;
+	kube_reflector_get(s->tasks[i].reflector, ret);
+	return true;
+}

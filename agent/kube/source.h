@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cluster as a source of what standalone mode has in files: policies for the store, and the objects of the inventory.
+ * It lists and watches them all, says when something changed, and when everything has been heard once.
+ */
+#ifndef SLUICE_AGENT_KUBE_SOURCE_H
+#define SLUICE_AGENT_KUBE_SOURCE_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "agent/kube/cache.h"
+#include "agent/kube/http.h"
+#include "agent/kube/policies.h"
+#include "agent/kube/reflector.h"
+
+struct kube_source;
+
+/*
+ * Starts at once. `http` is borrowed, and must outlive it. `node` is this node's name, `accepted` as for kube_policies_new(). `changed` is called from the event
+ * loop, often: the caller collects. 0 or -errno.
+ */
+int kube_source_new(sd_event *event, struct kube_http *http, const char *node, struct store *store, int accepted,
+		    void (*changed)(void *context), void *context, struct kube_source **ret);
+void kube_source_freep(struct kube_source **s);
+
+/* Every collection was heard once. Until then what is known is not all, and nothing may be opened by it. */
+bool kube_source_synced(const struct kube_source *s);
+struct kube_cache *kube_source_cache(struct kube_source *s);
+struct kube_policies *kube_source_policies(struct kube_source *s);
+
+/*
+ * Whether pods of other nodes are to be known: they are peers, and addresses that no rule for the outside opens. A node
+ * whose pods nothing selects need not hold them. When that changes the pods are listed anew; those of this node stay.
+ */
+void kube_source_want_all_pods(struct kube_source *s, bool wanted);
+
+/* The i-th collection's state; false: there is none. */
+bool kube_source_state(const struct kube_source *s, size_t i, struct kube_reflector_state *ret);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/kube/world.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "policy/array.h"
+
+struct build {
+	const struct kube_join *join;
+	struct static_endpoints *endpoints;
+	struct kube_world counts;
+};
+
+static int copy_labels(const struct subject *from, struct static_endpoint *to)
+{
+	to->labels = calloc(from->nlabels + 1, sizeof(*to->labels));
+	if (!to->labels)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->nlabels; i++) {
+		char *key = strdup(from->labels[i].key), *value = strdup(from->labels[i].value);
+
+		to->labels[to->nlabels++] = (struct label){ key, value };
+		if (!key || !value)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int copy_pod(const struct subject *pod, struct static_endpoint *to)
+{
+	to->namespace_name = strdup(pod->namespace_name);
+	to->name = strdup(pod->name);
+	return to->namespace_name && to->name ? copy_labels(pod, to) : -ENOMEM;
+}
+
+/* A pod that is being deleted still runs, on the interface it has; when that leads elsewhere by now, it is not found there. */
+static int add_pod(void *context, const struct kube_pod *pod)
+{
+	struct build *b = context;
+	const struct subject *s = pod->subject;
+	struct static_endpoint found = {}, *slot;
+
+	b->counts.host_network += s->host_network && !pod->finished;
+	if (s->host_network || pod->finished)
+		return 0;
+	b->counts.pods++;
+	found.naddrs = s->naddrs < SLUICE_ENDPOINT_ADDRS ? s->naddrs : SLUICE_ENDPOINT_ADDRS;
+	if (found.naddrs)
+		memcpy(found.addrs, s->addrs, found.naddrs * sizeof(*found.addrs));
+	if (!b->join->interface(b->join->context, pod, found.interface, found.addrs, &found.naddrs)) {
+		b->counts.unjoined++;
+		return 0;
+	}
+	slot = array_push(&b->endpoints->items, &b->endpoints->count, sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	*slot = found;
+	return copy_pod(s, slot);
+}
+
+int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,
+		   struct endpoints_file **ret, struct kube_world *ret_counts)
+{
+	CLEANUP(endpoints_file_freep) struct endpoints_file *file = calloc(1, sizeof(*file));
+	struct build b = { .join = join };
+	int r;
+
+	if (!file)
+		return -ENOMEM;
+	b.endpoints = &file->endpoints;
+	r = kube_cache_pods(cache, node, add_pod, &b);
+	if (r == 0)
+		r = kube_cache_view(cache, &file->objects);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(file);
+	*ret_counts = b.counts;
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the cluster says, as the endpoints file would say it: the pods of this node on their interfaces, and the inventory. */
+#ifndef SLUICE_AGENT_KUBE_WORLD_H
+#define SLUICE_AGENT_KUBE_WORLD_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/kube/cache.h"
+#include "policy/endpoints_file.h"
+
+/*
+ * Which interface a pod is on. False: that is not known yet. `addrs` comes with the addresses the API has of it, and may be
+ * left with others: those that the CNI gave the pod, which the API hears of later.
+ */
+struct kube_join {
+	void *context;
+	bool (*interface)(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE],
+			  struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS], size_t *naddrs);
+};
+
+struct kube_world {
+	size_t pods;	     /* of this node, on a network of their own, not finished */
+	size_t unjoined;     /* of those, without an interface so far */
+	size_t host_network; /* on the node's own network: not enforced */
+};
+
+/* `ret` is as endpoints_file_read() makes it, its strings owned by it and the cache (kube_cache_view). 0 or -ENOMEM. */
+int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,
+		   struct endpoints_file **ret, struct kube_world *ret_counts);
+
+#endif
