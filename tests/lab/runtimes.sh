@@ -120,7 +120,8 @@ sluice.address4=$a4 sluice.address6=$a6 sluice.gateway=$gateway end" \
 		-device virtserialport,chardev=commands,name=commands
 	pod() { kata_pod "$@"; }
 	# What is sent before the guest listens waits in the port.
-	await 10 test -S "$d/commands" && timeout 180 python3 "$tests_lab/guest.py" run "$d/commands" /bin/true </dev/null || { cat "$(lab_dir)/log/kata.log" "$d/console"; return 1; }
+	await 10 test -S "$d/commands" || { cat "$(lab_dir)/log/kata.log"; return 1; }
+	timeout 180 python3 "$tests_lab/guest.py" run "$d/commands" /bin/true </dev/null || { cat "$d/console"; return 1; }
 	check "the pod is a guest machine's: $(pod uname -r)" [ "$(pod uname -r)" != "$(uname -r)" ]
 }
 
