@@ -16,7 +16,7 @@
 #include "agent/api.h"
 #include "base/cleanup.h"
 
-enum { GLOBAL_OUTPUT, GLOBAL_PIN_PATH, GLOBAL_SOCKET, GLOBAL_RUN_DIR, GLOBAL_HELP };
+enum { GLOBAL_OUTPUT, GLOBAL_PIN_PATH, GLOBAL_SOCKET, GLOBAL_RUN_DIR, GLOBAL_HELP, GLOBAL_VERSION };
 
 const struct ctl_opt ctl_global_opts[] = {
 	[GLOBAL_OUTPUT] = { 'o', "output", "text|json", "form of the output (default text)" },
@@ -24,6 +24,7 @@ const struct ctl_opt ctl_global_opts[] = {
 	[GLOBAL_SOCKET] = { 0, "socket", "PATH", "the agent's control socket (default " API_DEFAULT_SOCKET ")" },
 	[GLOBAL_RUN_DIR] = { 0, "run-dir", "DIR", "the agent's run directory (default " API_DEFAULT_RUN_DIR ")" },
 	[GLOBAL_HELP] = { 'h', "help", NULL, "this text" },
+	[GLOBAL_VERSION] = { 0, "version", NULL, "what the command version says" },
 	{ 0 },
 };
 
@@ -272,6 +273,8 @@ static enum ctl_exit parse_command(struct parser *p, bool *options)
 	first = next_operand(p, options, &error);
 	if (error)
 		return CTL_USAGE;
+	if (!first && p->global[GLOBAL_VERSION])
+		first = "version";
 	if (!first) {
 		print_overview(p->global[GLOBAL_HELP] ? stdout : stderr);
 		return p->global[GLOBAL_HELP] ? CTL_OK : CTL_USAGE;
@@ -307,7 +310,7 @@ static enum ctl_exit parse_operands(struct parser *p, bool *options)
 	}
 	if (error)
 		return CTL_USAGE;
-	if (p->global[GLOBAL_HELP])
+	if (p->global[GLOBAL_HELP] || p->global[GLOBAL_VERSION])
 		return CTL_OK;
 	if (p->args.noperands < p->cmd->min_operands)
 		return ctl_usage("%s needs %s", p->cmd->path, p->cmd->operands);
@@ -350,6 +353,8 @@ enum ctl_exit ctl_main(int argc, char **argv)
 		print_command_help(stdout, p.cmd);
 		return CTL_OK;
 	}
+	if (p.global[GLOBAL_VERSION])
+		p.cmd = find_command("version", NULL);
 	code = set_globals(&p, &ctl);
 	if (code != CTL_OK)
 		return code;

@@ -35,10 +35,9 @@ static void test_exit_codes(void **state)
 static void test_option_forms(void **state)
 {
 	static const char *const forms[][3] = {
-		{ "-o", "json", "version" },
-		{ "version", "-ojson", NULL },
-		{ "--output=json", "version", NULL },
-		{ "version", "--output", "json" },
+		{ "-o", "json", "version" },	      { "--version", "-ojson", NULL },
+		{ "-ojson", "status", "--version" },  { "version", "-ojson", NULL },
+		{ "--output=json", "version", NULL }, { "version", "--output", "json" },
 	};
 
 	(void)state;
