@@ -334,6 +334,18 @@ static void apply(struct agent *a)
 	a->apply_again = publisher_failures(a->publisher) != failures;
 }
 
+/* At a fixed time from the first news, or a stream of them would put it off for ever. */
+static void run_in(sd_event_source *source, uint64_t usec)
+{
+	int enabled = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(source, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(source, usec);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 /* What does not come from files. `changed`: something that did has. */
 static void reconcile(struct agent *a, bool changed)
 {
@@ -343,7 +355,8 @@ static void reconcile(struct agent *a, bool changed)
 	changed = endpoints_reconcile(a->endpoints) || changed;
 	if (changed || a->apply_again)
 		apply(a);
-	discover_run(a->discover);
+	if (discover_run(a->discover) && a->links_settle)
+		run_in(a->links_settle, LINKS_USEC);
 }
 
 static void refresh_proxy_settings(struct agent *a)
@@ -382,18 +395,6 @@ static int on_links_settled(sd_event_source *source, uint64_t usec, void *userda
 	(void)usec;
 	reconcile(userdata, false);
 	return 0;
-}
-
-/* At a fixed time from the first news, or a stream of them would put it off for ever. */
-static void run_in(sd_event_source *source, uint64_t usec)
-{
-	int enabled = SD_EVENT_OFF;
-
-	sd_event_source_get_enabled(source, &enabled);
-	if (enabled != SD_EVENT_OFF)
-		return;
-	sd_event_source_set_time_relative(source, usec);
-	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static void refresh_soon(struct agent *a)

@@ -11,9 +11,11 @@
  */
 #include "agent/tc.h"
 
+#include <arpa/inet.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -163,6 +165,102 @@ static void take_away(uint32_t ifindex, enum tc_hook hook, uint32_t handle)
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = SLUICE_TC_PRIORITY);
 
 	bpf_tc_detach(&where, &opts);
+}
+
+/* What an error says, 0 of an acknowledgement; 1: neither. */
+static int answer_of(const struct nlmsghdr *nlh)
+{
+	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(nlh);
+
+	return nlh->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(nlh) >= sizeof(*answer) ? answer->error : 1;
+}
+
+static struct nlmsghdr *begin(void *buf, uint16_t type, uint32_t seq, const struct tcmsg *tc)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+	nlh->nlmsg_seq = seq;
+	memcpy(mnl_nlmsg_put_extra_header(nlh, sizeof(*tc)), tc, sizeof(*tc));
+	return nlh;
+}
+
+/* The two requests of tc_close in one message, numbered `seq` and the next. Returns its length. */
+static size_t write_close(char *buf, uint32_t seq, uint32_t ifindex, int program)
+{
+	const struct tcmsg qdisc = {
+		.tcm_ifindex = (int)ifindex,
+		.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0),
+		.tcm_parent = TC_H_CLSACT,
+	};
+	const struct tcmsg filter = {
+		.tcm_ifindex = (int)ifindex,
+		.tcm_handle = SLUICE_TC_HANDLE,
+		.tcm_parent = parent_of(TC_HOOK_INGRESS),
+		.tcm_info = TC_H_MAKE(SLUICE_TC_PRIORITY << 16, htons(ETH_P_ALL)),
+	};
+	struct nlmsghdr *nlh = begin(buf, RTM_NEWQDISC, seq, &qdisc);
+	struct nlattr *options;
+	size_t len;
+
+	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
+	len = nlh->nlmsg_len;
+	nlh = begin(buf + len, RTM_NEWTFILTER, seq + 1, &filter);
+	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
+	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
+	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)program);
+	mnl_attr_put_strz(nlh, TCA_BPF_NAME, "from_pod");
+	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_nest_end(nlh, options);
+	return len + nlh->nlmsg_len;
+}
+
+/* The answers to both; what the filter got, unless there is no qdisc for it. */
+static int read_close(struct mnl_socket *socket, uint32_t seq)
+{
+	char buf[BUFFER];
+	int qdisc = 1, filter = 1;
+
+	while (qdisc == 1 || filter == 1) {
+		ssize_t n = mnl_socket_recvfrom(socket, buf, sizeof(buf));
+		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
+		int len = (int)n;
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		for (; n > 0 && mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+			if (nlh->nlmsg_seq == seq)
+				qdisc = answer_of(nlh);
+			else if (nlh->nlmsg_seq == seq + 1)
+				filter = answer_of(nlh);
+		}
+	}
+	return qdisc < 0 && qdisc != -EEXIST ? qdisc : filter;
+}
+
+int tc_close(struct tc_channel *c, uint32_t ifindex, int program)
+{
+	char buf[512];
+	size_t len;
+
+	c->seq += 2; /* what another request got is no answer to this one */
+	len = write_close(buf, c->seq, ifindex, program);
+	if (mnl_socket_sendto(c->socket, buf, len) < 0)
+		return -errno;
+	return read_close(c->socket, c->seq);
+}
+
+int tc_channel_open(struct tc_channel *c)
+{
+	c->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	return c->socket && mnl_socket_bind(c->socket, 0, MNL_SOCKET_AUTOPID) == 0 ? 0 : -errno;
+}
+
+void tc_channel_close(struct tc_channel *c)
+{
+	socket_closep(&c->socket);
+	c->socket = NULL;
 }
 
 /* 1: made now, so nothing is on it; 0: was there. */

@@ -22,6 +22,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -94,6 +95,7 @@ def pod(index, seconds, wait, ready, go, report):
         time.sleep(PAUSE if time.monotonic() < begin + DENSE else 10 * PAUSE)
     if not wait:
         os.read(go, 1)  # whoever made the interface still looks at it
+    # In one piece, which a file that is appended to keeps together and a pipe of more than PIPE_BUF bytes does not.
     os.write(report, (json.dumps({"pod": index, "sent": times}) + "\n").encode())
     os._exit(0)
 
@@ -159,14 +161,15 @@ def make(options):
     lock = Lock()
     lock.start()
     tool = subprocess.Popen(["ip", "-batch", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-    read_report, write_report = os.pipe()
+    scratch = tempfile.NamedTemporaryFile("r", encoding="ascii")
+    report_fd = os.open(scratch.name, os.O_WRONLY | os.O_APPEND)
     began, children = {}, []
     for index in range(options.count):
         read_ready, write_ready = os.pipe()
         read_go, write_go = os.pipe()
         child = os.fork()
         if child == 0:
-            pod(index, options.seconds, bool(options.cni), write_ready, read_go, write_report)
+            pod(index, options.seconds, bool(options.cni), write_ready, read_go, report_fd)
         os.read(read_ready, 1)
         began[index] = time.monotonic_ns()
         tool.stdin.write(f"link add {interface(index)} up address {mac(index)} type veth peer name eth0 netns {child}\n"
@@ -178,15 +181,15 @@ def make(options):
         for fd in (read_ready, write_ready, read_go, write_go):
             os.close(fd)
         children.append(child)
-    os.close(write_report)
-    with os.fdopen(read_report) as lines:
-        for line in lines:
+    os.close(report_fd)
+    for child in children:
+        os.waitpid(child, 0)
+    with scratch:
+        for line in scratch:
             record = json.loads(line)
             record.update(began=began[record["pod"]], announced=heard.times.get(interface(record["pod"])))
             print(json.dumps(record))
     print(json.dumps({"lock": lock.waits}))
-    for child in children:
-        os.waitpid(child, 0)
     tool.stdin.close()
     tool.wait()
 
