@@ -2,7 +2,7 @@
 /*
  * Theory of operation
  * -------------------
- * One thread, one sd-event loop. Every piece of news (a file, a link, an address, a signal, a request to reload) only
+ * One thread, one sd-event loop (and closer.c's, which does one thing). Every piece of news (a file, a link, an address, a signal, a request to reload) only
  * says that something may have changed; a moment later `refresh` compares what there is with what was last taken in,
  * and applies the difference. So news may be repeated, bundled or lost to an overflow without harm.
  *
@@ -719,7 +719,7 @@ static int start(struct agent *a)
 		r = start_kernel(a);
 	if (r == 0)
 		r = start_net(a);
-	/* Between an announcement and the programs lies what the scheduler makes of it. Without CAP_SYS_NICE it stays as it is. */
+	/* Without CAP_SYS_NICE it stays as it is. What cannot wait has a thread of its own (closer.c). */
 	setpriority(PRIO_PROCESS, 0, AGENT_NICE);
 	if (r == 0)
 		r = privs_drop();

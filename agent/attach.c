@@ -305,9 +305,7 @@ int kernel_close(struct kernel *k, uint32_t ifindex)
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = tc_close(&k->tc, ifindex, hook_program(k, from));
-	if (r == -EEXIST)
-		r = tc_put(ifindex, from->tc, hook_program(k, from));
+	r = tc_put(ifindex, from->tc, hook_program(k, from));
 	/* Its priority may be taken by a filter of another kind. What is on a TCX chain runs before that. */
 	return r < 0 && k->attach == ATTACH_TCX ? tcx_attach(k, ifindex, from) : r;
 }

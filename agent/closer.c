@@ -3,7 +3,7 @@
  * Theory of operation
  * -------------------
  * What gets out of a pod before its interface is closed depends on when this thread runs, and on little else: one read, one
- * write (qdisc and filter, tc_close) and its answer. Niceness does not help, because it counts only within the agent's own
+ * write (qdisc and filters, tc_close) and its answer. Niceness does not help, because it counts only within the agent's own
  * control group or session, and a node that starts many pods is busy. So the thread is real-time, where it may be. It is idle
  * but for announcements, hence cannot starve anybody.
  *
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -23,6 +24,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -39,7 +41,9 @@
 #define NICE_OTHERWISE (-20)
 
 struct closer {
-	int program;
+	int from_pod;
+	int to_pod;
+	int end; /* eventfd: to be readable ends the thread */
 	struct mnl_socket *news;
 	struct tc_channel tc;
 	pthread_t thread;
@@ -72,7 +76,7 @@ static void close_one(struct closer *c, uint32_t ifindex, uint64_t start)
 {
 	uint64_t took;
 
-	if (tc_close(&c->tc, ifindex, c->program) < 0)
+	if (tc_close(&c->tc, ifindex, c->from_pod, c->to_pod) < 0)
 		return;
 	atomic_store(&c->closed[ifindex % REMEMBERED], ifindex);
 	took = clock_now() - start;
@@ -109,10 +113,25 @@ static void forget_all(struct closer *c)
 		atomic_store(&c->closed[i], 0);
 }
 
+/* What has come, one message a read. */
+static void read_news(struct closer *c)
+{
+	ssize_t n = mnl_socket_recvfrom(c->news, c->buf, sizeof(c->buf));
+
+	if (n < 0 && errno == ENOBUFS)
+		forget_all(c);
+	if (n > 0)
+		mnl_cb_run(c->buf, (size_t)n, 0, 0, take_news, c);
+}
+
 static void *run(void *data)
 {
 	const struct sched_param lowest = { .sched_priority = sched_get_priority_min(SCHED_FIFO) };
 	struct closer *c = data;
+	struct pollfd fds[] = {
+		{ .fd = mnl_socket_get_fd(c->news), .events = POLLIN },
+		{ .fd = c->end, .events = POLLIN },
+	};
 
 	c->realtime = pthread_setschedparam(pthread_self(), SCHED_FIFO, &lowest) == 0;
 	if (!c->realtime)
@@ -120,13 +139,9 @@ static void *run(void *data)
 	/* Capabilities are each thread's own. */
 	c->start_error = privs_drop();
 	sem_post(&c->ready);
-	while (c->start_error == 0) {
-		ssize_t n = mnl_socket_recvfrom(c->news, c->buf, sizeof(c->buf));
-
-		if (n < 0 && errno == ENOBUFS)
-			forget_all(c);
-		if (n > 0)
-			mnl_cb_run(c->buf, (size_t)n, 0, 0, take_news, c);
+	while (c->start_error == 0 && fds[1].revents == 0) {
+		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[0].revents)
+			read_news(c);
 	}
 	return NULL;
 }
@@ -177,7 +192,7 @@ static void init_lock(struct closer *c)
 	sem_init(&c->ready, 0, 0);
 }
 
-int closer_open(int program, const struct config_interfaces *wanted, struct closer **ret)
+int closer_open(int from_pod, int to_pod, const struct config_interfaces *wanted, struct closer **ret)
 {
 	CLEANUP(closer_freep) struct closer *c = calloc(1, sizeof(*c));
 	int r;
@@ -185,7 +200,11 @@ int closer_open(int program, const struct config_interfaces *wanted, struct clos
 	if (!c)
 		return -ENOMEM;
 	init_lock(c);
-	c->program = program;
+	c->from_pod = from_pod;
+	c->to_pod = to_pod;
+	c->end = eventfd(0, EFD_CLOEXEC);
+	if (c->end < 0)
+		return -errno;
 	c->wanted = *wanted;
 	r = tc_channel_open(&c->tc);
 	if (r == 0)
@@ -202,12 +221,13 @@ void closer_freep(struct closer **c)
 	if (!*c)
 		return;
 	if ((*c)->running) {
-		pthread_cancel((*c)->thread);
+		eventfd_write((*c)->end, 1);
 		pthread_join((*c)->thread, NULL);
 	}
 	if ((*c)->news)
 		mnl_socket_close((*c)->news);
 	tc_channel_close(&(*c)->tc);
+	closep(&(*c)->end);
 	pthread_mutex_destroy(&(*c)->lock);
 	sem_destroy(&(*c)->ready);
 	free(*c);

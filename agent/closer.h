@@ -14,12 +14,12 @@
 
 struct closer;
 
-/* `program` is for what pods send, and stays the caller's. Before capabilities are given up (privs_drop). 0 or -errno. */
-int closer_open(int program, const struct config_interfaces *wanted, struct closer **ret);
+/* The programs stay the caller's. Before capabilities are given up (privs_drop). 0 or -errno. */
+int closer_open(int from_pod, int to_pod, const struct config_interfaces *wanted, struct closer **ret);
 void closer_freep(struct closer **c);
 
 void closer_configure(struct closer *c, const struct config_interfaces *wanted);
-/* Was the interface of that index closed here? When it has gone, no longer. */
+/* Did the interface of that index get both programs here? When it has gone, no longer. */
 bool closer_has(const struct closer *c, uint32_t ifindex);
 /* From an announcement's reading to the program being on, at worst. */
 uint64_t closer_slowest(const struct closer *c);

@@ -6,10 +6,12 @@
  * name (`prefixes`), or it takes all (`auto`) but those the node itself uses to get out: with a subnet or a default route of
  * the host's on them, as the uplink of a node that is itself a container has.
  *
- * When the kernel announces one, the first thing that happens is that it gets the program for what the pod sends. Without an
- * endpoint that drops everything. What is slow or can wait comes after: the other program; a slot of the endpoint table in quarantine, so that its drops are counted
- * under its name and the node's own probes are answered at the addresses that host routes lead to; then whoever knows the pod
- * puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which would hold up the next announcement.
+ * When the kernel announces that one was made, closer.c's thread puts the programs on it at once; without an endpoint they drop
+ * everything. What it leaves (was there before, became a pod's later, has something on it already) gets the program for what the
+ * pod sends here, first of all. What is slow or can wait comes after: the other program; a slot of the endpoint table in
+ * quarantine, so that its drops are counted under its name and the node's own probes are answered at the addresses that host
+ * routes lead to; then whoever knows the pod puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which
+ * would hold up the next announcement.
  *
  * An interface on which something of ours was found is closed likewise, wherever it came from: sluice-cni puts it there
  * before the agent hears of the pod.
@@ -114,7 +116,8 @@ static int close_it(struct discover *d, const struct link *link)
 
 static void guard(struct discover *d, struct link *link)
 {
-	int r = closer_has(d->closer, link->ifindex) ? 1 : close_it(d, link);
+	bool whole = closer_has(d->closer, link->ifindex);
+	int r = whole ? 1 : close_it(d, link);
 
 	if (r < 0) {
 		d->failed++;
@@ -123,7 +126,7 @@ static void guard(struct discover *d, struct link *link)
 	if (r <= 0)
 		return;
 	set_guarded(d, link);
-	link->half = true;
+	link->half = !whole;
 	d->closed++;
 }
 
@@ -359,7 +362,7 @@ int discover_open(struct kernel *k, struct endpoints *e, const struct config_int
 	if (r < 0)
 		return r;
 	/* From here on announcements are heard by two; what was there before is closed below. */
-	r = closer_open(k->from_pod, wanted, &d->closer);
+	r = closer_open(k->from_pod, k->to_pod, wanted, &d->closer);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < links_count(d->links); i++)

@@ -65,7 +65,6 @@ void kernel_freep(struct kernel **k)
 	unmap(o->dns_stats, 1, sizeof(*o->dns_stats));
 	cgroup_programs_close(o);
 	veth_bpf__destroy(o->skel);
-	tc_channel_close(&o->tc);
 	closep(&o->proxy_peers);
 	closep(&o->lock);
 	free(o->pin_path);
@@ -423,8 +422,6 @@ int kernel_open(const struct config *config, struct kernel **ret)
 		log_warning("no cgroup endpoint can be enforced");
 	if (r == 0)
 		r = attach_choose(config->attach, k->from_pod, &k->attach);
-	if (r == 0)
-		r = tc_channel_open(&k->tc);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(k);

@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #include "agent/config.h"
-#include "agent/tc.h"
 #include "bpf/abi.h"
 
 struct kernel {
@@ -21,7 +20,6 @@ struct kernel {
 	int lock;		 /* of the pin folder */
 	bool adopted;		 /* the maps were there before */
 	enum attach_mode attach; /* TCX or CLSACT, decided */
-	struct tc_channel tc;	 /* what closes an interface goes over it */
 	int from_pod;		 /* program fds, owned by the skeleton */
 	int to_pod;
 	struct sluice_settings *settings;

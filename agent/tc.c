@@ -167,14 +167,6 @@ static void take_away(uint32_t ifindex, enum tc_hook hook, uint32_t handle)
 	bpf_tc_detach(&where, &opts);
 }
 
-/* What an error says, 0 of an acknowledgement; 1: neither. */
-static int answer_of(const struct nlmsghdr *nlh)
-{
-	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(nlh);
-
-	return nlh->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(nlh) >= sizeof(*answer) ? answer->error : 1;
-}
-
 static struct nlmsghdr *begin(void *buf, uint16_t type, uint32_t seq, const struct tcmsg *tc)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -186,43 +178,53 @@ static struct nlmsghdr *begin(void *buf, uint16_t type, uint32_t seq, const stru
 	return nlh;
 }
 
-/* The two requests of tc_close in one message, numbered `seq` and the next. Returns its length. */
-static size_t write_close(char *buf, uint32_t seq, uint32_t ifindex, int program)
+enum close_step {
+	CLOSE_QDISC,
+	CLOSE_FROM,
+	CLOSE_TO,
+	CLOSE_STEPS,
+};
+
+static size_t write_qdisc(char *buf, uint32_t seq, uint32_t ifindex)
 {
-	const struct tcmsg qdisc = {
+	const struct tcmsg tc = {
 		.tcm_ifindex = (int)ifindex,
 		.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0),
 		.tcm_parent = TC_H_CLSACT,
 	};
-	const struct tcmsg filter = {
-		.tcm_ifindex = (int)ifindex,
-		.tcm_handle = SLUICE_TC_HANDLE,
-		.tcm_parent = parent_of(TC_HOOK_INGRESS),
-		.tcm_info = TC_H_MAKE(SLUICE_TC_PRIORITY << 16, htons(ETH_P_ALL)),
-	};
-	struct nlmsghdr *nlh = begin(buf, RTM_NEWQDISC, seq, &qdisc);
-	struct nlattr *options;
-	size_t len;
+	struct nlmsghdr *nlh = begin(buf, RTM_NEWQDISC, seq, &tc);
 
 	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
-	len = nlh->nlmsg_len;
-	nlh = begin(buf + len, RTM_NEWTFILTER, seq + 1, &filter);
+	return nlh->nlmsg_len;
+}
+
+static size_t write_filter(char *buf, uint32_t seq, uint32_t ifindex, enum tc_hook hook, int program)
+{
+	const struct tcmsg tc = {
+		.tcm_ifindex = (int)ifindex,
+		.tcm_handle = SLUICE_TC_HANDLE,
+		.tcm_parent = parent_of(hook),
+		.tcm_info = TC_H_MAKE(SLUICE_TC_PRIORITY << 16, htons(ETH_P_ALL)),
+	};
+	struct nlmsghdr *nlh = begin(buf, RTM_NEWTFILTER, seq, &tc);
+	struct nlattr *options;
+
 	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
 	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
 	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)program);
-	mnl_attr_put_strz(nlh, TCA_BPF_NAME, "from_pod");
+	mnl_attr_put_strz(nlh, TCA_BPF_NAME, hook == TC_HOOK_INGRESS ? "from_pod" : "to_pod");
 	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
 	mnl_attr_nest_end(nlh, options);
-	return len + nlh->nlmsg_len;
+	return nlh->nlmsg_len;
 }
 
-/* The answers to both; what the filter got, unless there is no qdisc for it. */
-static int read_close(struct mnl_socket *socket, uint32_t seq)
+/* The answers to all steps, the first of which has number `seq`. */
+static int read_answers(struct mnl_socket *socket, uint32_t seq, int answers[CLOSE_STEPS])
 {
 	char buf[BUFFER];
-	int qdisc = 1, filter = 1;
+	unsigned int left = CLOSE_STEPS;
 
-	while (qdisc == 1 || filter == 1) {
+	while (left > 0) {
 		ssize_t n = mnl_socket_recvfrom(socket, buf, sizeof(buf));
 		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
 		int len = (int)n;
@@ -230,25 +232,37 @@ static int read_close(struct mnl_socket *socket, uint32_t seq)
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		for (; n > 0 && mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
-			if (nlh->nlmsg_seq == seq)
-				qdisc = answer_of(nlh);
-			else if (nlh->nlmsg_seq == seq + 1)
-				filter = answer_of(nlh);
+			const struct nlmsgerr *answer = mnl_nlmsg_get_payload(nlh);
+
+			/* What another request got is no answer to this one. */
+			if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq - seq >= CLOSE_STEPS)
+				continue;
+			answers[nlh->nlmsg_seq - seq] = answer->error;
+			left--;
 		}
 	}
-	return qdisc < 0 && qdisc != -EEXIST ? qdisc : filter;
+	return 0;
 }
 
-int tc_close(struct tc_channel *c, uint32_t ifindex, int program)
+int tc_close(struct tc_channel *c, uint32_t ifindex, int from_pod, int to_pod)
 {
-	char buf[512];
+	int answers[CLOSE_STEPS];
+	char buf[1024];
 	size_t len;
+	int r;
 
-	c->seq += 2; /* what another request got is no answer to this one */
-	len = write_close(buf, c->seq, ifindex, program);
+	c->seq += CLOSE_STEPS;
+	len = write_qdisc(buf, c->seq + CLOSE_QDISC, ifindex);
+	len += write_filter(buf + len, c->seq + CLOSE_FROM, ifindex, TC_HOOK_INGRESS, from_pod);
+	len += write_filter(buf + len, c->seq + CLOSE_TO, ifindex, TC_HOOK_EGRESS, to_pod);
 	if (mnl_socket_sendto(c->socket, buf, len) < 0)
 		return -errno;
-	return read_close(c->socket, c->seq);
+	r = read_answers(c->socket, c->seq, answers);
+	if (r < 0)
+		return r;
+	if (answers[CLOSE_QDISC] < 0 && answers[CLOSE_QDISC] != -EEXIST)
+		return answers[CLOSE_QDISC];
+	return answers[CLOSE_FROM] < 0 ? answers[CLOSE_FROM] : answers[CLOSE_TO];
 }
 
 int tc_channel_open(struct tc_channel *c)

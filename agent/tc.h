@@ -35,11 +35,10 @@ int tc_channel_open(struct tc_channel *c); /* 0 or -errno */
 void tc_channel_close(struct tc_channel *c);
 
 /*
- * The same for what comes in on an interface that most likely has nothing yet: qdisc and filter in one message over a socket
- * that is open, so that closing takes one system call, and one for the answer. -EEXIST: a filter of ours is there, of whatever
- * program.
+ * Both programs on an interface that most likely has nothing yet: qdisc and filters in one message over a socket that is open.
+ * What the pod sends comes first. 0: both are there; -EEXIST: filters of ours are, of whatever program; -errno.
  */
-int tc_close(struct tc_channel *c, uint32_t ifindex, int program);
+int tc_close(struct tc_channel *c, uint32_t ifindex, int from_pod, int to_pod);
 
 /* What is not there is no error. The clsact qdisc stays: it may be another's, and without filters it costs nothing. */
 void tc_remove(uint32_t ifindex, enum tc_hook hook);
