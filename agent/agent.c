@@ -2,7 +2,8 @@
 /*
  * Theory of operation
  * -------------------
- * One thread, one sd-event loop (and closer.c's, which does one thing). Every piece of news (a file, a link, an address, a signal, a request to reload) only
+ * One thread with one sd-event loop, beside that of closer.c, which does one thing. Every piece of news (a file, a link, an
+ * address, a signal, a request to reload) only
  * says that something may have changed; a moment later `refresh` compares what there is with what was last taken in,
  * and applies the difference. So news may be repeated, bundled or lost to an overflow without harm.
  *
