@@ -84,6 +84,7 @@ struct agent {
 	struct sluice_addr *node;
 	size_t nnode;
 	size_t quarantined;
+	unsigned int pins_repaired;
 	struct strbuf problems; /* of the node's settings, one a line */
 	bool node_changed;
 	bool apply_again; /* something could not be put in force: tried again every sweep */
@@ -106,6 +107,7 @@ static struct status status_of(const struct agent *a)
 		.proxy = &a->proxy,
 		.problems = a->problems.data,
 		.quarantined = a->quarantined,
+		.pins_repaired = a->pins_repaired,
 		.discover = a->discover,
 		.audit = a->config->audit,
 		.started = a->started,
@@ -473,6 +475,7 @@ static void each_second(struct agent *a)
 			sweep_run(a->sweep, now);
 		else
 			sweep_flows(a->sweep, now);
+		a->pins_repaired += kernel_check_pins(a->kernel);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
 		endpoints_watch_cgroups(a->endpoints);
