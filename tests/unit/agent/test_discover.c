@@ -144,10 +144,10 @@ static int tear_down(void **state)
 	(void)state;
 	kill(elsewhere, SIGKILL);
 	waitpid(elsewhere, NULL, 0);
-	snprintf(
-		line, sizeof(line),
-		"for i in $(ip -o link show type veth | cut -d: -f2 | cut -d@ -f1); do ip link del $i 2>/dev/null; done; rm -rf %s",
-		run);
+	snprintf(line, sizeof(line),
+		 "for i in $(ip -o link show type veth | cut -d: -f2 | cut -d@ -f1); do ip link del $i 2>/dev/null; "
+		 "done; rm -rf %s",
+		 run);
 	if (system(line))
 		return -1;
 	umount(root);
