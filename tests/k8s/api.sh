@@ -94,6 +94,7 @@ is() { # MODE [POD]
 	[ "$(endpoint_field mode "${2:-$POD_PATH}")" = "$1" ]
 }
 as_listed() {
+	ask 172.20.0.10 pypi.org A >/dev/null
 	check "$1: what is listed works" connects 203.0.113.10 443
 	check "$1: the rest is denied" not connects 8.8.8.8 443
 }
@@ -133,7 +134,6 @@ quietly crd ciliumnetworkpolicies CiliumNetworkPolicy cilium.io v2 Namespaced
 await 10 quiet k get ciliumnetworkpolicies -A
 quietly k apply -f "$MANIFESTS/sandbox-cnp.yaml"
 check "a kind that is installed later is found, and its policy enforced" await 40 is enforce
-ask 172.20.0.10 pypi.org A >/dev/null
 as_listed "policy by the API"
 equal "five outcomes" "PASS PASS PASS BLOCKED BLOCKED" "$(outcomes)"
 quietly k label pod -n agent-sandboxes sandbox-agent egress-tier-
