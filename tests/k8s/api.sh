@@ -13,7 +13,7 @@ k() { node "$KUBE_BIN/kubectl" --kubeconfig "$(lab_dir)/kube/kubeconfig" "$@"; }
 quietly() { "$@" >/dev/null; }
 log() { cat "$(lab_dir)/log/sluiced.log"; }
 in_log() { grep -qE "$1" <<<"$(log)"; }
-policy() { endpoint_field policy_id "$@"; }
+policy() { endpoint_field policy_id; }
 ready() { [ "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9964/readyz)" = "$1" ]; }
 
 certificates() {
