@@ -40,7 +40,6 @@ void lowering_clear(struct lowering *lo)
 	for (size_t i = 0; i < lo->nowned; i++)
 		free(lo->owned[i]);
 	free(lo->owned);
-	index_clear(&lo->index);
 }
 
 static uint32_t add_string(struct lowering *lo, const char *text)
@@ -327,14 +326,13 @@ static int lower_pod(struct lowering *lo, const struct entry *e, const struct gr
 static int lower_pods(struct lowering *lo, const struct entry *e, const struct grant *grant,
 		      const struct selector *selector)
 {
-	for (size_t i = 0; i < lo->index.npods; i++) {
-		const struct subject *pod = lo->index.pods[i];
+	const struct picked *found;
 
-		if (pod->host_network || (selector && !selector_matches(selector, pod, lo->index.inv)))
-			continue;
-		if (lower_pod(lo, e, grant, pod) < 0)
+	if (resolver_find(lo->resolver, selector, &found) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < lo->index->npods; i++)
+		if (picked_has(found, &lo->resolver->pods, i) && lower_pod(lo, e, grant, lo->index->pods[i]) < 0)
 			return -ENOMEM;
-	}
 	return 0;
 }
 
@@ -353,7 +351,7 @@ static bool node_fits(const struct peer *peer, const struct inventory_node *node
 
 static int lower_nodes(struct lowering *lo, const struct grant *grant, const struct peer *peer)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 
 	for (size_t i = 0; i < inv->nnodes; i++)
 		for (size_t k = 0; node_fits(peer, &inv->nodes[i]) && k < inv->nodes[i].naddrs; k++)
@@ -380,7 +378,7 @@ static int lower_members(struct lowering *lo, const struct entry *e, const struc
 {
 	CLEANUP(members_clear) struct members m = {};
 
-	if (service_members(&lo->index, s, &m) < 0)
+	if (service_members(lo->index, s, &m) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < m.count; i++) {
 		struct grant own = *grant;
@@ -400,7 +398,7 @@ static int lower_members(struct lowering *lo, const struct entry *e, const struc
 	return 0;
 }
 
-static bool service_fits(const struct peer *peer, const struct inventory_service *s)
+bool lower_service_fits(const struct peer *peer, const struct inventory_service *s)
 {
 	if (peer->service_namespace && strcmp(peer->service_namespace, s->namespace_name) != 0)
 		return false;
@@ -412,10 +410,10 @@ static bool service_fits(const struct peer *peer, const struct inventory_service
 static int lower_services(struct lowering *lo, const struct entry *e, const struct grant *grant,
 			  const struct peer *peer)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 
 	for (size_t i = 0; i < inv->nservices; i++)
-		if (service_fits(peer, &inv->services[i]) && lower_members(lo, e, grant, &inv->services[i], false) < 0)
+		if (lower_service_fits(peer, &inv->services[i]) && lower_members(lo, e, grant, &inv->services[i], false) < 0)
 			return -ENOMEM;
 	return 0;
 }
@@ -423,7 +421,7 @@ static int lower_services(struct lowering *lo, const struct entry *e, const stru
 /* Wherever it runs: on a node, in a pod, or beyond the cluster. */
 static int lower_apiserver(struct lowering *lo, const struct entry *e, const struct grant *grant)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 	int r = 0;
 
 	for (size_t i = 0; i < inv->nservices && r >= 0; i++)
@@ -548,11 +546,12 @@ static const struct rank default_rank = {
 	.action = ACTION_ALLOW,
 };
 
-static int begin(struct lowering *lo, const struct inventory *inv)
+static int begin(struct lowering *lo, const struct inventory_index *index)
 {
 	struct rank *slot;
 
-	if (index_build(inv, &lo->index) < 0 || trie_init(&lo->parts.trie) < 0)
+	lo->index = index;
+	if (trie_init(&lo->parts.trie) < 0)
 		return -ENOMEM;
 	slot = array_push(&lo->ranks, &lo->nranks, sizeof(*slot));
 	if (!slot)
@@ -561,7 +560,7 @@ static int begin(struct lowering *lo, const struct inventory *inv)
 	return 0;
 }
 
-int lower_policies(struct lowering *lo, const struct store *s, const struct selection *sel, const struct inventory *inv,
+int lower_policies(struct lowering *lo, const struct store *s, const struct selection *sel, struct resolver *resolver,
 		   struct diags *diags)
 {
 	const struct grant everything = { .rank = default_rank };
@@ -569,9 +568,10 @@ int lower_policies(struct lowering *lo, const struct store *s, const struct sele
 
 	lo->store = s;
 	lo->sel = sel;
+	lo->resolver = resolver;
 	lo->diags = diags;
 	lo->isolated = sel->isolated;
-	r = begin(lo, inv);
+	r = begin(lo, &resolver->index);
 	for (size_t i = 0; i < sel->count && r >= 0; i++) {
 		const struct policy *p = sel->policies[i];
 
@@ -587,6 +587,8 @@ int lower_policies(struct lowering *lo, const struct store *s, const struct sele
 
 int lower_refusal(struct lowering *lo, const struct policy *p)
 {
+	static const struct inventory nothing = {};
+	static const struct inventory_index no_index = { .inv = &nothing };
 	struct rank rank = { .level = SLUICE_PRECEDENCE_ADMIN + (1000u << 6),
 			     .precedence = SLUICE_PRECEDENCE_ADMIN + (1000u << 6) + SLUICE_PRECEDENCE_SUB,
 			     .names = GROUP_NONE,
@@ -600,7 +602,7 @@ int lower_refusal(struct lowering *lo, const struct policy *p)
 		return -ENOMEM;
 	}
 	lo->isolated = true;
-	r = begin(lo, NULL);
+	r = begin(lo, &no_index);
 	if (r >= 0)
 		r = begin_policy(lo, p, 0);
 	if (r >= 0)
