@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
@@ -28,6 +29,7 @@
 #include "agent/api_server.h"
 #include "agent/config.h"
 #include "agent/diag_log.h"
+#include "agent/discover.h"
 #include "agent/endpoints.h"
 #include "agent/kernel.h"
 #include "agent/metrics.h"
@@ -50,9 +52,12 @@
 
 #define FILE_MAX      (64u << 20)
 #define SETTLE_USEC   20000 /* news come in bundles */
+#define LINKS_USEC    20000 /* the same for interfaces, which are closed meanwhile */
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
 #define SWEEP_SECONDS 5
+#define SWEEP_WHOLE   6 /* sweeps of the flows to one of everything */
+#define AGENT_NICE    (-10)
 
 struct agent {
 	const char *config_path;
@@ -66,6 +71,7 @@ struct agent {
 	int accepted; /* RUNDIR/policies */
 	struct proxy_settings proxy;
 	struct net *net;
+	struct discover *discover;
 	struct watch *watch;
 	struct observe *observe;
 	struct sweep *sweep;
@@ -73,6 +79,7 @@ struct agent {
 	struct web *web;
 	sd_event *event;
 	sd_event_source *settle;
+	sd_event_source *links_settle;
 	struct sluice_addr *node;
 	size_t nnode;
 	size_t quarantined;
@@ -98,6 +105,7 @@ static struct status status_of(const struct agent *a)
 		.proxy = &a->proxy,
 		.problems = a->problems.data,
 		.quarantined = a->quarantined,
+		.discover = a->discover,
 		.audit = a->config->audit,
 		.started = a->started,
 	};
@@ -247,6 +255,7 @@ static void take_config(struct agent *a, struct config *fresh)
 	a->apply_again = true;
 	config_freep(&a->config);
 	a->config = fresh;
+	discover_configure(a->discover, &fresh->interfaces);
 	if (!listens)
 		open_web(a);
 	if (strcmp(policy_dir_path(a->policies), fresh->policy_dir) != 0)
@@ -334,6 +343,7 @@ static void reconcile(struct agent *a, bool changed)
 	changed = endpoints_reconcile(a->endpoints) || changed;
 	if (changed || a->apply_again)
 		apply(a);
+	discover_run(a->discover);
 }
 
 static void refresh_proxy_settings(struct agent *a)
@@ -366,15 +376,29 @@ static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void refresh_soon(struct agent *a)
+static int on_links_settled(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	reconcile(userdata, false);
+	return 0;
+}
+
+/* At a fixed time from the first news, or a stream of them would put it off for ever. */
+static void run_in(sd_event_source *source, uint64_t usec)
 {
 	int enabled = SD_EVENT_OFF;
 
-	sd_event_source_get_enabled(a->settle, &enabled);
+	sd_event_source_get_enabled(source, &enabled);
 	if (enabled != SD_EVENT_OFF)
-		return; /* at a fixed time from the first news, or a stream of them would put it off for ever */
-	sd_event_source_set_time_relative(a->settle, SETTLE_USEC);
-	sd_event_source_set_enabled(a->settle, SD_EVENT_ONESHOT);
+		return;
+	sd_event_source_set_time_relative(source, usec);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void refresh_soon(struct agent *a)
+{
+	run_in(a->settle, SETTLE_USEC);
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
@@ -404,11 +428,20 @@ static int on_net(sd_event_source *source, int fd, uint32_t events, void *userda
 	if (news.routing)
 		ensure_routing(a);
 	a->node_changed |= news.addresses;
-	/* At once: until it has its programs, a new interface is open. */
-	if (news.links)
-		reconcile(a, false);
-	else if (news.addresses)
-		refresh_soon(a);
+	if (news.addresses)
+		run_in(a->links_settle, LINKS_USEC);
+	return 0;
+}
+
+static int on_links(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct agent *a = userdata;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	if (discover_read(a->discover))
+		run_in(a->links_settle, LINKS_USEC);
 	return 0;
 }
 
@@ -426,14 +459,21 @@ static void each_second(struct agent *a)
 
 	__atomic_store_n(&a->kernel->settings->agent_heartbeat, now, __ATOMIC_RELEASE);
 	ensure_routing(a);
-	endpoints_repair(a->endpoints);
+	discover_check(a->discover);
+	endpoints_repair_cgroups(a->endpoints);
+	if (endpoints_moved(a->endpoints))
+		reconcile(a, false);
 	publisher_collect(a->publisher, now);
 	if (watch_retry(a->watch))
 		refresh_soon(a);
 	if (a->ticks % (SWEEP_SECONDS * SECOND_TICKS) == 0) {
-		sweep_run(a->sweep, now);
+		if (a->ticks % (SWEEP_WHOLE * SWEEP_SECONDS * SECOND_TICKS) == 0)
+			sweep_run(a->sweep, now);
+		else
+			sweep_flows(a->sweep, now);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
+		endpoints_watch_cgroups(a->endpoints);
 		if (a->apply_again || endpoints_waiting(a->endpoints))
 			refresh_soon(a);
 	}
@@ -447,6 +487,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	observe_tick(a->observe);
 	if (a->ticks % SECOND_TICKS == 0)
 		each_second(a);
+	discover_idle(a->discover, clock_now());
 	a->ticks++;
 	sd_event_source_set_time_relative(source, TICK_USEC);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -472,6 +513,15 @@ static json_t *answer_policies(void *context)
 	return policy_dir_json(((const struct agent *)context)->policies);
 }
 
+static json_t *answer_interface(void *context, const char *name)
+{
+	struct agent *a = context;
+	json_t *answer = discover_interface_json(a->discover, name);
+
+	run_in(a->links_settle, LINKS_USEC);
+	return answer;
+}
+
 static void do_reload(void *context)
 {
 	refresh(context);
@@ -485,6 +535,7 @@ static void agent_clear(struct agent *a)
 	api_server_freep(&a->api);
 	sweep_freep(&a->sweep);
 	observe_freep(&a->observe);
+	discover_freep(&a->discover);
 	endpoints_freep(&a->endpoints);
 	publisher_freep(&a->publisher);
 	policy_dir_freep(&a->policies);
@@ -493,6 +544,7 @@ static void agent_clear(struct agent *a)
 	net_freep(&a->net);
 	watch_freep(&a->watch);
 	sd_event_source_disable_unref(a->settle);
+	sd_event_source_disable_unref(a->links_settle);
 	sd_event_unref(a->event);
 	config_freep(&a->config);
 	free(a->config_text);
@@ -559,6 +611,25 @@ static int start_kernel(struct agent *a)
 	return r;
 }
 
+/* Before everything else that waits: until it has its programs, a new interface is open. */
+static int start_links(struct agent *a)
+{
+	sd_event_source *news = NULL;
+	int r = sd_event_add_io(a->event, &news, discover_fd(a->discover), EPOLLIN, on_links, a);
+
+	if (r >= 0)
+		r = sd_event_source_set_priority(news, SD_EVENT_PRIORITY_IMPORTANT);
+	if (r >= 0)
+		r = sd_event_source_set_floating(news, true);
+	sd_event_source_unref(news);
+	if (r >= 0)
+		r = sd_event_add_time_relative(a->event, &a->links_settle, CLOCK_MONOTONIC, 0, 1000, on_links_settled,
+					       a);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(a->links_settle, SD_EVENT_OFF);
+	return r < 0 ? r : 0;
+}
+
 static int start_sources(struct agent *a)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -585,7 +656,7 @@ static int start_sources(struct agent *a)
 		r = sd_event_add_time_relative(a->event, &a->settle, CLOCK_MONOTONIC, 0, 1000, on_settled, a);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->settle, SD_EVENT_OFF);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : start_links(a);
 }
 
 static int start_net(struct agent *a)
@@ -596,6 +667,8 @@ static int start_net(struct agent *a)
 		r = watch_new(&a->watch);
 	if (r == 0)
 		r = watch_files(a);
+	if (r == 0)
+		r = discover_open(a->kernel, a->endpoints, &a->config->interfaces, &a->discover);
 	if (r < 0) {
 		log_error("start: %s", strerror(-r));
 		return r;
@@ -623,6 +696,7 @@ static int start_api(struct agent *a)
 		.status = answer_status,
 		.endpoints = answer_endpoints,
 		.policies = answer_policies,
+		.interface = answer_interface,
 		.trace = answer_trace,
 		.reload = do_reload,
 		.observe = a->observe,
@@ -644,6 +718,8 @@ static int start(struct agent *a)
 		r = start_kernel(a);
 	if (r == 0)
 		r = start_net(a);
+	/* Between an announcement and the programs lies what the scheduler makes of it. Without CAP_SYS_NICE it stays as it is. */
+	setpriority(PRIO_PROCESS, 0, AGENT_NICE);
 	if (r == 0)
 		r = privs_drop();
 	if (r == 0)

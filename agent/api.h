@@ -9,6 +9,9 @@
  *   {"method": "observe", "last": N, "follow": true|false}
  *                                         -> one flow-log object per line (agent/flowlog.h), then, without follow,
  *                                            {"ok": true, "result": {"lost": N}}
+ *   {"method": "interface", "name": N}    -> {"ok": true, "result": {"name": N, "known": true|false, "mode": M}}
+ *                                            M: "quarantine" until the policy of an endpoint on it is in force; for
+ *                                            sluice-cni, whose program on it is exchanged for the agent's
  *   {"method": "trace", "endpoint": ID, "generation": N, "address": TEXT, "in_cluster": true|false, "protocol": N,
  *    "port": N, "name": TEXT}             -> {"ok": true, "result": {"current": true|false, "rules": [...]}}
  *                                            every rule that speaks for the destination, the strongest first; without
@@ -29,6 +32,7 @@
 #define API_DEFAULT_CONFIG   "/etc/sluice/sluice.yaml"
 #define API_MAX_REQUEST	     65536
 
+#define API_METHOD_INTERFACE "interface"
 #define API_METHOD_STATUS    "status"
 #define API_METHOD_ENDPOINTS "endpoints"
 #define API_METHOD_POLICIES  "policies"

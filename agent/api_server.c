@@ -161,6 +161,17 @@ static void do_observe(struct client *c, const json_t *request)
 	client_result(c, json_pack("{s:I}", "lost", (json_int_t)(losses.events + losses.dns_records)));
 }
 
+static void do_interface(struct client *c, const json_t *request)
+{
+	const struct api_handlers *h = &c->server->handlers;
+	const char *name = json_string_value(json_object_get(request, "name"));
+
+	if (name)
+		client_result(c, h->interface(h->context, name));
+	else
+		client_error(c, "no \"name\"");
+}
+
 static void do_trace(struct client *c, const json_t *request)
 {
 	const struct api_handlers *h = &c->server->handlers;
@@ -190,6 +201,8 @@ static void client_request(struct client *c, const char *line, size_t len)
 		client_result(c, h->endpoints(h->context));
 	else if (strcmp(method, API_METHOD_POLICIES) == 0)
 		client_result(c, h->policies(h->context));
+	else if (strcmp(method, API_METHOD_INTERFACE) == 0)
+		do_interface(c, request);
 	else if (strcmp(method, API_METHOD_OBSERVE) == 0)
 		do_observe(c, request);
 	else if (strcmp(method, API_METHOD_TRACE) == 0)

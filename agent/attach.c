@@ -3,13 +3,19 @@
  * Theory of operation
  * -------------------
  * TCX: each program sits on its interface by a link, pinned as links/IFINDEX-from and links/IFINDEX-to, so that it stays
- * when the agent ends. A link of an earlier agent is updated to the present program in one step. A link whose interface
- * has gone has ifindex 0. New links go to the head of the chain (BPF_F_BEFORE): what runs before us could end it.
- * Debian 12's libbpf and <linux/bpf.h> know nothing of TCX; the few numbers are from include/uapi/linux/bpf.h of 6.6.
+ * when the agent ends. A link of an earlier agent, or of sluice-cni, is updated to the present program in one step. A link
+ * whose interface has gone has ifindex 0. New links go to the head of the chain (BPF_F_BEFORE): what runs before us could
+ * end it. Debian 12's libbpf and <linux/bpf.h> know nothing of TCX; the few numbers are from include/uapi/linux/bpf.h of 6.6.
  *
- * clsact: a filter of priority 1 with a handle of our own (the AWS agent deletes handle 1), replaced in one step.
+ * clsact: filters, see tc.c.
  *
+ * Adding to a TCX chain waits for an RCU grace period with the RTNL lock held, 8 to 20 ms a hook, in which no interface of
+ * the node can be made or changed; a filter takes some 60 us. So where TCX is the way, a new interface gets filters first,
+ * which enforce just the same, and kernel_settle exchanges them for links, a hook at a time, when nothing else is going on.
  * An interface that changes from one way to the other gets the new one before the old one goes.
+ *
+ * A program cannot be in a chain twice. To get to its head again, a second copy of the program goes there first, then the old
+ * link is taken out, and the new link's program exchanged for the first copy.
  */
 #include "agent/attach.h"
 
@@ -26,6 +32,7 @@
 #include <unistd.h>
 
 #include "agent/kernel.h"
+#include "agent/tc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -36,12 +43,12 @@
 struct hook {
 	const char *name; /* in the pin's */
 	uint32_t tcx;
-	enum bpf_tc_attach_point tc;
+	enum tc_hook tc;
 };
 
 static const struct hook hooks[] = {
-	{ "from", TCX_INGRESS, BPF_TC_INGRESS }, /* what the pod sends comes in on the host's end */
-	{ "to", TCX_EGRESS, BPF_TC_EGRESS },
+	{ "from", TCX_INGRESS, TC_HOOK_INGRESS }, /* what the pod sends comes in on the host's end */
+	{ "to", TCX_EGRESS, TC_HOOK_EGRESS },
 };
 
 static int hook_program(const struct kernel *k, const struct hook *h)
@@ -137,24 +144,36 @@ static int tcx_create(const struct kernel *k, uint32_t ifindex, const struct hoo
 	return bpf_obj_pin(fd, path) < 0 ? -errno : 0;
 }
 
-static int tcx_attach(const struct kernel *k, uint32_t ifindex, const struct hook *h)
+/* 1: there is a link, and it has the present program now; 0: none that lives. */
+static int tcx_renew(const struct kernel *k, uint32_t ifindex, const struct hook *h)
 {
 	_cleanup_close_ int fd = -1;
 	uint32_t there = 0, program = 0;
 	char path[PATH_MAX];
+	int prog = hook_program(k, h);
 	int r = link_path(k, ifindex, h, path, sizeof(path));
 
 	if (r < 0)
 		return r;
 	fd = bpf_obj_get(path);
-	if (fd >= 0 && link_info(fd, &there, &program) == 0 && there == ifindex) {
-		int prog = hook_program(k, h);
-
-		return program == program_id(prog) || bpf_link_update(fd, prog, NULL) == 0 ? 0 : -errno;
-	}
-	if (fd >= 0)
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (link_info(fd, &there, &program) < 0 || there != ifindex) {
 		unlink(path);
-	return tcx_create(k, ifindex, h, path);
+		return 0;
+	}
+	return program == program_id(prog) || bpf_link_update(fd, prog, NULL) == 0 ? 1 : -errno;
+}
+
+static int tcx_attach(const struct kernel *k, uint32_t ifindex, const struct hook *h)
+{
+	char path[PATH_MAX];
+	int r = tcx_renew(k, ifindex, h);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = link_path(k, ifindex, h, path, sizeof(path));
+	return r < 0 ? r : tcx_create(k, ifindex, h, path);
 }
 
 static void tcx_detach(const struct kernel *k, uint32_t ifindex, const struct hook *h)
@@ -171,7 +190,18 @@ static void tcx_detach(const struct kernel *k, uint32_t ifindex, const struct ho
 	unlink(path);
 }
 
-static int tcx_attached(const struct kernel *k, uint32_t ifindex, const struct hook *h)
+/* The id of the program that runs first on the hook; 0: none, or it cannot be told. */
+static uint32_t tcx_first(uint32_t ifindex, const struct hook *h)
+{
+	uint32_t ids[64] = {}, flags = 0, count = ARRAY_SIZE(ids);
+
+	/* With more programs than there is room for, the kernel fills what there is and says ENOSPC. */
+	if (bpf_prog_query((int)ifindex, h->tcx, 0, &flags, ids, &count) < 0 && errno != ENOSPC)
+		return 0;
+	return count ? ids[0] : 0;
+}
+
+static int tcx_state(const struct kernel *k, uint32_t ifindex, const struct hook *h)
 {
 	_cleanup_close_ int fd = -1;
 	uint32_t there = 0, program = 0;
@@ -182,64 +212,118 @@ static int tcx_attached(const struct kernel *k, uint32_t ifindex, const struct h
 		return r;
 	fd = bpf_obj_get(path);
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT ? ATTACH_STATE_MISSING : -errno;
 	r = link_info(fd, &there, &program);
-	return r < 0 ? r : there == ifindex && program == program_id(hook_program(k, h));
-}
-
-/* ---- clsact ------------------------------------------------------------------------------------------------------ */
-
-static int tc_attach(const struct kernel *k, uint32_t ifindex, const struct hook *h)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_TC_HANDLE, .priority = SLUICE_TC_PRIORITY,
-		    .prog_fd = hook_program(k, h), .flags = BPF_TC_F_REPLACE);
-	libbpf_print_fn_t print = libbpf_set_print(NULL); /* that it is there already is no mishap */
-	int r = bpf_tc_hook_create(&hook);
-
-	libbpf_set_print(print);
-	if (r < 0 && r != -EEXIST)
+	if (r < 0)
 		return r;
-	hook.attach_point = h->tc;
-	return bpf_tc_attach(&hook, &opts);
+	if (there != ifindex || program != program_id(hook_program(k, h)))
+		return ATTACH_STATE_MISSING;
+	return tcx_first(ifindex, h) == program ? ATTACH_STATE_FIRST : ATTACH_STATE_BEHIND;
 }
 
-static uint32_t tc_program(uint32_t ifindex, const struct hook *h)
+static int tcx_exchange(const struct kernel *k, const struct hook *h, const char *path, int copy, uint32_t ifindex)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = h->tc);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_TC_HANDLE, .priority = SLUICE_TC_PRIORITY);
-	libbpf_print_fn_t print = libbpf_set_print(NULL); /* that there is none is an answer, not a mishap */
-	int r = bpf_tc_query(&hook, &opts);
+	_cleanup_close_ int old = bpf_obj_get(path);
+	_cleanup_close_ int fd = tcx_link_create(copy, ifindex, h->tcx);
+	char fresh[PATH_MAX];
+	int r;
 
-	libbpf_set_print(print);
-	return r == 0 ? opts.prog_id : 0;
+	if (fd < 0)
+		return fd;
+	if (snprintf(fresh, sizeof(fresh), "%s_new", path) >= (int)sizeof(fresh))
+		return -ENAMETOOLONG;
+	unlink(fresh);
+	if (bpf_obj_pin(fd, fresh) < 0)
+		return -errno;
+	if (old >= 0)
+		bpf_link_detach(old);
+	r = bpf_link_update(fd, hook_program(k, h), NULL) < 0 ? -errno : 0;
+	return rename(fresh, path) < 0 ? -errno : r;
 }
 
-static void tc_detach(uint32_t ifindex, const struct hook *h)
+/* Somebody got in front of our link. */
+static int tcx_move_first(const struct kernel *k, uint32_t ifindex, const struct hook *h)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = h->tc);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_TC_HANDLE, .priority = SLUICE_TC_PRIORITY);
+	CLEANUP(kernel_copy_freep) struct kernel_copy *copy = NULL;
+	char path[PATH_MAX];
+	int r = link_path(k, ifindex, h, path, sizeof(path));
 
-	if (tc_program(ifindex, h))
-		bpf_tc_detach(&hook, &opts);
+	if (r == 0)
+		r = kernel_copy_open(k, &copy);
+	if (r < 0)
+		return r;
+	return tcx_exchange(k, h, path, h == &hooks[0] ? kernel_copy_from_pod(copy) : kernel_copy_to_pod(copy),
+			    ifindex);
 }
 
 /* ---- both -------------------------------------------------------------------------------------------------------- */
+
+static int filter_state(const struct kernel *k, uint32_t ifindex, const struct hook *h)
+{
+	struct tc_place place = {};
+	int r = tc_find(ifindex, h->tc, &place);
+
+	if (r < 0)
+		return r;
+	if (place.handle == 0 || place.program != program_id(hook_program(k, h)))
+		return ATTACH_STATE_MISSING;
+	/* What is on a TCX chain runs before all filters. */
+	if (!place.first || (k->attach == ATTACH_TCX && tcx_first(ifindex, h)))
+		return ATTACH_STATE_BEHIND;
+	return ATTACH_STATE_FIRST;
+}
+
+static int hook_state(const struct kernel *k, uint32_t ifindex, const struct hook *h)
+{
+	int state = k->attach == ATTACH_TCX ? tcx_state(k, ifindex, h) : ATTACH_STATE_MISSING;
+
+	return state == ATTACH_STATE_MISSING ? filter_state(k, ifindex, h) : state;
+}
 
 int kernel_attach(struct kernel *k, uint32_t ifindex)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		const struct hook *h = &hooks[i];
-		int r = k->attach == ATTACH_TCX ? tcx_attach(k, ifindex, h) : tc_attach(k, ifindex, h);
+		int r = k->attach == ATTACH_TCX ? tcx_renew(k, ifindex, h) : 0;
 
+		if (r == 0)
+			r = tc_put(ifindex, h->tc, hook_program(k, h));
+		else if (r == 1)
+			tc_remove(ifindex, h->tc); /* both would judge each packet twice */
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		if (k->attach == ATTACH_TCX)
-			tc_detach(ifindex, &hooks[i]);
-		else
-			tcx_detach(k, ifindex, &hooks[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(hooks) && k->attach == ATTACH_CLSACT; i++)
+		tcx_detach(k, ifindex, &hooks[i]);
+	return 0;
+}
+
+int kernel_close(struct kernel *k, uint32_t ifindex)
+{
+	const struct hook *from = &hooks[0];
+	int r = k->attach == ATTACH_TCX ? tcx_renew(k, ifindex, from) : 0;
+
+	if (r == 0)
+		r = tc_put(ifindex, from->tc, hook_program(k, from));
+	return r < 0 ? r : 0;
+}
+
+int kernel_settle(struct kernel *k, uint32_t ifindex)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hooks) && k->attach == ATTACH_TCX; i++) {
+		const struct hook *h = &hooks[i];
+		struct tc_place place = {};
+		int r = tc_find(ifindex, h->tc, &place);
+
+		if (r < 0)
+			return r;
+		if (place.handle == 0)
+			continue;
+		r = tcx_attach(k, ifindex, h);
+		if (r < 0)
+			return r;
+		tc_remove(ifindex, h->tc);
+		return 1;
 	}
 	return 0;
 }
@@ -248,21 +332,63 @@ void kernel_detach(struct kernel *k, uint32_t ifindex)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		tcx_detach(k, ifindex, &hooks[i]);
-		tc_detach(ifindex, &hooks[i]);
+		tc_remove(ifindex, hooks[i].tc);
 	}
 }
 
 int kernel_attached(const struct kernel *k, uint32_t ifindex)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		const struct hook *h = &hooks[i];
-		int r = k->attach == ATTACH_TCX ? tcx_attached(k, ifindex, h)
-						: tc_program(ifindex, h) == program_id(hook_program(k, h));
+	int worst = ATTACH_STATE_FIRST;
 
-		if (r <= 0)
-			return r;
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		int state = hook_state(k, ifindex, &hooks[i]);
+
+		if (state < 0 || state == ATTACH_STATE_MISSING)
+			return state;
+		if (state == ATTACH_STATE_BEHIND)
+			worst = state;
 	}
-	return 1;
+	return worst;
+}
+
+bool kernel_present(const struct kernel *k, uint32_t ifindex)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		struct tc_place place = {};
+		char path[PATH_MAX];
+
+		if (link_path(k, ifindex, &hooks[i], path, sizeof(path)) == 0 && access(path, F_OK) == 0)
+			return true;
+		if (tc_find(ifindex, hooks[i].tc, &place) == 0 && place.handle)
+			return true;
+	}
+	return false;
+}
+
+int kernel_repair(struct kernel *k, uint32_t ifindex)
+{
+	int r = kernel_attach(k, ifindex);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(hooks) && k->attach == ATTACH_TCX; i++) {
+		const struct hook *h = &hooks[i];
+		int state = tcx_state(k, ifindex, h);
+
+		if (state == ATTACH_STATE_BEHIND)
+			r = tcx_move_first(k, ifindex, h);
+		else if (state == ATTACH_STATE_MISSING && tcx_first(ifindex, h))
+			r = kernel_settle(k, ifindex) < 0 ? -EIO : 0;
+	}
+	return r;
+}
+
+void kernel_forget(struct kernel *k, uint32_t ifindex)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		char path[PATH_MAX];
+
+		if (link_path(k, ifindex, &hooks[i], path, sizeof(path)) == 0)
+			unlink(path);
+	}
 }
 
 static void closedirp(DIR **dir)

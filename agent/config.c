@@ -57,6 +57,8 @@ static const struct config_limits default_limits = {
 	.dns_burst = 2000,
 	.event_rate = 200,
 	.event_burst = 1000,
+	.reject_rate = 100,
+	.reject_burst = 200,
 };
 
 static void default_dns(struct proxy_settings *dns)
@@ -93,6 +95,7 @@ int config_new(struct config **ret)
 	c->node_name = strdup("");
 	c->kubeconfig = strdup("");
 	c->limits = default_limits;
+	c->interfaces = (struct config_interfaces){ .any = true, .prefixes = { "eni", "vlan" }, .nprefixes = 2 };
 	default_dns(&c->dns);
 	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
 	    !c->metrics_listen || !c->node_name || !c->kubeconfig)
@@ -153,13 +156,6 @@ static void read_seconds(struct yctx *c, const struct ynode *node, const char *w
 		yctx_error(c, node, "%s must be whole seconds and at most 7 days", what);
 	else
 		*ret = (uint32_t)(ns / NSEC_PER_SEC);
-}
-
-/* A key of the product that this version does not act on yet: only its "off" may be said. */
-static void read_off(struct yctx *c, const struct ynode *node, const char *what, const char *off)
-{
-	if (node->kind != YNODE_SCALAR || strcmp(node->text, off) != 0)
-		yctx_error(c, node, "%s is not supported by this version; expected %s", what, off[0] ? off : "\"\"");
 }
 
 /* ---- dns --------------------------------------------------------------------------------------------------------- */
@@ -305,6 +301,11 @@ static void read_tries(struct yctx *c, const struct ynode *node, void *out)
 	read_number(c, node, "dns.queryTries", 1, 10, &((struct proxy_settings *)out)->query_tries);
 }
 
+static void read_new_names(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_number(c, node, "dns.newNamesPerMinute", 0, 1000000, &((struct proxy_settings *)out)->new_names);
+}
+
 static const struct {
 	const char *name;
 	uint16_t number;
@@ -351,6 +352,7 @@ static void read_dns(struct yctx *c, const struct ynode *node, void *out)
 		{ "queryTimeout", read_timeout },
 		{ "queryTries", read_tries },
 		{ "queryTypes", read_qtypes },
+		{ "newNamesPerMinute", read_new_names },
 	};
 	struct config *config = out;
 
@@ -390,6 +392,8 @@ static const struct limit limits[] = {
 	LIMIT("queryBurst", dns_burst, 1, 10000000, false),
 	LIMIT("eventsPerSecond", event_rate, 0, 10000000, false),
 	LIMIT("eventBurst", event_burst, 1, 10000000, false),
+	LIMIT("rejectsPerSecond", reject_rate, 0, 10000000, false),
+	LIMIT("rejectBurst", reject_burst, 1, 10000000, false),
 };
 
 static uint32_t *limit_field(const struct limit *l, struct config_limits *values)
@@ -506,8 +510,12 @@ static void read_flows(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_deny_mode(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "deny.mode other than drop", "drop");
+	static const char *const words[] = { "drop", "reject" };
+	struct config *config = out;
+	uint32_t mode = config->reject;
+
+	read_word(c, node, "deny.mode", words, ARRAY_SIZE(words), &mode);
+	config->reject = mode == 1;
 }
 
 static void read_deny(struct yctx *c, const struct ynode *node, void *out)
@@ -588,13 +596,37 @@ static void read_metrics(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_interfaces_auto(struct yctx *c, const struct ynode *node, void *out)
 {
-	(void)out;
-	read_off(c, node, "interfaces.auto", "false");
+	yread_bool(c, node, "interfaces.auto", &((struct config *)out)->interfaces.any);
+}
+
+static void read_interfaces_prefixes(struct yctx *c, const struct ynode *node, void *out)
+{
+	struct config_interfaces *in = &((struct config *)out)->interfaces;
+
+	if (!yread_sequence(c, node, "interfaces.prefixes"))
+		return;
+	in->nprefixes = 0;
+	if (node->count > CONFIG_MAX_PREFIXES) {
+		yctx_error(c, node, "interfaces.prefixes has %zu entries; at most %d are used", node->count,
+			   CONFIG_MAX_PREFIXES);
+		return;
+	}
+	for (size_t i = 0; i < node->count; i++) {
+		const char *text;
+
+		if (!yread_text(c, node->items[i], "an interface prefix", &text))
+			continue;
+		if (!text[0] || strlen(text) >= IF_NAMESIZE || strchr(text, '/'))
+			yctx_error(c, node->items[i], "'%s' begins no interface's name", text);
+		else
+			strcpy(in->prefixes[in->nprefixes++], text);
+	}
 }
 
 static void read_interfaces(struct yctx *c, const struct ynode *node, void *out)
 {
-	static const struct yfield fields[] = { { "auto", read_interfaces_auto } };
+	static const struct yfield fields[] = { { "auto", read_interfaces_auto },
+						{ "prefixes", read_interfaces_prefixes } };
 
 	yread_fields(c, node, "interfaces", fields, ARRAY_SIZE(fields), out);
 }

@@ -6,6 +6,7 @@
 #ifndef SLUICE_AGENT_CONFIG_H
 #define SLUICE_AGENT_CONFIG_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,12 +39,24 @@ struct config_limits {
 	uint32_t dns_burst;
 	uint32_t event_rate;
 	uint32_t event_burst;
+	uint32_t reject_rate;
+	uint32_t reject_burst;
+};
+
+#define CONFIG_MAX_PREFIXES 16
+
+/* Which interfaces are a pod's before anything is known of the pod; only veths whose peer is in another namespace count. */
+struct config_interfaces {
+	bool any; /* interfaces.auto: those too that no prefix names, but for the node's own way out */
+	char prefixes[CONFIG_MAX_PREFIXES][IF_NAMESIZE];
+	size_t nprefixes;
 };
 
 struct config {
 	char *policy_dir;
 	char *endpoints_file;
 	bool audit;
+	bool reject; /* denied packets are answered */
 	char *pin_path;
 	enum attach_mode attach;
 	char *socket;
@@ -59,6 +72,7 @@ struct config {
 	/* dns: resolvers and search as written; empty means the node's resolv.conf */
 	struct proxy_settings dns;
 	struct config_limits limits;
+	struct config_interfaces interfaces;
 };
 
 /* The defaults. 0 or -ENOMEM. */

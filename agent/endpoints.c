@@ -2,9 +2,7 @@
 /*
  * Theory of operation
  * -------------------
- * A slot is filled in an order that never opens: state 0 (quarantine), addresses, generation, then the interface's
- * entry, then the programs, and last the state word. It is freed in the reverse one. A generation is used once, so what
- * refers to an earlier owner of slot or interface finds nothing.
+ * An endpoint gets its slot (slot.h), then its interface the programs, and last its state word.
  *
  * An endpoint is the same as long as its name, interface (name and index) and addresses are. Changed labels only lead
  * to another policy. Changed addresses make it a new endpoint, for they cannot be exchanged in one store.
@@ -20,12 +18,59 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "agent/apply.h"
+#include "agent/cgroup_programs.h"
+#include "agent/cgroup_watch.h"
+#include "agent/slot.h"
 #include "base/addr.h"
+#include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "policy/array.h"
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+static const char *place_name(const struct static_endpoint *w)
+{
+	return w->cgroup ? w->cgroup : w->interface;
+}
+
+static bool same_place(const struct endpoint_place *a, const struct endpoint_place *b)
+{
+	return a->ifindex == b->ifindex && a->cgroup == b->cgroup;
+}
+
+/* False: it is not there. */
+static bool place_find(const struct static_endpoint *w, struct endpoint_place *ret)
+{
+	*ret = (struct endpoint_place){};
+	if (w->cgroup)
+		return cgroup_identify(w->cgroup, &ret->cgroup, &ret->level) == 0;
+	ret->ifindex = if_nametoindex(w->interface);
+	return ret->ifindex != 0;
+}
+
+static int place_attach(struct kernel *k, const struct static_endpoint *w, const struct endpoint_place *place,
+			const struct slot *slot)
+{
+	const struct sluice_if owner = { slot->id, slot->generation };
+
+	if (place->cgroup)
+		return cgroup_programs_attach(k, w->cgroup, place->cgroup, &owner);
+	return kernel_attach(k, place->ifindex);
+}
+
+static void place_detach(struct kernel *k, const struct endpoint_place *place)
+{
+	if (place->cgroup)
+		cgroup_programs_detach(k, place->cgroup);
+	else if (place->ifindex)
+		kernel_detach(k, place->ifindex);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void adopted_clear(struct endpoint *ep)
 {
@@ -44,87 +89,39 @@ void endpoints_freep(struct endpoints **e)
 	free((*e)->items);
 	endpoints_file_freep(&(*e)->wanted);
 	free((*e)->file);
+	compiler_freep(&(*e)->compiler);
 	cluster_clear(&(*e)->cluster);
+	cluster_clear(&(*e)->in_force);
 	free(*e);
 	*e = NULL;
 }
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
 
-static void store_state(struct kernel *k, uint32_t id, uint64_t state)
+/* The endpoint gets a slot and its place the programs. 0 or -errno; what came so far of the programs stays, closed. */
+static int endpoint_enter(struct endpoints *e, struct endpoint *ep, const struct endpoint_place *place)
 {
-	__atomic_store_n(&k->endpoints[id].state, state, __ATOMIC_RELEASE);
-}
+	const struct slot_owner owner = {
+		.namespace_name = ep->wanted.namespace_name,
+		.name = ep->wanted.name,
+		.interface = ep->wanted.interface,
+		.addrs = ep->wanted.addrs,
+		.naddrs = ep->wanted.naddrs,
+		.why = SLUICE_QUARANTINE_POLICY,
+	};
+	struct slot slot = {};
+	int r = slot_take(e->k, &owner, place, &slot);
 
-static void put_label(struct kernel *k, const struct endpoint *ep)
-{
-	struct sluice_label label = { .generation = ep->generation };
-
-	snprintf(label.interface, sizeof(label.interface), "%s", ep->wanted.interface);
-	snprintf(label.namespace_name, sizeof(label.namespace_name), "%s", ep->wanted.namespace_name);
-	snprintf(label.name, sizeof(label.name), "%s", ep->wanted.name);
-	bpf_map_update_elem(k->labels, &ep->id, &label, BPF_ANY);
-}
-
-/* 0: the table is full. */
-static uint32_t free_slot(const struct kernel *k)
-{
-	for (uint32_t id = 1; id < k->nendpoints; id++) {
-		if (k->endpoints[id].generation == 0)
-			return id;
-	}
-	return 0;
-}
-
-/* The programs stay on the interface, and without a slot they drop everything: taking them off is the caller's word. */
-static void slot_release(struct kernel *k, uint32_t id)
-{
-	struct sluice_endpoint *slot = &k->endpoints[id];
-	uint32_t ifindex = slot->ifindex;
-	struct sluice_if link;
-
-	store_state(k, id, 0);
-	if (bpf_map_lookup_elem(k->ifindexes, &ifindex, &link) == 0 && link.endpoint == id)
-		bpf_map_delete_elem(k->ifindexes, &ifindex);
-	__atomic_store_n(&slot->generation, 0, __ATOMIC_RELEASE);
-}
-
-static void slot_fill(struct kernel *k, const struct endpoint *ep)
-{
-	struct sluice_endpoint *slot = &k->endpoints[ep->id];
-
-	store_state(k, ep->id, 0);
-	memset(&k->runtime[ep->id], 0, sizeof(k->runtime[0]));
-	slot->cgroup = 0;
-	slot->flags = 0;
-	slot->ifindex = ep->ifindex;
-	memcpy(slot->addrs, ep->wanted.addrs, sizeof(slot->addrs));
-	slot->naddrs = (uint32_t)ep->wanted.naddrs;
-	put_label(k, ep);
-	__atomic_store_n(&slot->generation, ep->generation, __ATOMIC_RELEASE);
-}
-
-/* The endpoint gets a slot and its interface the programs. 0 or -errno; what came so far of the programs stays, closed. */
-static int endpoint_enter(struct endpoints *e, struct endpoint *ep, uint32_t ifindex)
-{
-	struct sluice_if link;
-	int r;
-
-	ep->id = free_slot(e->k);
-	if (ep->id == 0)
-		return -ENOSPC;
-	ep->ifindex = ifindex;
-	ep->generation = e->k->settings->next_generation++;
-	slot_fill(e->k, ep);
-	link = (struct sluice_if){ ep->id, ep->generation };
-	r = bpf_map_update_elem(e->k->ifindexes, &ifindex, &link, BPF_ANY) < 0 ? -errno : 0;
-	if (r == 0)
-		r = kernel_attach(e->k, ifindex);
+	if (r < 0)
+		return r;
+	r = place_attach(e->k, &ep->wanted, place, &slot);
 	if (r < 0) {
-		slot_release(e->k, ep->id);
-		ep->id = 0;
+		slot_release(e->k, slot.id);
 		return r;
 	}
+	ep->id = slot.id;
+	ep->generation = slot.generation;
+	ep->place = *place;
 	ep->phase = ENDPOINT_READY;
 	return 0;
 }
@@ -137,30 +134,48 @@ static void endpoint_leave(struct endpoints *e, struct endpoint *ep)
 		published_unref(ep->policy, e->now);
 	ep->policy = NULL;
 	ep->key = 0;
-	ep->id = ep->generation = ep->ifindex = 0;
+	ep->id = ep->generation = 0;
+	ep->place = (struct endpoint_place){};
 	ep->phase = ENDPOINT_WAITING;
 }
 
 /* ---- adoption ---------------------------------------------------------------------------------------------------- */
+
+/* The index may be another interface's by now. A cgroup's programs are renewed with the file, which has its path. */
+static void adopt_interface(struct endpoints *e, const struct endpoint *ep)
+{
+	int r;
+
+	if (if_nametoindex(ep->wanted.interface) != ep->place.ifindex)
+		log_info("%s/%s: its interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
+			 ep->wanted.interface);
+	else if ((r = kernel_attach(e->k, ep->place.ifindex)) < 0)
+		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
+			  ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, strerror(-r));
+}
 
 static int adopt_slot(struct endpoints *e, uint32_t id)
 {
 	const struct sluice_endpoint *slot = &e->k->endpoints[id];
 	struct sluice_label label = {};
 	struct endpoint *ep;
-	int r;
 
 	if (slot->generation == 0)
 		return 0;
+	bpf_map_lookup_elem(e->k->labels, &id, &label);
+	/* Nobody's: who finds the interface again takes a slot for it again. The programs on it stay, closed. */
+	if (label.generation == slot->generation && label.quarantine == SLUICE_QUARANTINE_UNKNOWN) {
+		slot_release(e->k, id);
+		return 0;
+	}
 	ep = array_push(&e->items, &e->count, sizeof(*ep));
 	if (!ep)
 		return -ENOMEM;
-	bpf_map_lookup_elem(e->k->labels, &id, &label);
 	*ep = (struct endpoint){
 		.phase = ENDPOINT_ADOPTED,
 		.id = id,
 		.generation = slot->generation,
-		.ifindex = slot->ifindex,
+		.place = { slot->ifindex, slot->cgroup, slot->level },
 		.policy = publisher_find(e->p, SLUICE_STATE_POLICY(slot->state)),
 	};
 	ep->wanted.namespace_name = strndup(label.namespace_name, sizeof(label.namespace_name) - 1);
@@ -174,25 +189,24 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 		return -ENOMEM;
 	if (SLUICE_STATE_EPOCH(slot->state) > e->epoch)
 		e->epoch = SLUICE_STATE_EPOCH(slot->state);
-	/* The index may be another interface's by now. */
-	if (if_nametoindex(ep->wanted.interface) != ep->ifindex)
-		log_info("%s/%s: its interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
-			 ep->wanted.interface);
-	else if ((r = kernel_attach(e->k, ep->ifindex)) < 0)
-		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
-			  ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, strerror(-r));
+	if (ep->place.ifindex)
+		adopt_interface(e, ep);
 	return 0;
 }
 
 int endpoints_open(struct kernel *k, struct publisher *p, struct endpoints **ret)
 {
 	CLEANUP(endpoints_freep) struct endpoints *e = calloc(1, sizeof(*e));
-	int r = 0;
+	uint64_t seed[2];
+	int r;
 
 	if (!e)
 		return -ENOMEM;
 	e->k = k;
 	e->p = p;
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return -errno;
+	r = compiler_new(seed, &e->compiler);
 	for (uint32_t id = 1; r == 0 && id < k->nendpoints; id++)
 		r = adopt_slot(e, id);
 	if (r == 0 && e->count)
@@ -219,37 +233,73 @@ static bool same_addresses(const struct static_endpoint *a, const struct static_
 	return true;
 }
 
-static bool same_endpoint(const struct static_endpoint *a, const struct static_endpoint *b)
+/* An adopted cgroup endpoint has no path, only the cgroup itself. */
+static bool same_endpoint(const struct endpoint *a, const struct static_endpoint *b)
 {
-	return strcmp(a->name, b->name) == 0 && strcmp(a->namespace_name, b->namespace_name) == 0 &&
-	       strcmp(a->interface, b->interface) == 0 && same_addresses(a, b);
+	const struct static_endpoint *w = &a->wanted;
+	struct endpoint_place place;
+
+	if (strcmp(w->name, b->name) != 0 || strcmp(w->namespace_name, b->namespace_name) != 0 ||
+	    (a->place.cgroup != 0) != (b->cgroup != NULL))
+		return false;
+	if (b->cgroup)
+		return place_find(b, &place) && same_place(&place, &a->place);
+	return strcmp(w->interface, b->interface) == 0 && same_addresses(w, b);
 }
 
 static struct endpoint *find_same(struct endpoint *items, size_t count, const struct static_endpoint *wanted)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].id && same_endpoint(&items[i].wanted, wanted))
+		if (items[i].id && same_endpoint(&items[i], wanted))
 			return &items[i];
 	}
 	return NULL;
 }
 
 /* The old record's slot goes to the new one. */
-static void endpoint_keep(struct endpoint *ep, struct endpoint *old)
+static void endpoint_keep(struct kernel *k, struct endpoint *ep, struct endpoint *old)
 {
+	const struct slot slot = { old->id, old->generation };
+	int r = 0;
+
 	ep->phase = ENDPOINT_READY;
 	ep->id = old->id;
 	ep->generation = old->generation;
-	ep->ifindex = old->ifindex;
+	ep->place = old->place;
+	memcpy(ep->escape, old->escape, sizeof(ep->escape));
 	ep->policy = TAKE_PTR(old->policy);
 	ep->key = old->key;
+	if (old->phase == ENDPOINT_ADOPTED && ep->place.cgroup)
+		r = place_attach(k, &ep->wanted, &ep->place, &slot);
+	if (r < 0)
+		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
+			  ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted), strerror(-r));
 	old->id = 0;
 }
 
-static bool wants_interface(const struct static_endpoints *list, const char *interface)
+static bool wants_place(const struct static_endpoints *list, const struct endpoint_place *place)
 {
+	struct endpoint_place wanted;
+
 	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->items[i].interface, interface) == 0)
+		if (place_find(&list->items[i], &wanted) && same_place(&wanted, place))
+			return true;
+	}
+	return false;
+}
+
+void endpoints_set_keep(struct endpoints *e, endpoints_keep_fn *keep, void *context)
+{
+	e->keep = keep;
+	e->keep_context = context;
+}
+
+bool endpoints_wants(const struct endpoints *e, const char *interface)
+{
+	const struct static_endpoints *list = e->wanted ? &e->wanted->endpoints : NULL;
+
+	for (size_t i = 0; list && i < list->count; i++) {
+		if (!list->items[i].cgroup && !strcmp(list->items[i].interface, interface))
 			return true;
 	}
 	return false;
@@ -270,16 +320,17 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		items[i].wanted = list->items[i];
 		if (old)
-			endpoint_keep(&items[i], old);
+			endpoint_keep(e->k, &items[i], old);
 	}
 	for (size_t i = 0; i < e->count; i++) {
 		struct endpoint *old = &e->items[i];
-		uint32_t ifindex = old->id ? old->ifindex : 0;
+		struct endpoint_place place = old->id ? old->place : (struct endpoint_place){};
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if (ifindex && !wants_interface(list, old->wanted.interface))
-			kernel_detach(e->k, ifindex);
+		if (!wants_place(list, &place) &&
+		    !(e->keep && place.ifindex && e->keep(e->keep_context, place.ifindex)))
+			place_detach(e->k, &place);
 		if (e->wanted == NULL)
 			adopted_clear(old);
 	}
@@ -298,37 +349,38 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 static void tell_missing(const struct endpoints *e, struct endpoint *ep, const char *what)
 {
 	if (!ep->told)
-		log_warning("%s:%u:%u: %s/%s: interface %s: %s", e->file ? e->file : "", ep->wanted.line,
-			    ep->wanted.column, ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, what);
+		log_warning("%s:%u:%u: %s/%s: %s %s: %s", e->file ? e->file : "", ep->wanted.line, ep->wanted.column,
+			    ep->wanted.namespace_name, ep->wanted.name, ep->wanted.cgroup ? "cgroup" : "interface",
+			    place_name(&ep->wanted), what);
 	ep->told = true;
 }
 
 static bool reconcile_one(struct endpoints *e, struct endpoint *ep)
 {
-	uint32_t ifindex = if_nametoindex(ep->wanted.interface);
-	bool changed = false;
+	struct endpoint_place place;
+	bool there = place_find(&ep->wanted, &place), changed = false;
 	int r;
 
-	if (ep->id && ep->ifindex != ifindex) {
-		log_info("%s/%s: interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
-			 ep->wanted.interface);
+	if (ep->id && !same_place(&ep->place, &place)) {
+		log_info("%s/%s: %s has gone", ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted));
 		/* Renamed rather than gone, it keeps the programs and is closed. */
 		endpoint_leave(e, ep);
 		changed = true;
 	}
 	if (ep->id)
 		return changed;
-	if (ifindex == 0) {
-		tell_missing(e, ep, "no such interface; nothing is enforced for it until it comes");
+	if (!there) {
+		tell_missing(e, ep, "it is not there; nothing is enforced for it until it comes");
 		return changed;
 	}
-	r = endpoint_enter(e, ep, ifindex);
+	r = endpoint_enter(e, ep, &place);
 	if (r < 0) {
 		tell_missing(e, ep, r == -ENOSPC ? "the table of endpoints is full (limits.endpoints)" : strerror(-r));
 		return changed;
 	}
 	ep->told = false;
-	log_info("%s/%s: endpoint %u on %s", ep->wanted.namespace_name, ep->wanted.name, ep->id, ep->wanted.interface);
+	log_info("%s/%s: endpoint %u on %s", ep->wanted.namespace_name, ep->wanted.name, ep->id,
+		 place_name(&ep->wanted));
 	return true;
 }
 
@@ -347,30 +399,66 @@ bool endpoints_reconcile(struct endpoints *e)
 	return changed;
 }
 
-unsigned int endpoints_repair(struct endpoints *e)
+/* Interfaces are discover_check's. */
+unsigned int endpoints_repair_cgroups(struct endpoints *e)
 {
 	unsigned int repaired = 0;
 
 	for (size_t i = 0; i < e->count; i++) {
 		struct endpoint *ep = &e->items[i];
+		const struct slot slot = { ep->id, ep->generation };
+		struct endpoint_place place;
 
-		if (ep->id == 0 || kernel_attached(e->k, ep->ifindex) != 0 ||
-		    if_nametoindex(ep->wanted.interface) != ep->ifindex)
+		if (ep->id == 0 || !ep->place.cgroup || cgroup_programs_attached(e->k, ep->place.cgroup) != 0 ||
+		    !place_find(&ep->wanted, &place) || !same_place(&place, &ep->place))
 			continue;
 		log_warning("%s/%s: the programs on %s were taken off; they are put back", ep->wanted.namespace_name,
-			    ep->wanted.name, ep->wanted.interface);
-		repaired += kernel_attach(e->k, ep->ifindex) == 0;
+			    ep->wanted.name, place_name(&ep->wanted));
+		repaired += place_attach(e->k, &ep->wanted, &place, &slot) == 0;
 	}
 	return repaired;
 }
 
 bool endpoints_waiting(const struct endpoints *e)
 {
+	struct endpoint_place place;
+
 	for (size_t i = 0; i < e->count; i++) {
-		if (e->items[i].phase == ENDPOINT_WAITING && if_nametoindex(e->items[i].wanted.interface))
+		if (e->items[i].phase == ENDPOINT_WAITING && place_find(&e->items[i].wanted, &place))
 			return true;
 	}
 	return false;
+}
+
+bool endpoints_moved(const struct endpoints *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		const struct endpoint *ep = &e->items[i];
+		struct endpoint_place place;
+
+		if (!ep->wanted.cgroup)
+			continue;
+		if (place_find(&ep->wanted, &place) != (ep->id != 0) || (ep->id && !same_place(&place, &ep->place)))
+			return true;
+	}
+	return false;
+}
+
+void endpoints_watch_cgroups(struct endpoints *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		struct endpoint *ep = &e->items[i];
+		char found[sizeof(ep->escape)] = "";
+
+		if (!ep->wanted.cgroup || ep->id == 0)
+			continue;
+		if (cgroup_watch_escape(ep->wanted.cgroup, found, sizeof(found)) < 0)
+			continue;
+		if (found[0] && !ep->escape[0])
+			log_warning("%s/%s: not enforceable: %s, and could get past the programs on %s",
+				    ep->wanted.namespace_name, ep->wanted.name, found, ep->wanted.cgroup);
+		memcpy(ep->escape, found, sizeof(ep->escape));
+	}
 }
 
 size_t endpoints_count(const struct endpoints *e)

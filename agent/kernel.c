@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "agent/attach.h"
+#include "agent/cgroup_programs.h"
 #include "agent/proxy_filter.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -57,10 +58,12 @@ void kernel_freep(struct kernel **k)
 	if (!o)
 		return;
 	unmap(o->settings, 1, sizeof(*o->settings));
+	unmap(o->lease_use, SLUICE_LEASE_USE_WORDS, sizeof(*o->lease_use));
 	unmap(o->endpoints, o->nendpoints, sizeof(*o->endpoints));
 	unmap(o->runtime, o->nendpoints, sizeof(*o->runtime));
 	unmap(o->dns_log, o->ndns_log, sizeof(*o->dns_log));
 	unmap(o->dns_stats, 1, sizeof(*o->dns_stats));
+	cgroup_programs_close(o);
 	veth_bpf__destroy(o->skel);
 	closep(&o->proxy_peers);
 	closep(&o->lock);
@@ -118,6 +121,14 @@ static int lock_folder(const char *path, int *ret)
 	if (r == 0)
 		*ret = TAKE_FD(fd);
 	return r;
+}
+
+bool kernel_is_ours(const struct kernel *k)
+{
+	struct stat held, there;
+
+	return fstat(k->lock, &held) == 0 && stat(k->pin_path, &there) == 0 && held.st_dev == there.st_dev &&
+	       held.st_ino == there.st_ino;
 }
 
 /* ---- maps -------------------------------------------------------------------------------------------------------- */
@@ -210,9 +221,10 @@ static int map_all(struct kernel *k)
 	k->settings = map_shared(k->skel->maps.settings, 1, sizeof(*k->settings), rw);
 	k->endpoints = map_shared(k->skel->maps.endpoints, k->nendpoints, sizeof(*k->endpoints), rw);
 	k->runtime = map_shared(k->skel->maps.runtime, k->nendpoints, sizeof(*k->runtime), rw);
+	k->lease_use = map_shared(k->skel->maps.lease_use, SLUICE_LEASE_USE_WORDS, sizeof(*k->lease_use), rw);
 	k->dns_log = map_shared(k->skel->maps.dns_log, k->ndns_log, sizeof(*k->dns_log), PROT_READ);
 	k->dns_stats = map_shared(k->skel->maps.dns_stats, 1, sizeof(*k->dns_stats), PROT_READ);
-	if (!k->settings || !k->endpoints || !k->runtime || !k->dns_log || !k->dns_stats)
+	if (!k->settings || !k->endpoints || !k->runtime || !k->lease_use || !k->dns_log || !k->dns_stats)
 		return -errno;
 	k->ifindexes = bpf_map__fd(k->skel->maps.ifindexes);
 	k->labels = bpf_map__fd(k->skel->maps.labels);
@@ -319,6 +331,66 @@ static int load(struct kernel *k, const struct config *config)
 	return 0;
 }
 
+/* ---- a second copy ----------------------------------------------------------------------------------------------- */
+
+struct kernel_copy {
+	struct veth_bpf *skel;
+};
+
+void kernel_copy_freep(struct kernel_copy **c)
+{
+	if (*c)
+		veth_bpf__destroy((*c)->skel);
+	free(*c);
+	*c = NULL;
+}
+
+static int reuse_maps(const struct kernel *k, struct veth_bpf *skel)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		const struct bpf_map *there = bpf_object__find_map_by_name(k->skel->obj, bpf_map__name(map));
+		int r;
+
+		if (bpf_map__is_internal(map) || !there)
+			continue;
+		r = bpf_map__reuse_fd(map, bpf_map__fd(there));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int kernel_copy_open(const struct kernel *k, struct kernel_copy **ret)
+{
+	CLEANUP(kernel_copy_freep) struct kernel_copy *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->skel = veth_bpf__open();
+	if (!c->skel)
+		return -errno;
+	r = reuse_maps(k, c->skel);
+	if (r == 0)
+		r = veth_bpf__load(c->skel);
+	if (r == 0)
+		*ret = TAKE_PTR(c);
+	return r;
+}
+
+int kernel_copy_from_pod(const struct kernel_copy *c)
+{
+	return bpf_program__fd(c->skel->progs.from_pod);
+}
+
+int kernel_copy_to_pod(const struct kernel_copy *c)
+{
+	return bpf_program__fd(c->skel->progs.to_pod);
+}
+
 int kernel_open(const struct config *config, struct kernel **ret)
 {
 	CLEANUP(kernel_freep) struct kernel *k = calloc(1, sizeof(*k));
@@ -346,6 +418,8 @@ int kernel_open(const struct config *config, struct kernel **ret)
 	/* Sockets of other programs are not in its way; the node is served without it too. */
 	if (r == 0 && proxy_filter_open(k) < 0)
 		log_warning("the DNS proxy's egress filter cannot be loaded: it runs without");
+	if (r == 0 && cgroup_programs_open(k) < 0)
+		log_warning("no cgroup endpoint can be enforced");
 	if (r == 0)
 		r = attach_choose(config->attach, k->from_pod, &k->attach);
 	if (r < 0)
@@ -372,6 +446,9 @@ void kernel_configure(struct kernel *k, const struct config *config, size_t endp
 	s->dns_burst = config->limits.dns_burst;
 	s->event_rate = config->limits.event_rate;
 	s->event_burst = config->limits.event_burst;
-	s->flags =
-		(config->audit ? SLUICE_SETTING_AUDIT : 0) | (config->flows_allowed ? SLUICE_SETTING_LOG_ALLOWED : 0);
+	s->reject_rate = config->limits.reject_rate;
+	s->reject_burst = config->limits.reject_burst;
+	s->flags = (config->audit ? SLUICE_SETTING_AUDIT : 0) |
+		   (config->flows_allowed ? SLUICE_SETTING_LOG_ALLOWED : 0) |
+		   (config->reject ? SLUICE_SETTING_REJECT : 0);
 }

@@ -44,7 +44,7 @@ void net_freep(struct net **net)
 int net_open(struct net **ret)
 {
 	CLEANUP(net_freep) struct net *net = calloc(1, sizeof(*net));
-	const unsigned int groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_RULE;
+	const unsigned int groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_RULE;
 	const int more[] = { RTNLGRP_IPV6_RULE };
 
 	if (!net)
@@ -81,7 +81,14 @@ static int talk(struct net *net, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 
 /* ---- routing ----------------------------------------------------------------------------------------------------- */
 
-static int add_rule(struct net *net, uint8_t family)
+struct rule {
+	uint32_t pref;
+	uint8_t action;
+	uint32_t argument; /* FR_ACT_TO_TBL: the table; FR_ACT_GOTO: the rule */
+	const char *from;  /* the interface it comes in on; NULL: any */
+};
+
+static int add_rule(struct net *net, uint8_t family, const struct rule *rule)
 {
 	char buf[256];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -91,11 +98,16 @@ static int add_rule(struct net *net, uint8_t family)
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
 	h = mnl_nlmsg_put_extra_header(nlh, sizeof(*h));
 	h->family = family;
-	h->action = FR_ACT_TO_TBL;
-	mnl_attr_put_u32(nlh, FRA_PRIORITY, SLUICE_RULE_PREF);
+	h->action = rule->action;
+	mnl_attr_put_u32(nlh, FRA_PRIORITY, rule->pref);
 	mnl_attr_put_u32(nlh, FRA_FWMARK, SLUICE_FWMARK);
 	mnl_attr_put_u32(nlh, FRA_FWMASK, SLUICE_FWMARK);
-	mnl_attr_put_u32(nlh, FRA_TABLE, SLUICE_ROUTE_TABLE);
+	if (rule->action == FR_ACT_TO_TBL)
+		mnl_attr_put_u32(nlh, FRA_TABLE, rule->argument);
+	if (rule->action == FR_ACT_GOTO)
+		mnl_attr_put_u32(nlh, FRA_GOTO, rule->argument);
+	if (rule->from)
+		mnl_attr_put_strz(nlh, FRA_IIFNAME, rule->from);
 	return talk(net, nlh, NULL, NULL);
 }
 
@@ -125,17 +137,40 @@ static int note(int r, unsigned int *added)
 	return r == -EEXIST || r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
 }
 
+/*
+ * With src_valid_mark the check of the way back looks a handed-over query's source up under the query's mark, finds our table,
+ * where everything is local, and drops it. That look-up says it comes from lo: it is led past the table (hazard 29). The other
+ * family has no such check.
+ */
+static int ensure_way_past(struct net *net, unsigned int *added)
+{
+	static const struct rule past[] = {
+		{ SLUICE_RULE_PREF + 1, FR_ACT_NOP, 0, NULL },
+		{ SLUICE_RULE_PREF - 1, FR_ACT_GOTO, SLUICE_RULE_PREF + 1, "lo" },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(past); i++)
+		r = note(add_rule(net, AF_INET, &past[i]), added);
+	return r;
+}
+
 int net_ensure_routing(struct net *net, unsigned int *ret_added)
 {
+	static const struct rule ours = { SLUICE_RULE_PREF, FR_ACT_TO_TBL, SLUICE_ROUTE_TABLE, NULL };
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
 	unsigned int added = 0;
+	int past = ensure_way_past(net, &added);
+
+	if (past < 0)
+		return past;
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		/* The route first: a rule that leads to an empty table lets the packet go on to the next rule. */
 		int r = note(add_route(net, families[i]), &added);
 
 		if (r == 0)
-			r = note(add_rule(net, families[i]), &added);
+			r = note(add_rule(net, families[i], &ours), &added);
 		if (r < 0)
 			return r;
 	}
@@ -210,8 +245,9 @@ static int take_news(const struct nlmsghdr *nlh, void *data)
 {
 	struct net_news *news = data;
 
-	news->links |= nlh->nlmsg_type == RTM_NEWLINK || nlh->nlmsg_type == RTM_DELLINK;
-	news->addresses |= nlh->nlmsg_type == RTM_NEWADDR || nlh->nlmsg_type == RTM_DELADDR;
+	/* Every new interface brings a link-local one, which is not among the node's (take_address). */
+	if (nlh->nlmsg_type == RTM_NEWADDR || nlh->nlmsg_type == RTM_DELADDR)
+		news->addresses |= ((const struct ifaddrmsg *)mnl_nlmsg_get_payload(nlh))->ifa_scope < RT_SCOPE_LINK;
 	news->routing |= nlh->nlmsg_type == RTM_DELRULE;
 	return MNL_CB_OK;
 }
@@ -225,7 +261,7 @@ int net_read_news(struct net *net, struct net_news *ret)
 
 		if (n < 0 && errno == ENOBUFS) {
 			/* Something was lost: everything may have changed. */
-			news = (struct net_news){ true, true, true };
+			news = (struct net_news){ true, true };
 			continue;
 		}
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -250,8 +286,6 @@ static int sysctl_value(const char *path)
 
 void net_preflight(struct strbuf *problems)
 {
-	if (sysctl_value("/proc/sys/net/ipv4/conf/all/src_valid_mark") > 0)
-		strbuf_adds(problems, "net.ipv4.conf.all.src_valid_mark is 1: DNS handed to the proxy is dropped\n");
 	if (sysctl_value("/proc/sys/net/ipv4/tcp_fwmark_accept") > 0)
 		strbuf_adds(problems, "net.ipv4.tcp_fwmark_accept is 1: DNS over TCP to the proxy fails\n");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the agent needs of rtnetlink: its policy routing, the node's addresses, and the news of both and of links. */
+/* What the agent needs of rtnetlink: its policy routing, the node's addresses, and the news of both. */
 #ifndef SLUICE_AGENT_NET_H
 #define SLUICE_AGENT_NET_H
 
@@ -16,8 +16,9 @@ void net_freep(struct net **net);
 
 /*
  * What makes handed-over queries arrive: `ip rule pref SLUICE_RULE_PREF fwmark SLUICE_FWMARK lookup SLUICE_ROUTE_TABLE`
- * and `local default dev lo` there, in both families. What is there already is no error; a family that the kernel does
- * not have is none either. `ret_added` counts what was missing. 0 or -errno.
+ * and `local default dev lo` there, in both families; for IPv4 also the way past them that src_valid_mark needs. What is there
+ * already is no error; a family that the kernel does not have is none either. `ret_added` counts what was missing. 0 or
+ * -errno.
  */
 int net_ensure_routing(struct net *net, unsigned int *ret_added);
 
@@ -27,7 +28,6 @@ int net_addresses(struct net *net, struct sluice_addr **ret, size_t *ret_count);
 /* A descriptor that becomes readable with news; net_read_news takes them in. */
 int net_news_fd(const struct net *net);
 struct net_news {
-	bool links;
 	bool addresses;
 	bool routing; /* rules or routes: ours may be gone */
 };

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/discover.h"
 #include "agent/endpoints.h"
 #include "agent/kernel.h"
 #include "agent/observe.h"
@@ -20,6 +21,7 @@ struct status {
 	const struct publisher *publisher;
 	const struct endpoints *endpoints;
 	const struct observe *observe;
+	const struct discover *discover;
 	const struct store *store;
 	const char *config_path;
 	const char *policy_dir;

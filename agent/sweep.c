@@ -6,7 +6,10 @@
  * value (BPF_MAP_LOOKUP_AND_DELETE_ELEM) and what that says is what is counted.
  *
  * An expired lease stays while a flow that it let in lives: a policy change must be able to tell whether that flow's
- * name is still allowed. The flows are walked first and leave a list of what they need.
+ * name is still allowed. The flows are walked first and note what they use (bpf/lease_use.h), which tells the proxy too.
+ *
+ * Leases and names are many and in nobody's way: the proxy makes room in a full table by itself. So they are walked more
+ * seldom than the flows, which have quotas.
  *
  * The proxy writes a name before the lease that mentions it. A name goes only when two passes in a row found it unused.
  */
@@ -22,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "bpf/lease_use.h"
 #include "policy/array.h"
 
 #define SECONDS(n) ((uint64_t)(n)*NSEC_PER_SEC)
@@ -34,16 +38,8 @@
 #define TIMEOUT_OTHER	    SECONDS(60)
 #define TIMEOUT_TOMBSTONE   SECONDS(120)
 
-/* How long an expired lease that no flow needs is kept, so that a repeated answer finds its slots. */
-#define LEASE_LINGER SECONDS(30)
-
 struct u64s {
 	uint64_t *items;
-	size_t count;
-};
-
-struct keys {
-	struct sluice_lease_key *items;
 	size_t count;
 };
 
@@ -55,7 +51,7 @@ struct sweep {
 struct pass {
 	struct sweep *s;
 	uint64_t now;
-	struct keys needed; /* (policy now in force, address) of live flows that a lease let in */
+	bool names;	    /* `used` is wanted */
 	struct u64s used;   /* names that a lease or flow mentions */
 	struct u64s unused; /* names that none does */
 	bool failed;	    /* out of memory: what is missing above could be in use, so nothing of it may go */
@@ -81,11 +77,6 @@ static int compare_u64(const void *a, const void *b)
 static bool has_u64(const struct u64s *list, uint64_t value)
 {
 	return list->count && bsearch(&value, list->items, list->count, sizeof(value), compare_u64);
-}
-
-static int compare_key(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct sluice_lease_key));
 }
 
 int sweep_new(struct kernel *k, struct sweep **ret)
@@ -156,6 +147,11 @@ static void delete_flow(struct kernel *k, const struct sluice_flow_key *key, boo
 		account(k, &last);
 }
 
+static uint64_t *use_of(const struct kernel *k, uint64_t policy, const struct sluice_addr *addr)
+{
+	return &k->lease_use[lease_use_index(policy, addr)];
+}
+
 static int sweep_flow(const void *key, const void *value, void *context)
 {
 	struct pass *p = context;
@@ -167,18 +163,10 @@ static int sweep_flow(const void *key, const void *value, void *context)
 		delete_flow(k, key, owned);
 		return 0;
 	}
-	if (f->name)
+	if (f->name && p->names)
 		add_u64(p, &p->used, f->name);
-	if (f->flags & SLUICE_FLOW_LEASE && f->origin == SLUICE_ORIGIN_POD) {
-		struct sluice_lease_key *slot = array_push(&p->needed.items, &p->needed.count, sizeof(*slot));
-
-		if (!slot) {
-			p->failed = true;
-			return 0;
-		}
-		slot->policy = SLUICE_STATE_POLICY(k->endpoints[f->key.endpoint].state);
-		slot->addr = f->key.remote;
-	}
+	if (f->flags & SLUICE_FLOW_LEASE && f->origin == SLUICE_ORIGIN_POD)
+		*use_of(k, SLUICE_STATE_POLICY(k->endpoints[f->key.endpoint].state), &f->key.remote) = p->now;
 	return 0;
 }
 
@@ -187,7 +175,7 @@ static int sweep_flow(const void *key, const void *value, void *context)
 static bool lease_is_over(const struct sluice_lease *l, uint64_t now)
 {
 	for (size_t i = 0; i < SLUICE_LEASE_SLOTS; i++) {
-		if (l->slots[i].set && l->slots[i].expires + LEASE_LINGER > now)
+		if (l->slots[i].set && l->slots[i].expires > now)
 			return false;
 	}
 	return true;
@@ -207,9 +195,7 @@ static int sweep_lease(const void *key, const void *value, void *context)
 	struct pass *p = context;
 	const struct sluice_lease *l = value;
 
-	if (!p->failed && lease_is_over(l, p->now) &&
-	    !(p->needed.count &&
-	      bsearch(key, p->needed.items, p->needed.count, sizeof(*p->needed.items), compare_key))) {
+	if (lease_is_over(l, p->now) && !lease_use_is_fresh(*use_of(p->s->k, l->key.policy, &l->key.addr), p->now)) {
 		delete_lease(p->s->k, key, p->now);
 		return 0;
 	}
@@ -249,21 +235,35 @@ static void sweep_names(struct pass *p)
 	p->unused = (struct u64s){};
 }
 
-void sweep_run(struct sweep *s, uint64_t now)
+static int walk_flows(struct pass *p)
+{
+	return mapwalk(p->s->k->flows, sizeof(struct sluice_flow_key), sizeof(struct sluice_flow), sweep_flow, p);
+}
+
+static void warn_failed(int r)
+{
+	if (r < 0)
+		log_warning("collecting what is over: %s", strerror(-r));
+}
+
+void sweep_flows(struct sweep *s, uint64_t now)
 {
 	struct pass p = { .s = s, .now = now };
-	int r = mapwalk(s->k->flows, sizeof(struct sluice_flow_key), sizeof(struct sluice_flow), sweep_flow, &p);
 
-	if (p.needed.count)
-		qsort(p.needed.items, p.needed.count, sizeof(*p.needed.items), compare_key);
+	warn_failed(walk_flows(&p));
+}
+
+void sweep_run(struct sweep *s, uint64_t now)
+{
+	struct pass p = { .s = s, .now = now, .names = true };
+	int r = walk_flows(&p);
+
 	if (r == 0)
 		r = mapwalk(s->k->leases, sizeof(struct sluice_lease_key), sizeof(struct sluice_lease), sweep_lease,
 			    &p);
 	if (r == 0 && !p.failed)
 		sweep_names(&p);
-	if (r < 0)
-		log_warning("collecting what is over: %s", strerror(-r));
-	free(p.needed.items);
+	warn_failed(r);
 	free(p.used.items);
 	free(p.unused.items);
 }

@@ -17,6 +17,8 @@ int sweep_new(struct kernel *k, struct sweep **ret); /* 0, -ENOMEM */
 void sweep_freep(struct sweep **s);
 /* One pass over everything; `now` is CLOCK_MONOTONIC ns. */
 void sweep_run(struct sweep *s, uint64_t now);
+/* Over the flows alone. */
+void sweep_flows(struct sweep *s, uint64_t now);
 
 /* Is the flow over? Pure. */
 bool sweep_flow_is_over(const struct sluice_flow *flow, uint64_t now);

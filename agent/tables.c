@@ -158,10 +158,11 @@ static bool put_slot(struct sluice_lease *lease, const struct sluice_lease_slot 
 		struct sluice_lease_slot *s = &lease->slots[i];
 
 		if (s->set == slot->set && s->name == slot->name) {
-			if (s->expires < slot->expires) {
-				*s = *slot;
-				*changed = true;
-			}
+			*changed = *changed || s->expires < slot->expires || s->generation < slot->generation;
+			if (s->expires < slot->expires)
+				s->expires = slot->expires;
+			if (s->generation < slot->generation)
+				s->generation = slot->generation;
 			return true;
 		}
 		if (s->set == 0 && !free_slot)

@@ -23,9 +23,9 @@
 
 #include "base/addr_type.h"
 
-#define SLUICE_ABI_VERSION 1
+#define SLUICE_ABI_VERSION 2
 
-/* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to>. */
+/* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to> and SLUICE_CGROUP_LINK. */
 #define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
 #define SLUICE_MAP_IFINDEXES   "ifindexes"   /* hash: __u32 ifindex -> struct sluice_if */
 #define SLUICE_MAP_ENDPOINTS   "endpoints"   /* array, mmapable: struct sluice_endpoint, index = endpoint id */
@@ -34,6 +34,7 @@
 #define SLUICE_MAP_DESTS       "dests"	     /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
 #define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
 #define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_LEASE_USE   "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
 #define SLUICE_MAP_NAMES       "names"	     /* hash: __u64 name id -> struct sluice_name; user space only */
 #define SLUICE_MAP_CLUSTER     "cluster"     /* hash: struct sluice_addr -> struct sluice_cluster */
 #define SLUICE_MAP_FLOWS       "flows"	     /* hash: struct sluice_flow_key -> struct sluice_flow */
@@ -44,6 +45,9 @@
 #define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
 #define SLUICE_MAP_PROXY_PEERS "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
 #define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
+#define SLUICE_MAP_ATTACHED    "attached" /* cgroup storage: __u64 cgroup id -> struct sluice_if of the endpoint there */
+#define SLUICE_MAP_DNS_ASKERS  "dns_askers"  /* LRU hash: struct sluice_asker_key -> struct sluice_asker */
+#define SLUICE_MAP_DNS_SERVERS "dns_servers" /* LRU hash: __u64 socket cookie -> struct sluice_addr, the server asked */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
 #define SLUICE_MAX_ENDPOINTS   1024
@@ -56,7 +60,9 @@
 #define SLUICE_MAX_FRAGS       8192
 #define SLUICE_EVENTS_BYTES    (1u << 20)
 #define SLUICE_DNS_LOG_RECORDS 4096
+#define SLUICE_LEASE_USE_WORDS 65536
 #define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
+#define SLUICE_MAX_ASKERS      16384
 
 /*
  * Programs the proxy puts on its own cgroup at its start, pinned by the agent as PINPATH/programs/<name>; the links as
@@ -65,6 +71,9 @@
 #define SLUICE_PROG_PROXY_EGRESS   "proxy_egress"
 #define SLUICE_PROG_PROXY_SENDMSG4 "proxy_sendmsg4"
 #define SLUICE_PROG_PROXY_SENDMSG6 "proxy_sendmsg6"
+
+/* Links of a cgroup endpoint: PINPATH/links/cgroup-<cgroup id, hex>-<hook>, the hook a program's name of cgroup.bpf.c. */
+#define SLUICE_CGROUP_LINK "cgroup-%llx-%s"
 
 /*
  * skb marks. FWMARK sends a datagram assigned to the proxy's socket to local delivery (an `ip rule` on value and
@@ -77,8 +86,12 @@
 #define SLUICE_RULE_PREF   5
 #define SLUICE_ROUTE_TABLE 2053
 
-/* Where the clsact filters sit on kernels before 6.6. Not handle 1: the AWS agent deletes that one. */
+/*
+ * Where the clsact filters sit: on kernels before 6.6, and elsewhere until a TCX link takes over. Not handle 1: the AWS
+ * agent deletes that one. The second is for the moment in which a filter moves before one that got in front of it.
+ */
 #define SLUICE_TC_HANDLE   0x51ce
+#define SLUICE_TC_HANDLE_2 0x51cf
 #define SLUICE_TC_PRIORITY 1
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
@@ -86,6 +99,7 @@
 enum sluice_setting_flags {
 	SLUICE_SETTING_AUDIT = 1 << 0, /* enforcement: audit, for every endpoint; user space folds it into state */
 	SLUICE_SETTING_LOG_ALLOWED = 1 << 1, /* emit an event for every new allowed flow too */
+	SLUICE_SETTING_REJECT = 1 << 2,	     /* what policy denies is answered: a TCP reset, an ICMP error */
 };
 
 struct sluice_settings {
@@ -100,11 +114,12 @@ struct sluice_settings {
 	__u32 event_rate; /* events per second and endpoint; 0 = no limit */
 	__u32 event_burst;
 	__u32 next_generation; /* next endpoint generation; user space only */
-	__u32 pad;
+	__u32 reject_rate;     /* answers to denied packets per second and endpoint; 0 = no limit */
 	__u64 agent_heartbeat; /* CLOCK_MONOTONIC ns, written by the agent's sweep; tells readers it is alive */
 	__u64 name_key[2];     /* SipHash-2-4 key of name ids, random when the map is made; user space only */
 	__u64 dns_log_next;    /* number of the next DNS record for the flow log; user space only */
-	__u64 reserved[1];
+	__u32 reject_burst;
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct sluice_settings) == 96, "abi");
 
@@ -142,16 +157,24 @@ struct sluice_endpoint {
 	__u32 generation; /* 0: the slot is free. Never reused, so a recycled ifindex or id inherits nothing */
 	__u32 ifindex;	  /* host side of the veth; 0 for a cgroup endpoint */
 	__u64 cgroup;	  /* cgroup id; 0 for a veth */
-	__u32 naddrs;
-	__u32 flags;
+	__u32 naddrs;	  /* 0 for a cgroup endpoint: it has the node's */
+	__u32 level;	  /* of a cgroup: how far below the root, whose level is 0 */
 	struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS];
 };
 _Static_assert(sizeof(struct sluice_endpoint) == 128, "abi");
 
+/* Why an endpoint is in quarantine. */
+enum sluice_quarantine {
+	SLUICE_QUARANTINE_NONE = 0,
+	SLUICE_QUARANTINE_UNKNOWN = 1, /* an interface that was found, and no endpoint is known for it */
+	SLUICE_QUARANTINE_POLICY = 2,  /* its policy is not in force yet, or could not be put in force */
+	SLUICE_QUARANTINE_CLUSTER = 3, /* the cluster's addresses do not fit their table */
+};
+
 /* What people call the endpoint: for `bpfctl` and the flow log while no agent runs. NUL-terminated UTF-8. */
 struct sluice_label {
 	__u32 generation;
-	__u32 pad;
+	__u32 quarantine; /* enum sluice_quarantine; says something while the mode is quarantine */
 	char interface[16];
 	char namespace_name[64];
 	char name[256];
@@ -197,8 +220,11 @@ enum sluice_total {
 	SLUICE_TOTAL_FLOWS_FULL,	/* flow or tombstone could not be written */
 	SLUICE_TOTAL_FLOWS_OPENED,
 	SLUICE_TOTAL_FLOWS_CUT,
-	SLUICE_TOTAL_INBOUND_NOTED, /* flows opened from outside */
-	SLUICE_TOTAL_PROXY_BLOCKED, /* packets of the DNS proxy's own that its cgroup did not let out */
+	SLUICE_TOTAL_INBOUND_NOTED,	 /* flows opened from outside */
+	SLUICE_TOTAL_PROXY_BLOCKED,	 /* packets of the DNS proxy's own that its cgroup did not let out */
+	SLUICE_TOTAL_REJECTED,		 /* of the drops, those answered by a TCP reset or an ICMP error */
+	SLUICE_TOTAL_REJECTS_SUPPRESSED, /* not answered, being over the endpoint's rate of answers */
+	SLUICE_TOTAL_CGROUP_BUSY,	 /* packets of cgroup endpoints dropped for want of working memory */
 	SLUICE_TOTAL_MAX = 288,
 };
 
@@ -286,12 +312,16 @@ _Static_assert(sizeof(struct sluice_lease_key) == 24, "abi");
 /*
  * One (rule set, name) that opened the address. A free slot has set 0. Expired slots open nothing new, but stay while
  * live flows were opened through them, so that a policy change can tell whether the name is still allowed.
+ *
+ * Generations are given in the order in which endpoints are born and never twice. The slot carries that of the youngest
+ * endpoint that asked, and speaks for no endpoint that is younger still: what was asked before an endpoint was born, by
+ * whoever is dead now, opens nothing to it (hazard 24).
  */
 struct sluice_lease_slot {
-	__u64 expires;	/* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
-	__u64 name;	/* id in SLUICE_MAP_NAMES; 0 = none */
-	__u32 set;	/* carries SLUICE_SET_NAME */
-	__u32 endpoint; /* id of the endpoint that asked last */
+	__u64 expires;	  /* CLOCK_MONOTONIC ns; slack of a coarse clock tick */
+	__u64 name;	  /* id in SLUICE_MAP_NAMES; 0 = none */
+	__u32 set;	  /* carries SLUICE_SET_NAME */
+	__u32 generation; /* of the youngest endpoint that asked */
 };
 
 struct sluice_lease {
@@ -380,6 +410,9 @@ struct sluice_runtime {
 	__u64 closed_tx_bytes;
 	__u64 closed_rx_packets;
 	__u64 closed_rx_bytes;
+	__u64 reject_bucket;
+	__u64 rejected; /* of the drops, those answered */
+	__u64 rejects_suppressed;
 	__u64 drops[256]; /* by enum sluice_reason; atomic */
 };
 
@@ -439,8 +472,31 @@ enum sluice_sock {
 	SLUICE_SOCK_UDP6 = 1,
 	SLUICE_SOCK_TCP4 = 2,
 	SLUICE_SOCK_TCP6 = 3,
-	SLUICE_SOCK_MAX = 4,
+	/* On ::1, for cgroup endpoints; for IPv4 theirs is the loopback address of the first and third. */
+	SLUICE_SOCK_LOOP_UDP6 = 4,
+	SLUICE_SOCK_LOOP_TCP6 = 5,
+	SLUICE_SOCK_MAX = 6,
 };
+
+/*
+ * A cgroup endpoint's question to the proxy, as it arrives there: by loopback, where the interface says nothing. The
+ * endpoint's own egress program writes the entry before the question leaves.
+ */
+struct sluice_asker_key {
+	struct sluice_addr addr;
+	__be16 port;
+	__u8 proto;
+	__u8 pad[5];
+};
+_Static_assert(sizeof(struct sluice_asker_key) == 24, "abi");
+
+struct sluice_asker {
+	struct sluice_addr server; /* the address it meant to ask; the proxy's own when it meant the proxy */
+	__u64 cookie;		   /* of its socket */
+	__u32 endpoint;
+	__u32 generation;
+};
+_Static_assert(sizeof(struct sluice_asker) == 32, "abi");
 
 struct sluice_proxy_peer {
 	struct sluice_addr addr;
@@ -459,8 +515,8 @@ enum sluice_dns_verdict {
 
 /*
  * The proxy's log is a ring in shared memory: records are overwritten in order, and `seq` says which one a slot holds.
- * The writer stores seq = 0, fills the record, then stores seq = its number (from 1) with release semantics, then
- * head.next. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
+ * The writer claims a number (from 1), stores seq = 0, fills the record, then stores seq = the number with release
+ * semantics, then head.next, in the order of the numbers. A reader copies and checks that seq is still the same; the difference between numbers is what it lost.
  */
 struct sluice_dns_record {
 	__u64 seq;
@@ -490,7 +546,8 @@ struct sluice_dns_record {
 struct sluice_dns_log_head {
 	__u64 next;	  /* number of the next record to be written; 1 at first */
 	__u64 suppressed; /* records left out by the per-endpoint rate, of all endpoints */
-	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 2];
+	__u64 claimed;	  /* number of the next record that nobody writes yet; for writers, of which there may be two */
+	__u64 pad[sizeof(struct sluice_dns_record) / 8 - 3];
 };
 _Static_assert(sizeof(struct sluice_dns_record) == sizeof(struct sluice_dns_log_head), "abi");
 _Static_assert(sizeof(struct sluice_dns_record) == 512, "abi");
@@ -517,11 +574,14 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_INFLIGHT_FULL,
 	SLUICE_DNS_STAT_TCP_CONNECTIONS,
 	SLUICE_DNS_STAT_TCP_REFUSED,
-	SLUICE_DNS_STAT_NO_ENDPOINT,	/* asker unknown: dropped */
-	SLUICE_DNS_STAT_NO_POLICY,	/* image missing or invalid: SERVFAIL */
-	SLUICE_DNS_STAT_TCP_RATE,	/* a query by TCP over the endpoint's rate: SERVFAIL */
-	SLUICE_DNS_STAT_SHARED,		/* queries that waited for the answer to another's equal question */
-	SLUICE_DNS_STAT_UPSTREAM_PLAIN, /* of those sent, without EDNS */
+	SLUICE_DNS_STAT_NO_ENDPOINT,	  /* asker unknown: dropped */
+	SLUICE_DNS_STAT_NO_POLICY,	  /* image missing or invalid: SERVFAIL */
+	SLUICE_DNS_STAT_TCP_RATE,	  /* a query by TCP over the endpoint's rate: SERVFAIL */
+	SLUICE_DNS_STAT_SHARED,		  /* queries that waited for the answer to another's equal question */
+	SLUICE_DNS_STAT_UPSTREAM_PLAIN,	  /* of those sent, without EDNS */
+	SLUICE_DNS_STAT_LEASES_EVICTED,	  /* leases that made room for others */
+	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one of the same endpoint: SERVFAIL */
+	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: REFUSED */
 	SLUICE_DNS_STAT_MAX = 64,
 };
 

@@ -48,6 +48,13 @@ static const char *const modes[] = {
 	[SLUICE_MODE_OPEN] = "open",
 };
 
+static const char *const quarantines[] = {
+	[SLUICE_QUARANTINE_NONE] = "none",
+	[SLUICE_QUARANTINE_UNKNOWN] = "no endpoint is known for the interface",
+	[SLUICE_QUARANTINE_POLICY] = "its policy is not in force",
+	[SLUICE_QUARANTINE_CLUSTER] = "the table of cluster addresses is full",
+};
+
 static const char *const event_verdicts[] = {
 	[SLUICE_EVENT_DROPPED] = "DROPPED",
 	[SLUICE_EVENT_FORWARDED] = "FORWARDED",
@@ -73,12 +80,20 @@ static const char *const cluster_kinds[] = {
 };
 
 static const char *const totals[] = {
-	[SLUICE_TOTAL_FORWARDED] = "forwarded",		[SLUICE_TOTAL_FORWARDED_BYTES] = "forwarded_bytes",
-	[SLUICE_TOTAL_DNS_ASSIGNED] = "dns_assigned",	[SLUICE_TOTAL_AUDIT] = "audit",
-	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",	[SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
-	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",	[SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
-	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",		[SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
+	[SLUICE_TOTAL_FORWARDED] = "forwarded",
+	[SLUICE_TOTAL_FORWARDED_BYTES] = "forwarded_bytes",
+	[SLUICE_TOTAL_DNS_ASSIGNED] = "dns_assigned",
+	[SLUICE_TOTAL_AUDIT] = "audit",
+	[SLUICE_TOTAL_EVENTS_LOST] = "events_lost",
+	[SLUICE_TOTAL_EVENTS_SUPPRESSED] = "events_suppressed",
+	[SLUICE_TOTAL_FLOWS_FULL] = "flows_full",
+	[SLUICE_TOTAL_FLOWS_OPENED] = "flows_opened",
+	[SLUICE_TOTAL_FLOWS_CUT] = "flows_cut",
+	[SLUICE_TOTAL_INBOUND_NOTED] = "inbound_noted",
 	[SLUICE_TOTAL_PROXY_BLOCKED] = "proxy_blocked",
+	[SLUICE_TOTAL_REJECTED] = "rejected",
+	[SLUICE_TOTAL_REJECTS_SUPPRESSED] = "rejects_suppressed",
+	[SLUICE_TOTAL_CGROUP_BUSY] = "cgroup_busy",
 };
 
 static const char *const dns_stats[] = {
@@ -100,6 +115,9 @@ static const char *const dns_stats[] = {
 	[SLUICE_DNS_STAT_LEASES_WRITTEN] = "leases_written",
 	[SLUICE_DNS_STAT_LEASES_FAILED] = "leases_failed",
 	[SLUICE_DNS_STAT_LEASE_SLOTS_FULL] = "lease_slots_full",
+	[SLUICE_DNS_STAT_LEASES_EVICTED] = "leases_evicted",
+	[SLUICE_DNS_STAT_INFLIGHT_EVICTED] = "inflight_evicted",
+	[SLUICE_DNS_STAT_NEW_NAMES] = "new_names_limited",
 	[SLUICE_DNS_STAT_INFLIGHT_FULL] = "inflight_full",
 	[SLUICE_DNS_STAT_TCP_CONNECTIONS] = "tcp_connections",
 	[SLUICE_DNS_STAT_TCP_REFUSED] = "tcp_refused",
@@ -159,6 +177,11 @@ const char *reason_text(uint8_t reason)
 const char *mode_name(enum sluice_mode mode)
 {
 	return NAME_AT(modes, mode);
+}
+
+const char *quarantine_text(enum sluice_quarantine why)
+{
+	return NAME_AT(quarantines, why);
 }
 
 const char *event_verdict_name(enum sluice_event_verdict verdict)

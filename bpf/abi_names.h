@@ -19,7 +19,9 @@ const char *reason_hubble(uint8_t reason);
 /* Words for people: "no rule allows it". */
 const char *reason_text(uint8_t reason);
 
-const char *mode_name(enum sluice_mode mode);			   /* "quarantine", "enforce", "audit", "open" */
+const char *mode_name(enum sluice_mode mode); /* "quarantine", "enforce", "audit", "open" */
+const char *
+quarantine_text(enum sluice_quarantine why); /* words for people: "no endpoint is known for the interface" */
 const char *event_verdict_name(enum sluice_event_verdict verdict); /* "DROPPED", "FORWARDED", "AUDIT" */
 const char *dns_verdict_name(enum sluice_dns_verdict verdict);	   /* "allowed", "denied", ... */
 const char *flow_origin_name(enum sluice_flow_origin origin);	   /* "pod", "outside", "host", "tombstone" */

@@ -23,7 +23,8 @@ struct sluice_query {
 	__u64 policy;
 	__u64 now; /* CLOCK_MONOTONIC ns, coarse is enough */
 	struct sluice_addr remote;
-	__be16 port; /* ICMP: type in the upper byte */
+	__u32 generation; /* the endpoint's: leases asked for before it was born do not speak. 0: older than all */
+	__be16 port;	  /* ICMP: type in the upper byte */
 	__u8 proto;
 	__u8 live; /* 1: the flow lives already, admitted by a lease; an expired one still speaks for it (two clocks) */
 };
@@ -156,6 +157,8 @@ static SLUICE_INLINE void decide_by_lease(const struct sluice_tables *t, const s
 		__u64 name = lease->slots[i].name;
 
 		if (!(set & SLUICE_SET_NAME) || (!q->live && lease->slots[i].expires <= q->now))
+			continue;
+		if (lease->slots[i].generation < q->generation)
 			continue;
 		if (!tables_find_rule(t, q->policy, set, q->proto, q->port, &rule) || rule.verdict != SLUICE_ALLOW)
 			continue;

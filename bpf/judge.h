@@ -14,6 +14,7 @@ static SLUICE_INLINE void judge_ask(struct work *w, struct sluice_query *q, int 
 		.policy = SLUICE_STATE_POLICY(w->state),
 		.now = w->now,
 		.remote = w->flow.key.remote,
+		.generation = w->generation,
 		.port = w->packet.rule_port,
 		.proto = w->packet.proto,
 		.live = live != 0,

@@ -38,23 +38,64 @@ struct ipv6_fragment {
 	__be32 id;
 };
 
+/* Bytes before the network header: a program that is given none says so before it includes this. */
+#ifndef PARSE_LINK
+#define PARSE_LINK sizeof(struct ethhdr)
+#endif
+
+/* The two places where nearly every transport header is: no options, no extension headers. */
+#define PARSE_PLAIN4 (PARSE_LINK + sizeof(struct iphdr))
+#define PARSE_PLAIN6 (PARSE_LINK + sizeof(struct ipv6hdr))
+
+/*
+ * At an offset that is a constant: the bytes that bpf_skb_load_bytes gives, without the call where they are in the linear
+ * part. `type`'s alignment tells clang to copy by words; both targets read at any address. The barrier keeps clang from
+ * adding to the context pointer, which the verifier refuses.
+ */
+#define PARSE_LOAD(skb, offset, type, to)                                                                              \
+	({                                                                                                             \
+		struct __sk_buff *parse_skb = (skb);                                                                   \
+		const __u8 *parse_data;                                                                                \
+		bool parse_done = true;                                                                                \
+                                                                                                                       \
+		asm volatile("" : "+r"(parse_skb));                                                                    \
+		parse_data = (void *)(long)parse_skb->data;                                                            \
+		if (parse_data + (offset) + sizeof(type) <= (const __u8 *)(long)parse_skb->data_end)                   \
+			*(to) = *(const type *)(parse_data + (offset));                                                \
+		else                                                                                                   \
+			parse_done = bpf_skb_load_bytes(parse_skb, offset, to, sizeof(type)) == 0;                     \
+		parse_done;                                                                                            \
+	})
+
 /* Loads `len` bytes at the cursor and leaves it there. */
 static SLUICE_INLINE bool parse_peek(struct __sk_buff *skb, const struct packet *p, void *to, __u32 len)
 {
 	return p->cursor + len <= p->end && bpf_skb_load_bytes(skb, p->cursor, to, len) == 0;
 }
 
+/* The same for a TCP header, which is what most packets have there. */
+static SLUICE_INLINE bool parse_peek_tcp(struct __sk_buff *skb, const struct packet *p, struct tcphdr *to)
+{
+	if (p->cursor + sizeof(*to) > p->end)
+		return false;
+	if (p->cursor == PARSE_PLAIN4)
+		return PARSE_LOAD(skb, PARSE_PLAIN4, struct tcphdr, to);
+	if (p->cursor == PARSE_PLAIN6)
+		return PARSE_LOAD(skb, PARSE_PLAIN6, struct tcphdr, to);
+	return bpf_skb_load_bytes(skb, p->cursor, to, sizeof(*to)) == 0;
+}
+
 static SLUICE_INLINE __u8 parse_link(struct __sk_buff *skb, struct packet *p)
 {
-	struct ethhdr eth;
+	__be16 type;
 
 	/* The outer tag is out of band by now: the frame itself no longer shows it. */
 	if (skb->vlan_present)
 		return SLUICE_REASON_VLAN;
-	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+	if (!PARSE_LOAD(skb, __builtin_offsetof(struct ethhdr, h_proto), __be16, &type))
 		return SLUICE_REASON_MALFORMED;
-	p->ethertype = bpf_ntohs(eth.h_proto);
-	p->cursor = sizeof(eth);
+	p->ethertype = bpf_ntohs(type);
+	p->cursor = sizeof(struct ethhdr);
 	p->end = skb->len;
 	if (p->ethertype == ETH_P_8021Q || p->ethertype == ETH_P_8021AD)
 		return SLUICE_REASON_VLAN;
@@ -90,7 +131,7 @@ static SLUICE_INLINE __u8 parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	__u32 header, start = p->cursor;
 	__u16 offset;
 
-	if (!parse_peek(skb, p, &ip, sizeof(ip)))
+	if (!PARSE_LOAD(skb, PARSE_LINK, struct iphdr, &ip))
 		return SLUICE_REASON_MALFORMED;
 	header = ip.ihl * 4;
 	if (ip.version != 4 || header < sizeof(ip) || !parse_set_end(p, start, bpf_ntohs(ip.tot_len), skb->len) ||
@@ -119,7 +160,7 @@ static SLUICE_INLINE __u8 parse_ipv6(struct __sk_buff *skb, struct packet *p)
 	struct ipv6hdr ip;
 	__u32 start = p->cursor + sizeof(ip);
 
-	if (!parse_peek(skb, p, &ip, sizeof(ip)))
+	if (!PARSE_LOAD(skb, PARSE_LINK, struct ipv6hdr, &ip))
 		return SLUICE_REASON_MALFORMED;
 	if (ip.version != 6 || !parse_set_end(p, start, bpf_ntohs(ip.payload_len), skb->len))
 		return SLUICE_REASON_MALFORMED;
@@ -250,7 +291,7 @@ static SLUICE_INLINE __u8 parse_tcp(struct __sk_buff *skb, struct packet *p)
 {
 	struct tcphdr tcp;
 
-	if (!parse_peek(skb, p, &tcp, sizeof(tcp)))
+	if (!parse_peek_tcp(skb, p, &tcp))
 		return SLUICE_REASON_MALFORMED;
 	if (tcp.doff * 4 < sizeof(tcp) || p->cursor + tcp.doff * 4 > p->end)
 		return SLUICE_REASON_MALFORMED;

@@ -43,6 +43,32 @@ struct packet {
 	__u8 pad[3];
 };
 
+/* What reject.h answers with, without the Ethernet header: multiples of four bytes, as bpf_csum_diff wants them. */
+struct sluice_reject_icmp4 {
+	struct iphdr ip;
+	struct icmp_header icmp;
+	__u8 quote[sizeof(struct iphdr) + 8];
+};
+
+struct sluice_reject_icmp6 {
+	struct ipv6hdr ip;
+	struct icmp_header icmp;
+	__u8 quote[sizeof(struct ipv6hdr) + 8];
+};
+
+union sluice_reject {
+	struct {
+		struct iphdr ip;
+		struct tcphdr tcp;
+	} tcp4;
+	struct {
+		struct ipv6hdr ip;
+		struct tcphdr tcp;
+	} tcp6;
+	struct sluice_reject_icmp4 icmp4;
+	struct sluice_reject_icmp6 icmp6;
+};
+
 struct work {
 	__u64 now;   /* coarse CLOCK_MONOTONIC ns */
 	__u64 state; /* the endpoint's state word, read once */
@@ -54,6 +80,7 @@ struct work {
 	struct sluice_decision decision;
 	struct sluice_flow flow; /* .key is the packet's; the rest is filled when a flow is written */
 	struct sluice_frag frag;
+	union sluice_reject reject;
 	__u64 stray_bucket; /* of events about frames that belong to no endpoint; outlives the packet */
 	__u8 audited;	    /* a packet of a flow that passes under audit only, reported when it opened */
 };
@@ -71,24 +98,35 @@ struct {
 	__type(value, struct work);
 } work SEC(".maps");
 
+static SLUICE_INLINE void work_clear(struct work *w)
+{
+	w->now = bpf_ktime_get_coarse_ns();
+	w->state = 0;
+	w->endpoint = 0;
+	w->generation = 0;
+	w->ifindex = 0;
+	w->length = 0;
+	w->audited = 0;
+	w->decision = (struct sluice_decision){};
+	__builtin_memset(&w->packet, 0, sizeof(w->packet));
+}
+
+static SLUICE_INLINE void work_set_skb(struct work *w, const struct __sk_buff *skb)
+{
+	work_clear(w);
+	w->ifindex = skb->ifindex;
+	w->length = skb->len;
+	w->packet.pkt_type = skb->pkt_type;
+	w->packet.gso = skb->gso_size != 0;
+}
+
 static SLUICE_INLINE struct work *work_get(const struct __sk_buff *skb)
 {
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&work, &zero);
 
-	if (!w)
-		return NULL;
-	w->now = bpf_ktime_get_coarse_ns();
-	w->state = 0;
-	w->endpoint = 0;
-	w->generation = 0;
-	w->ifindex = skb->ifindex;
-	w->length = skb->len;
-	w->audited = 0;
-	w->decision = (struct sluice_decision){};
-	__builtin_memset(&w->packet, 0, sizeof(w->packet));
-	w->packet.pkt_type = skb->pkt_type;
-	w->packet.gso = skb->gso_size != 0;
+	if (w)
+		work_set_skb(w, skb);
 	return w;
 }
 

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "bpf/addr_class.h"
 #include "dnsproxy/answer.h"
+#include "dnsproxy/budget.h"
 #include "dnsproxy/dnslog.h"
 #include "dnsproxy/flight.h"
 #include "dnsproxy/health.h"
@@ -31,6 +32,8 @@
 
 #define INTERFACE_CACHE 1024 /* direct-mapped, a power of two */
 #define SETTLE_TRIES	4
+
+#define LOOPBACK_IFINDEX 1 /* in every network namespace */
 
 struct core {
 	struct maps maps;
@@ -44,10 +47,12 @@ struct core {
 	} interfaces[INTERFACE_CACHE];
 	struct dnslog_bucket *buckets; /* per endpoint */
 	uint64_t *tcp_rates;	       /* per endpoint: token buckets */
+	struct budget *budgets;	       /* per endpoint; memory that the setting does not need is not touched */
 	/* One message is worked on at a time. */
 	struct wire_query query;
 	struct answer answer;
 	uint8_t out[WIRE_MAX_MESSAGE];
+	struct ledger *ledger;
 	struct lease_memo memo;
 	struct flights flights;
 };
@@ -81,10 +86,11 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 	c->settings = *settings;
 	dnslog_set_resolvers(maps, settings);
 	c->flights.nendpoints = maps->nendpoints;
-	c->flights.per_endpoint = calloc(maps->nendpoints, sizeof(*c->flights.per_endpoint));
+	c->flights.shares = calloc(maps->nendpoints, sizeof(*c->flights.shares));
 	c->buckets = calloc(maps->nendpoints, sizeof(*c->buckets));
 	c->tcp_rates = calloc(maps->nendpoints, sizeof(*c->tcp_rates));
-	if (!c->flights.per_endpoint || !c->buckets || !c->tcp_rates) {
+	c->budgets = calloc(maps->nendpoints, sizeof(*c->budgets));
+	if (!c->flights.shares || !c->buckets || !c->tcp_rates || !c->budgets || ledger_new(&c->maps, &c->ledger) < 0) {
 		core_freep(&c);
 		return -ENOMEM;
 	}
@@ -95,9 +101,11 @@ int core_new(const struct maps *maps, const struct core_io *io, const struct pro
 void core_freep(struct core **c)
 {
 	if (*c) {
-		free((*c)->flights.per_endpoint);
+		free((*c)->flights.shares);
 		free((*c)->buckets);
 		free((*c)->tcp_rates);
+		free((*c)->budgets);
+		ledger_freep(&(*c)->ledger);
 	}
 	free(*c);
 	*c = NULL;
@@ -147,11 +155,31 @@ static uint64_t state_of(const struct core *c, const struct core_asker *a)
 	return __atomic_load_n(&c->maps.endpoints[a->endpoint].state, __ATOMIC_ACQUIRE);
 }
 
+static int identify_by_loopback(struct core *c, struct core_asker *asker)
+{
+	struct sluice_asker_key key = { .addr = asker->addr,
+					.port = htons(asker->port),
+					.proto = asker->tcp ? IPPROTO_TCP : IPPROTO_UDP };
+	struct sluice_asker found;
+
+	if (c->maps.find_asker(c->maps.context, &key, &found) < 0 ||
+	    !endpoint_is(c, found.endpoint, found.generation, 0))
+		return -ENOENT;
+	asker->ifindex = 0;
+	asker->server = found.server;
+	asker->endpoint = found.endpoint;
+	asker->generation = found.generation;
+	return 0;
+}
+
 int core_identify(struct core *c, struct core_asker *asker)
 {
 	uint32_t slot = asker->ifindex & (INTERFACE_CACHE - 1);
 	struct sluice_if *link = &c->interfaces[slot].link;
 
+	asker->from = asker->server;
+	if (asker->ifindex == LOOPBACK_IFINDEX)
+		return identify_by_loopback(c, asker);
 	if (c->interfaces[slot].ifindex != asker->ifindex ||
 	    !endpoint_is(c, link->endpoint, link->generation, asker->ifindex)) {
 		c->interfaces[slot].ifindex = 0;
@@ -292,7 +320,7 @@ static struct lease_request lease_request_of(const struct job *job, uint64_t len
 				       .text = &job->query->name,
 				       .now = job->now,
 				       .expires = job->now + length,
-				       .endpoint = job->asker->endpoint,
+				       .by = { job->asker->endpoint, job->asker->generation },
 				       .nsets = job->j.match.nsets,
 				       .sets = job->j.match.sets };
 }
@@ -302,7 +330,7 @@ static bool was_opened(const struct job *job, const struct sluice_addr *addr)
 {
 	struct lease_request req = lease_request_of(job, 0);
 
-	return lease_recall(&job->c->memo, &req, addr) != NULL;
+	return lease_recall(&job->c->memo, job->c->ledger, &req, addr) != NULL;
 }
 
 static enum answer_fate fate_of(const struct job *job, const struct sluice_addr *addr, bool in_cluster_domain)
@@ -320,7 +348,7 @@ static enum answer_fate fate_of(const struct job *job, const struct sluice_addr 
 	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))
 		return ANSWER_KEEP;
 	if (job->j.verdict == JUDGE_FILTER && may_open &&
-	    lease_holds(&c->maps, SLUICE_STATE_POLICY(job->state), addr, job->now))
+	    lease_holds(&c->maps, SLUICE_STATE_POLICY(job->state), job->asker->generation, addr, job->now))
 		return ANSWER_KEEP;
 	return ANSWER_STRIP;
 }
@@ -373,14 +401,14 @@ static uint32_t decide_fates(struct job *job, struct answer *a)
 static int open_address(struct core *c, const struct lease_request *req, const struct sluice_addr *addr,
 			struct lease_result *res)
 {
-	const struct lease_memo_entry *known = lease_recall(&c->memo, req, addr);
+	const struct lease_memo_entry *known = lease_recall(&c->memo, c->ledger, req, addr);
 	int r;
 
 	if (known && lease_stands(known, req))
 		return 0;
-	r = lease_write(&c->maps, req, addr, res);
+	r = lease_write(&c->maps, c->ledger, req, addr, res);
 	if (r == 0)
-		lease_remember(&c->memo, req, addr, res->expires);
+		lease_remember(&c->memo, req, addr, res);
 	return r;
 }
 
@@ -404,6 +432,7 @@ static int write_leases(struct job *job, const struct answer *a)
 		job->rec.ttl = (uint32_t)(length / NSEC_PER_SEC);
 	}
 	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_WRITTEN, res.written);
+	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASES_EVICTED, res.evicted);
 	dnslog_count(&c->maps, SLUICE_DNS_STAT_LEASE_SLOTS_FULL, res.reused + (r == -ENOSPC));
 	if (r < 0) {
 		count(c, SLUICE_DNS_STAT_LEASES_FAILED);
@@ -642,11 +671,37 @@ static void leave_stream(struct core *c, struct flight *f, uint64_t now)
 		finish(c, f, NULL, now);
 }
 
+/*
+ * A pod whose resolver is silent fills its share and would have to wait for the time-out of what it asked first; that is
+ * given up instead. Nobody else's is: who waits for the same answer goes on.
+ */
+static bool give_up_oldest(struct core *c, uint32_t endpoint, uint64_t now)
+{
+	struct flight *f = flight_oldest(&c->flights, endpoint), old;
+	struct job job;
+
+	if (!f)
+		return false;
+	old = *f;
+	if (!flight_hand_on(&c->flights, f)) {
+		give_back(c, f);
+		flight_free(&c->flights, f);
+	}
+	count(c, SLUICE_DNS_STAT_INFLIGHT_EVICTED);
+	job = job_of(c, &old, &old, now);
+	if (asker_lives(c, &old.asker))
+		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NETWORK);
+	return true;
+}
+
 static void forward(struct job *job)
 {
 	struct core *c = job->c;
 	struct flight *f = flight_new(&c->flights, job->asker, job->query);
 	int first;
+
+	if (!f && give_up_oldest(c, job->asker->endpoint, job->now))
+		f = flight_new(&c->flights, job->asker, job->query);
 
 	if (!f) {
 		count(c, SLUICE_DNS_STAT_INFLIGHT_FULL);
@@ -804,6 +859,31 @@ static bool within_tcp_rate(struct core *c, const struct core_asker *a, uint64_t
 	return !a->tcp || rate_take(&c->tcp_rates[a->endpoint], s->dns_rate, s->dns_burst, now);
 }
 
+/* The zones of the search list are the operator's: what is asked of them tells nobody outside. */
+static bool within_budget(struct job *job)
+{
+	struct core *c = job->c;
+	const struct core_asker *a = job->asker;
+	const struct wire_name *name = &job->query->name;
+
+	if (c->settings.new_names == 0 || job->j.match.exact || conf_search_above(&c->settings, name) >= 0)
+		return true;
+	if (budget_take(&c->budgets[a->endpoint], a->generation, lease_name_id(&c->maps, name), c->settings.new_names,
+			job->now))
+		return true;
+	count(c, SLUICE_DNS_STAT_NEW_NAMES);
+	return false;
+}
+
+static void answer_over_budget(struct job *job)
+{
+	struct wire_out out = out_for(job);
+
+	wire_begin(&out, job->query, WIRE_RCODE_REFUSED, false);
+	wire_end(&out, job->query, WIRE_RCODE_REFUSED, WIRE_EDE_BLOCKED, "over dns.newNamesPerMinute");
+	send_answer(job, &out, SLUICE_DNS_DENIED, WIRE_RCODE_REFUSED);
+}
+
 int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg, size_t len, uint64_t now)
 {
 	struct core_asker asker = *from;
@@ -824,10 +904,12 @@ int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg
 		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
 	} else if (!judge(&job)) {
 		answer_error(&job, WIRE_RCODE_SERVFAIL, WIRE_EDE_NONE);
-	} else if (goes_upstream(&job)) {
-		forward(&job);
-	} else {
+	} else if (!goes_upstream(&job)) {
 		answer_denied(&job);
+	} else if (!within_budget(&job) && !job.audit) {
+		answer_over_budget(&job);
+	} else {
+		forward(&job);
 	}
 	return 0;
 }

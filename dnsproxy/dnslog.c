@@ -80,6 +80,34 @@ void dnslog_set_resolvers(const struct maps *m, const struct proxy_settings *s)
 	}
 }
 
+/*
+ * While one proxy replaces another both write. A number is claimed before its record is written, and readers hear of the
+ * numbers in their order; for one that was killed in between the next does not wait long.
+ */
+#define PUBLISH_TRIES 100000
+
+static uint64_t claim(struct sluice_dns_log_head *head)
+{
+	__u64 claimed = __atomic_load_n(&head->claimed, __ATOMIC_RELAXED), seq;
+
+	do {
+		seq = claimed ? claimed : 1; /* the map is made of zeroes */
+	} while (!__atomic_compare_exchange_n(&head->claimed, &claimed, seq + 1, false, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
+	return seq;
+}
+
+static void publish(struct sluice_dns_log_head *head, uint64_t seq)
+{
+	__u64 next = __atomic_load_n(&head->next, __ATOMIC_ACQUIRE);
+
+	for (int i = 0; next < seq && seq > 1 && i < PUBLISH_TRIES; i++)
+		next = __atomic_load_n(&head->next, __ATOMIC_ACQUIRE);
+	while (next < seq + 1 &&
+	       !__atomic_compare_exchange_n(&head->next, &next, seq + 1, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
+		;
+}
+
 void dnslog_write(const struct maps *m, struct dnslog_bucket *bucket, struct sluice_dns_record *rec, uint64_t now)
 {
 	struct sluice_dns_record *ring = (struct sluice_dns_record *)(m->log + 1), *slot;
@@ -98,16 +126,14 @@ void dnslog_write(const struct maps *m, struct dnslog_bucket *bucket, struct slu
 	}
 	rec->left_out = bucket->left_out;
 	bucket->left_out = 0;
-	seq = __atomic_load_n(&m->log->next, __ATOMIC_RELAXED);
-	if (seq == 0)
-		seq = 1;
+	seq = claim(m->log);
 	slot = &ring[(seq - 1) % m->nrecords];
 	__atomic_store_n(&slot->seq, 0, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	rec->seq = 0;
 	*slot = *rec;
 	__atomic_store_n(&slot->seq, seq, __ATOMIC_RELEASE);
-	__atomic_store_n(&m->log->next, seq + 1, __ATOMIC_RELEASE);
+	publish(m->log, seq);
 }
 
 void dnslog_set_name(struct sluice_dns_record *rec, const struct wire_name *name)

@@ -8,12 +8,55 @@ static uint16_t number(const struct flights *t, const struct flight *f)
 	return (uint16_t)(f - t->slots + 1);
 }
 
+static struct flight *at(struct flights *t, uint16_t n)
+{
+	return n ? &t->slots[n - 1] : NULL;
+}
+
+/* ---- shares ------------------------------------------------------------------------------------------------------ */
+
+static void share_add(struct flights *t, struct flight *f)
+{
+	struct flight_share *s = &t->shares[f->asker.endpoint];
+
+	f->older = s->youngest;
+	f->younger = 0;
+	*(s->youngest ? &at(t, s->youngest)->younger : &s->oldest) = number(t, f);
+	s->youngest = number(t, f);
+	s->count++;
+}
+
+static void share_remove(struct flights *t, struct flight *f)
+{
+	struct flight_share *s = &t->shares[f->asker.endpoint];
+
+	*(f->older ? &at(t, f->older)->younger : &s->oldest) = f->younger;
+	*(f->younger ? &at(t, f->younger)->older : &s->youngest) = f->older;
+	s->count--;
+}
+
+/* `by` stands where `f` stood. */
+static void share_replace(struct flights *t, const struct flight *f, struct flight *by)
+{
+	struct flight_share *s = &t->shares[f->asker.endpoint];
+
+	by->older = f->older;
+	by->younger = f->younger;
+	*(f->older ? &at(t, f->older)->younger : &s->oldest) = number(t, by);
+	*(f->younger ? &at(t, f->younger)->older : &s->youngest) = number(t, by);
+}
+
+struct flight *flight_oldest(struct flights *t, uint32_t endpoint)
+{
+	return at(t, t->shares[endpoint].oldest);
+}
+
 struct flight *flight_new(struct flights *t, const struct core_asker *asker, const struct wire_query *query)
 {
-	uint16_t *share = &t->per_endpoint[asker->endpoint];
 	struct flight *f;
 
-	if (*share >= CORE_FLIGHTS_PER_ENDPOINT || (t->free_list == 0 && t->fresh == CORE_FLIGHTS))
+	if (t->shares[asker->endpoint].count >= CORE_FLIGHTS_PER_ENDPOINT ||
+	    (t->free_list == 0 && t->fresh == CORE_FLIGHTS))
 		return NULL;
 	if (t->free_list) {
 		f = &t->slots[t->free_list - 1];
@@ -29,29 +72,29 @@ struct flight *flight_new(struct flights *t, const struct core_asker *asker, con
 	f->tried = f->refused = 0;
 	f->next = f->previous = 0;
 	f->bucket = f->chain = 0;
-	f->waiting_first = f->waiting_last = f->waiting_next = 0;
-	++*share;
+	f->waiting_first = f->waiting_last = f->waiting_next = f->leader = 0;
+	share_add(t, f);
 	t->count++;
 	return f;
 }
 
-void flight_free(struct flights *t, struct flight *f)
+static void free_slot(struct flights *t, struct flight *f)
 {
-	flight_unsent(t, f);
-	flight_leave(t, f);
-	t->per_endpoint[f->asker.endpoint]--;
 	t->count--;
 	f->used = false;
 	f->next = t->free_list;
 	t->free_list = number(t, f);
 }
 
-/* ---- equal questions --------------------------------------------------------------------------------------------- */
-
-static struct flight *at(struct flights *t, uint16_t n)
+void flight_free(struct flights *t, struct flight *f)
 {
-	return n ? &t->slots[n - 1] : NULL;
+	flight_unsent(t, f);
+	flight_leave(t, f);
+	share_remove(t, f);
+	free_slot(t, f);
 }
+
+/* ---- equal questions --------------------------------------------------------------------------------------------- */
 
 /* The way the pod asks counts too: one that came by TCP is not answered with a truncated answer. */
 static bool same_question(const struct flight *a, const struct flight *b)
@@ -82,6 +125,39 @@ bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t f
 	else
 		other->waiting_first = n;
 	other->waiting_last = n;
+	f->leader = number(t, other);
+	return true;
+}
+
+static void stop_waiting(struct flights *t, struct flight *f)
+{
+	struct flight *leader = at(t, f->leader), *before = NULL;
+
+	for (struct flight *w = at(t, leader->waiting_first); w != f; w = at(t, w->waiting_next))
+		before = w;
+	*(before ? &before->waiting_next : &leader->waiting_first) = f->waiting_next;
+	if (leader->waiting_last == number(t, f))
+		leader->waiting_last = before ? number(t, before) : 0;
+	f->leader = f->waiting_next = 0;
+}
+
+bool flight_hand_on(struct flights *t, struct flight *f)
+{
+	struct flight *w = at(t, f->waiting_first);
+
+	if (f->leader)
+		stop_waiting(t, f);
+	if (!w)
+		return false;
+	f->waiting_first = w->waiting_next;
+	if (!f->waiting_first)
+		f->waiting_last = 0;
+	share_remove(t, f);
+	f->asker = w->asker;
+	f->query = w->query;
+	f->started = w->started;
+	share_replace(t, w, f);
+	free_slot(t, w);
 	return true;
 }
 

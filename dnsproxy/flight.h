@@ -31,6 +31,8 @@ struct flight {
 	uint16_t chain;			      /* the next in the bucket, index + 1 */
 	uint16_t waiting_first, waiting_last; /* queries that wait on this one, index + 1 */
 	uint16_t waiting_next;		      /* the next that waits on the same */
+	uint16_t leader;		      /* the one it waits on */
+	uint16_t younger, older;	      /* of the same endpoint; index + 1 */
 	uint8_t first;			      /* the resolver it was to be asked of at first */
 	uint8_t index;			      /* of the resolver */
 	uint8_t tries;
@@ -43,14 +45,20 @@ struct flight {
 	struct wire_query query;
 };
 
+/* An endpoint's part of the table, in order of arrival. */
+struct flight_share {
+	uint16_t count;
+	uint16_t oldest, youngest; /* index + 1 */
+};
+
 struct flights {
 	uint32_t count;
 	uint16_t free_list;   /* index + 1 */
 	uint16_t fresh;	      /* slots from here on were never used: their memory is not touched */
 	uint16_t first, last; /* by deadline; index + 1 */
 	uint32_t nendpoints;
-	uint16_t *per_endpoint;
-	uint16_t by_id[65536]; /* index + 1 */
+	struct flight_share *shares; /* per endpoint */
+	uint16_t by_id[65536];	     /* index + 1 */
 	uint16_t by_question[FLIGHT_BUCKETS];
 	struct flight slots[CORE_FLIGHTS];
 };
@@ -74,6 +82,14 @@ bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t f
 void flight_leave(struct flights *t, struct flight *f);
 /* None of those under way is waited on by later ones. */
 void flight_leave_all(struct flights *t);
+/* The endpoint's query that has waited longest; NULL: it has none. */
+struct flight *flight_oldest(struct flights *t, uint32_t endpoint);
+/*
+ * Before `f` is freed alone: true, when others wait on it, and the first of them has its place now, sent as it is; then
+ * there is nothing to free. False: nobody waits on it, nor does it on another any more.
+ */
+bool flight_hand_on(struct flights *t, struct flight *f);
+
 /* Of `f`, who waits on it in turn of arrival; NULL: none (more). */
 struct flight *flight_first_waiting(struct flights *t, const struct flight *f);
 struct flight *flight_next_waiting(struct flights *t, const struct flight *f);

@@ -11,13 +11,20 @@
 
 #include "base/cleanup.h"
 
-enum { MAP_SETTINGS, MAP_ENDPOINTS, MAP_STATS, MAP_LOG };
+enum { MAP_SETTINGS, MAP_ENDPOINTS, MAP_LEASE_USE, MAP_STATS, MAP_LOG };
 
 static int find_interface(void *context, uint32_t ifindex, struct sluice_if *ret)
 {
 	const struct kmaps *k = context;
 
 	return bpf_map_lookup_elem(k->interfaces, &ifindex, ret) < 0 ? -errno : 0;
+}
+
+static int find_asker(void *context, const struct sluice_asker_key *key, struct sluice_asker *ret)
+{
+	const struct kmaps *k = context;
+
+	return bpf_map_lookup_elem(k->askers, key, ret) < 0 ? -errno : 0;
 }
 
 /* A look-up that fails for another reason than absence counts as found: what belongs to the cluster opens nothing. */
@@ -41,6 +48,38 @@ static int put_lease(void *context, const struct sluice_lease *lease)
 	const struct kmaps *k = context;
 
 	return bpf_map_update_elem(k->leases, &lease->key, lease, BPF_ANY) < 0 ? -errno : 0;
+}
+
+static int delete_lease(void *context, const struct sluice_lease_key *key)
+{
+	const struct kmaps *k = context;
+
+	return bpf_map_delete_elem(k->leases, key) < 0 ? -errno : 0;
+}
+
+#define BATCH 256u /* a bucket of the kernel's hash has no more, unless somebody guesses its secret */
+
+struct batch {
+	struct sluice_lease_key keys[BATCH];
+	struct sluice_lease leases[BATCH];
+};
+
+static int each_lease(void *context, maps_lease_fn *each, void *each_context)
+{
+	const struct kmaps *k = context;
+	_cleanup_free_ struct batch *b = calloc(1, sizeof(*b));
+	uint32_t cursor, *in = NULL;
+	int error = b ? 0 : ENOMEM;
+
+	while (!error) {
+		uint32_t count = BATCH;
+
+		error = bpf_map_lookup_batch(k->leases, in, &cursor, b->keys, b->leases, &count, NULL) < 0 ? errno : 0;
+		for (uint32_t i = 0; (!error || error == ENOENT) && i < count; i++)
+			each(&b->leases[i], each_context);
+		in = &cursor;
+	}
+	return error == ENOENT ? 0 : -error;
 }
 
 static int put_name(void *context, const struct sluice_name *name)
@@ -109,6 +148,7 @@ static int map_arrays(const char *pin_path, struct kmaps *k)
 	static const struct pin pins[] = {
 		[MAP_SETTINGS] = { SLUICE_MAP_SETTINGS, 4, sizeof(struct sluice_settings), false },
 		[MAP_ENDPOINTS] = { SLUICE_MAP_ENDPOINTS, 4, sizeof(struct sluice_endpoint), false },
+		[MAP_LEASE_USE] = { SLUICE_MAP_LEASE_USE, 4, 8, false },
 		[MAP_STATS] = { SLUICE_MAP_DNS_STATS, 4, sizeof(struct sluice_dns_stats), true },
 		[MAP_LOG] = { SLUICE_MAP_DNS_LOG, 4, sizeof(struct sluice_dns_record), true },
 	};
@@ -123,10 +163,17 @@ static int map_arrays(const char *pin_path, struct kmaps *k)
 	k->maps.settings = k->mapped[MAP_SETTINGS];
 	k->maps.endpoints = k->mapped[MAP_ENDPOINTS];
 	k->maps.nendpoints = entries[MAP_ENDPOINTS];
+	k->maps.lease_use = k->mapped[MAP_LEASE_USE];
 	k->maps.stats = k->mapped[MAP_STATS];
 	k->maps.log = k->mapped[MAP_LOG];
 	k->maps.nrecords = entries[MAP_LOG] - 1;
-	return k->maps.settings->abi == SLUICE_ABI_VERSION ? 0 : -EPROTO;
+	switch (__atomic_load_n(&k->maps.settings->abi, __ATOMIC_ACQUIRE)) {
+	case SLUICE_ABI_VERSION:
+		return 0;
+	case 0: /* the agent writes it last */
+		return -EAGAIN;
+	}
+	return -EPROTO;
 }
 
 static int open_tables(const char *pin_path, struct kmaps *k)
@@ -136,6 +183,8 @@ static int open_tables(const char *pin_path, struct kmaps *k)
 		int *fd;
 	} pins[] = {
 		{ { SLUICE_MAP_IFINDEXES, 4, sizeof(struct sluice_if), false }, &k->interfaces },
+		{ { SLUICE_MAP_DNS_ASKERS, sizeof(struct sluice_asker_key), sizeof(struct sluice_asker), false },
+		  &k->askers },
 		{ { SLUICE_MAP_CLUSTER, sizeof(struct sluice_addr), sizeof(struct sluice_cluster), false },
 		  &k->cluster },
 		{ { SLUICE_MAP_LEASES, sizeof(struct sluice_lease_key), sizeof(struct sluice_lease), true },
@@ -143,13 +192,15 @@ static int open_tables(const char *pin_path, struct kmaps *k)
 		{ { SLUICE_MAP_NAMES, 8, sizeof(struct sluice_name), true }, &k->names },
 		{ { SLUICE_MAP_DNS_SOCKETS, 4, 8, true }, &k->sockets },
 	};
-	uint32_t entries;
 
 	for (size_t i = 0; i < ARRAY_SIZE(pins); i++) {
+		uint32_t entries;
 		int r = open_pin(pin_path, &pins[i].pin, pins[i].pin.writable ? 0 : BPF_F_RDONLY, pins[i].fd, &entries);
 
 		if (r < 0)
 			return r;
+		if (pins[i].fd == &k->leases)
+			k->maps.nleases = entries;
 	}
 	return 0;
 }
@@ -172,9 +223,12 @@ int kmaps_open(const char *pin_path, struct kmaps *k)
 	}
 	k->maps.context = k;
 	k->maps.find_interface = find_interface;
+	k->maps.find_asker = find_asker;
 	k->maps.in_cluster = in_cluster;
 	k->maps.get_lease = get_lease;
 	k->maps.put_lease = put_lease;
+	k->maps.delete_lease = delete_lease;
+	k->maps.each_lease = each_lease;
 	k->maps.put_name = put_name;
 	return 0;
 }
@@ -182,6 +236,7 @@ int kmaps_open(const char *pin_path, struct kmaps *k)
 void kmaps_close(struct kmaps *k)
 {
 	closep(&k->interfaces);
+	closep(&k->askers);
 	closep(&k->cluster);
 	closep(&k->leases);
 	closep(&k->names);

@@ -56,9 +56,9 @@ static struct sluice_lease_slot *choose_slot(struct sluice_lease *l, const struc
 }
 
 /* Answers from a resolver's cache move the end by the time passed since; a write per query would gain nothing. */
-static bool unchanged(uint64_t expires, uint32_t endpoint, const struct lease_request *req)
+static bool unchanged(uint64_t expires, uint32_t generation, const struct lease_request *req)
 {
-	return expires + NSEC_PER_SEC >= req->expires && expires > req->now && endpoint == req->endpoint;
+	return expires + NSEC_PER_SEC >= req->expires && expires > req->now && generation >= req->by.generation;
 }
 
 /* 1: the slot changed, 0: it says so already, -ENOSPC. */
@@ -70,22 +70,45 @@ static int fill_slot(struct sluice_lease *l, const struct lease_request *req, ui
 		return -ENOSPC;
 	if (slot->set == set && slot->name == req->name) {
 		res->expires = slot->expires;
-		if (unchanged(slot->expires, slot->endpoint, req))
+		res->generation = slot->generation;
+		if (unchanged(slot->expires, slot->generation, req))
 			return 0;
 	} else if (slot->set != 0) {
 		res->reused++;
 	}
-	/* An earlier answer's promise stands: a shorter one does not take it back. */
-	if (slot->set != set || slot->expires < req->expires)
+	/*
+	 * An earlier answer's promise stands: one that is shorter, or given to an older endpoint, does not take it back. Who
+	 * profits from both has lived when each was given (abi.h).
+	 */
+	if (slot->set != set)
+		slot->expires = slot->generation = 0;
+	if (slot->expires < req->expires)
 		slot->expires = req->expires;
+	if (slot->generation < req->by.generation)
+		slot->generation = req->by.generation;
 	slot->set = set;
 	slot->name = req->name;
-	slot->endpoint = req->endpoint;
 	res->expires = slot->expires;
+	res->generation = slot->generation;
 	return 1;
 }
 
-int lease_write(const struct maps *m, const struct lease_request *req, const struct sluice_addr *addr,
+/* Each time room is made someone else may take it: the agent, or a proxy that is being replaced. */
+#define ROOM_TRIES 8
+
+static int put_lease(const struct maps *m, struct ledger *l, const struct lease_request *req,
+		     const struct sluice_lease *lease, struct lease_result *res)
+{
+	int r = m->put_lease(m->context, lease);
+
+	for (int i = 0; r == -E2BIG && i < ROOM_TRIES && ledger_make_room(l, req->by, req->now); i++) {
+		res->evicted++;
+		r = m->put_lease(m->context, lease);
+	}
+	return r;
+}
+
+int lease_write(const struct maps *m, struct ledger *l, const struct lease_request *req, const struct sluice_addr *addr,
 		struct lease_result *ret)
 {
 	struct sluice_lease lease = { .key = { .policy = req->policy, .addr = *addr } };
@@ -107,18 +130,20 @@ int lease_write(const struct maps *m, const struct lease_request *req, const str
 			return r;
 		changed = changed || r > 0;
 	}
-	if (!changed)
-		return 0;
-	if (!ret->named) {
+	if (changed && !ret->named) {
 		r = put_name(m, req);
 		if (r < 0)
 			return r;
 		ret->named = true;
 	}
-	r = m->put_lease(m->context, &lease);
-	if (r == 0)
+	if (changed) {
+		r = put_lease(m, l, req, &lease, ret);
+		if (r < 0)
+			return r;
 		ret->written++;
-	return r;
+	}
+	ret->place = ledger_note(l, &key, req->by, ret->expires, req->now);
+	return 0;
 }
 
 /* ---- remembered -------------------------------------------------------------------------------------------------- */
@@ -133,24 +158,29 @@ static bool tells_of(const struct lease_memo_entry *e, const struct lease_reques
 	return e->name == req->name && e->set == req->sets[0] && e->policy == req->policy && addr_equal(&e->addr, addr);
 }
 
-const struct lease_memo_entry *lease_recall(const struct lease_memo *m, const struct lease_request *req,
-					    const struct sluice_addr *addr)
+const struct lease_memo_entry *lease_recall(const struct lease_memo *m, struct ledger *l,
+					    const struct lease_request *req, const struct sluice_addr *addr)
 {
 	const struct lease_memo_entry *set = m->entries[memo_set(req, addr)];
+	const struct sluice_lease_key key = { .policy = req->policy, .addr = *addr };
 
-	for (int i = 0; req->nsets == 1 && i < LEASE_MEMO_WAYS; i++)
-		if (tells_of(&set[i], req, addr))
-			return req->now - set[i].seen <= LEASE_MEMO_TIME ? &set[i] : NULL;
+	for (int i = 0; req->nsets == 1 && i < LEASE_MEMO_WAYS; i++) {
+		if (!tells_of(&set[i], req, addr))
+			continue;
+		if (req->now - set[i].seen > LEASE_MEMO_TIME)
+			return NULL;
+		return ledger_touch(l, set[i].place, &key, req->by, req->now) ? &set[i] : NULL;
+	}
 	return NULL;
 }
 
 bool lease_stands(const struct lease_memo_entry *e, const struct lease_request *req)
 {
-	return unchanged(e->expires, e->endpoint, req);
+	return unchanged(e->expires, e->generation, req);
 }
 
 void lease_remember(struct lease_memo *m, const struct lease_request *req, const struct sluice_addr *addr,
-		    uint64_t expires)
+		    const struct lease_result *result)
 {
 	struct lease_memo_entry *set = m->entries[memo_set(req, addr)], *e = &set[0];
 
@@ -168,13 +198,15 @@ void lease_remember(struct lease_memo *m, const struct lease_request *req, const
 	*e = (struct lease_memo_entry){ .policy = req->policy,
 					.addr = *addr,
 					.name = req->name,
-					.expires = expires,
+					.expires = result->expires,
 					.seen = req->now,
 					.set = req->sets[0],
-					.endpoint = req->endpoint };
+					.generation = result->generation,
+					.place = result->place };
 }
 
-bool lease_holds(const struct maps *m, uint64_t policy, const struct sluice_addr *addr, uint64_t now)
+bool lease_holds(const struct maps *m, uint64_t policy, uint32_t generation, const struct sluice_addr *addr,
+		 uint64_t now)
 {
 	struct sluice_lease_key key = { .policy = policy, .addr = *addr };
 	struct sluice_lease lease;
@@ -182,7 +214,8 @@ bool lease_holds(const struct maps *m, uint64_t policy, const struct sluice_addr
 	if (m->get_lease(m->context, &key, &lease) < 0)
 		return false;
 	for (int i = 0; i < SLUICE_LEASE_SLOTS; i++)
-		if ((lease.slots[i].set & SLUICE_SET_NAME) && lease.slots[i].expires > now)
+		if ((lease.slots[i].set & SLUICE_SET_NAME) && lease.slots[i].expires > now &&
+		    lease.slots[i].generation >= generation)
 			return true;
 	return false;
 }

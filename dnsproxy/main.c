@@ -115,6 +115,19 @@ static int open_folder(const char *run_dir, int *ret_dir, struct proxy_settings 
 	return r;
 }
 
+static const char *reason(int r)
+{
+	switch (r) {
+	case -ENOENT:
+		return "not there yet";
+	case -EAGAIN:
+		return "made, but not filled in yet";
+	case -EPROTO:
+		return "maps of another version";
+	}
+	return strerror(-r);
+}
+
 /* 0; 1: told to end; -errno is never given up on: the agent may come and set things right. */
 static int wait_for_agent(const struct options *o, const sigset_t *signals, struct kmaps *k, int *ret_dir,
 			  struct proxy_settings *ret)
@@ -134,8 +147,7 @@ static int wait_for_agent(const struct options *o, const sigset_t *signals, stru
 			kmaps_close(k);
 		}
 		if (r != last)
-			log_info("waiting for the agent: %s: %s", what,
-				 r == -EPROTO ? "maps of another version" : strerror(-r));
+			log_info("waiting for the agent: %s: %s", what, reason(r));
 		last = r;
 		if (sigtimedwait(signals, NULL, &pause) > 0)
 			return 1;

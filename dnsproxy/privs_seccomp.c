@@ -53,11 +53,14 @@ static int allow_sockets(scmp_filter_ctx ctx)
 
 static int allow_bpf(scmp_filter_ctx ctx)
 {
-	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1, SCMP_A0(SCMP_CMP_EQ, BPF_MAP_LOOKUP_ELEM));
+	static const int commands[] = { BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_MAP_DELETE_ELEM,
+					BPF_MAP_LOOKUP_BATCH };
+	int r = 0;
 
-	return r < 0 ? r
-		     : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
-					SCMP_A0(SCMP_CMP_EQ, BPF_MAP_UPDATE_ELEM));
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(commands); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
+	return r;
 }
 
 /* Files are read only, and no memory becomes code. */

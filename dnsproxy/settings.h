@@ -57,6 +57,8 @@ struct proxy_settings {
 	uint32_t nresolvers;
 	uint32_t nsearch;
 	uint32_t nqtypes;
+	uint32_t new_names; /* a minute and endpoint below wildcards; 0: no limit */
+	uint32_t pad;
 	uint16_t qtypes[16];
 	struct proxy_resolver resolvers[PROXY_MAX_RESOLVERS];
 	char search[PROXY_MAX_SEARCH][256]; /* canonical names, NUL-terminated; the cluster domain among them */

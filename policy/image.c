@@ -561,6 +561,13 @@ static void walk_globs(struct walk *w, uint32_t node, const char *label, size_t 
 	}
 }
 
+static bool is_literal(const struct image *img, uint32_t node)
+{
+	while (img->nodes[node].edge == FMT_EDGE_LITERAL)
+		node = img->nodes[node].parent;
+	return img->nodes[node].edge == FMT_EDGE_ROOT;
+}
+
 /* `left` bytes of the name are still to be matched below `node`. Depth is at most the name's labels. */
 static void walk_names(struct walk *w, uint32_t node, size_t left)
 {
@@ -576,8 +583,10 @@ static void walk_names(struct walk *w, uint32_t node, size_t left)
 	}
 	if (left == 0) {
 		w->below = w->below || n->children > 0;
-		if (w->match)
-			take_terms(w->img, &n->exact, w->match, &w->opening);
+		if (!w->match)
+			return;
+		take_terms(w->img, &n->exact, w->match, &w->opening);
+		w->match->exact = w->match->exact || (n->exact.count > 0 && is_literal(w->img, node));
 		return;
 	}
 	for (start = left; start > 0 && w->name[start - 1] != '.';)

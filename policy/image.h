@@ -93,6 +93,7 @@ const char *image_policy_at(const struct image *img, size_t i);
 
 struct image_match {
 	bool askable;	/* may be asked at all */
+	bool exact;	/* a pattern is the name itself, without a wildcard */
 	bool overflow;	/* more distinct rule sets than fit: treat as an internal error, never as an allow */
 	uint32_t nsets; /* 0 with askable: ask-only (semantics section 4) */
 	uint32_t sets[IMAGE_MATCH_SETS];      /* each carries SLUICE_SET_NAME */

@@ -20,6 +20,15 @@
 const uint8_t HOST_MAC[6] = { 2, 0, 0, 0, 0, 1 };
 const uint8_t POD_MAC[6] = { 2, 0, 0, 0, 0, 2 };
 
+size_t verdicts_wanted(size_t usual)
+{
+	const char *given = getenv("SLUICE_VERDICTS");
+
+	if (getenv("SLUICE_UNDER_EMULATION"))
+		return usual / 10;
+	return given ? strtoull(given, NULL, 10) : usual;
+}
+
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int make_namespaces(void)
@@ -35,7 +44,7 @@ static int make_namespaces(void)
 		       : 0;
 }
 
-static int load_programs(struct harness *h)
+static int load_programs(struct harness *h, uint32_t flows)
 {
 	int err;
 
@@ -44,7 +53,7 @@ static int load_programs(struct harness *h)
 		return -errno;
 	bpf_map__set_max_entries(h->skel->maps.endpoints, 16);
 	bpf_map__set_max_entries(h->skel->maps.runtime, 16);
-	bpf_map__set_max_entries(h->skel->maps.flows, 4096);
+	bpf_map__set_max_entries(h->skel->maps.flows, flows);
 	bpf_map__set_max_entries(h->skel->maps.dns_log, 16);
 	err = veth_bpf__load(h->skel);
 	return err;
@@ -58,19 +67,34 @@ static void *map_values(struct bpf_map *map, size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-int harness_open(void **state)
+static int take_event(void *ctx, void *data, size_t size)
+{
+	struct harness *h = ctx;
+
+	assert_int_equal(size, sizeof(h->last_event));
+	memcpy(&h->last_event, data, sizeof(h->last_event));
+	return 0;
+}
+
+int harness_open_sized(void **state, uint32_t flows)
 {
 	struct harness *h = calloc(1, sizeof(*h));
 
-	if (!h || make_namespaces() || load_programs(h))
+	if (!h || make_namespaces() || load_programs(h, flows))
 		return -1;
 	h->endpoints = map_values(h->skel->maps.endpoints, sizeof(*h->endpoints));
 	h->runtime = map_values(h->skel->maps.runtime, sizeof(*h->runtime));
 	h->settings = map_values(h->skel->maps.settings, sizeof(*h->settings));
+	h->ring = ring_buffer__new(bpf_map__fd(h->skel->maps.events), take_event, h, NULL);
 	h->host_ifindex = (int)if_nametoindex("sluice-h");
 	h->pod_ifindex = (int)if_nametoindex("sluice-p");
 	*state = h;
-	return h->endpoints && h->runtime && h->settings && h->host_ifindex && h->pod_ifindex ? 0 : -1;
+	return h->endpoints && h->runtime && h->settings && h->ring && h->host_ifindex && h->pod_ifindex ? 0 : -1;
+}
+
+int harness_open(void **state)
+{
+	return harness_open_sized(state, 4096);
 }
 
 static int attach(struct bpf_program *prog, int ifindex, enum bpf_tc_attach_point point)
@@ -131,9 +155,14 @@ static int make_pod(struct harness *h)
 	return h->node_ns < 0 || h->pod_ns < 0 ? -errno : 0;
 }
 
+int harness_open_node_sized(void **state, uint32_t flows)
+{
+	return harness_open_sized(state, flows) ?: make_pod(*state) ?: attach_programs(*state);
+}
+
 int harness_open_node(void **state)
 {
-	return harness_open(state) ?: make_pod(*state) ?: attach_programs(*state);
+	return harness_open_node_sized(state, 4096);
 }
 
 int pod_socket(struct harness *h, int domain, int type, int protocol)
@@ -151,6 +180,7 @@ int harness_close(void **state)
 {
 	struct harness *h = *state;
 
+	ring_buffer__free(h->ring);
 	veth_bpf__destroy(h->skel);
 	free(h);
 	return 0;
@@ -271,7 +301,9 @@ void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expir
 	struct sluice_lease lease = { .key.policy = TEST_POLICY };
 
 	assert_int_equal(addr_parse(addr, &lease.key.addr), 0);
-	lease.slots[2] = (struct sluice_lease_slot){ .expires = expires, .name = name, .set = set };
+	lease.slots[2] = (struct sluice_lease_slot){
+		.expires = expires, .name = name, .set = set, .generation = TEST_GENERATION
+	};
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &lease.key, &lease, BPF_ANY), 0);
 }
 
@@ -344,32 +376,14 @@ uint64_t total(struct harness *h, uint32_t index)
 	return sum;
 }
 
-struct drained {
-	unsigned int count;
-	struct sluice_event last;
-};
-
-static int take_event(void *ctx, void *data, size_t size)
-{
-	struct drained *d = ctx;
-
-	assert_int_equal(size, sizeof(d->last));
-	memcpy(&d->last, data, sizeof(d->last));
-	d->count++;
-	return 0;
-}
-
 unsigned int drain_events(struct harness *h, struct sluice_event *ret_last)
 {
-	struct drained d = {};
-	struct ring_buffer *rb = ring_buffer__new(bpf_map__fd(h->skel->maps.events), take_event, &d, NULL);
+	int count = ring_buffer__consume(h->ring);
 
-	assert_non_null(rb);
-	ring_buffer__consume(rb);
-	ring_buffer__free(rb);
-	if (ret_last && d.count)
-		*ret_last = d.last;
-	return d.count;
+	assert_true(count >= 0);
+	if (ret_last && count)
+		*ret_last = h->last_event;
+	return (unsigned int)count;
 }
 
 void expect_drop(struct harness *h, const struct frame *f, enum sluice_reason reason)

@@ -47,14 +47,24 @@ struct harness {
 	struct sluice_endpoint *endpoints; /* mapped */
 	struct sluice_runtime *runtime;
 	struct sluice_settings *settings;
+	struct ring_buffer *ring;
+	struct sluice_event last_event;
 	int host_ifindex;
 	int pod_ifindex;
 	int node_ns; /* only after harness_open_node */
 	int pod_ns;
 };
 
+/*
+ * How many verdicts a randomized test compares per seed: `usual`, few under emulation, SLUICE_VERDICTS where that is set,
+ * as an optimised build's ctest does.
+ */
+size_t verdicts_wanted(size_t usual);
+
 /* cmocka group set-up: namespaces, devices, programs. */
 int harness_open(void **state);
+/* With a flow table of another size than the 4,096 entries that tests have. */
+int harness_open_sized(void **state, uint32_t flows);
 int harness_close(void **state);
 /*
  * The same with the programs attached and the pod side in a network namespace of its own, as a pod has it: addresses
@@ -62,6 +72,7 @@ int harness_close(void **state);
  * is in place.
  */
 int harness_open_node(void **state);
+int harness_open_node_sized(void **state, uint32_t flows);
 /* socket(2) in the pod's namespace; asserts. */
 int pod_socket(struct harness *h, int domain, int type, int protocol);
 /* cmocka test set-up: empty tables, the endpoint enforcing TEST_POLICY, generous quotas. */

@@ -216,7 +216,8 @@ static void add_random_lease(struct sluice_tables *t)
 		if (chance(3) == 0)
 			lease.slots[i] = (struct sluice_lease_slot){ .expires = chance(4) ? NEVER : 1,
 								     .name = 1 + chance(1000),
-								     .set = random_set() };
+								     .set = random_set(),
+								     .generation = TEST_GENERATION - 1 + chance(3) };
 	}
 	t->leases[t->nleases++] = lease;
 }
@@ -309,7 +310,8 @@ static struct sluice_decision expected(const struct sluice_tables *t, const stru
 
 static struct probe random_probe(size_t i)
 {
-	struct probe p = { .sport = (uint16_t)(1024 + i), .query = { .policy = TEST_POLICY, .now = 1000 } };
+	struct probe p = { .sport = (uint16_t)(1024 + i),
+			   .query = { .policy = TEST_POLICY, .now = 1000, .generation = TEST_GENERATION } };
 	struct sluice_addr addr = random_addr();
 	uint32_t kind = chance(3);
 
@@ -327,7 +329,7 @@ static struct probe random_probe(size_t i)
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------ */
 
-#define PROBES 150
+#define PROBES 300
 
 static void fill(struct sluice_tables *t)
 {
@@ -398,11 +400,11 @@ static void one_round(void **state, size_t *asked, size_t *allowed)
 
 static void rounds(void **state, uint64_t from)
 {
-	size_t n = getenv("SLUICE_UNDER_EMULATION") ? 4 : 40, asked = 0, allowed = 0;
+	size_t wanted = verdicts_wanted(12000), asked = 0, allowed = 0;
 
 	print_message("seed %llu\n", (unsigned long long)from);
 	seed = from;
-	for (size_t i = 0; i < n; i++)
+	while (asked < wanted)
 		one_round(state, &asked, &allowed);
 	print_message("%zu verdicts, %zu of the first ones allowed\n", asked, allowed);
 	/* A generator that only ever denies, or only allows, compares nothing. */

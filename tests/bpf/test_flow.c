@@ -57,6 +57,23 @@ static void states(void **state)
 	assert_int_equal(count_flows(h), 1);
 }
 
+/* The same for a flow from outside whose tuple the peer uses anew: it is not closing any more, and is kept as long. */
+static void states_from_outside(void **state)
+{
+	struct harness *h = *state;
+	struct sluice_flow flow;
+
+	arrive(h, peer_tcp(PEER4, 443, 1000, SYN), FORWARDED);
+	arrive(h, peer_tcp(PEER4, 443, 1000, FIN | ACK), FORWARDED);
+	arrive(h, peer_tcp(PEER4, 443, 1000, RST), FORWARDED);
+	assert_true(find_flow(h, POD4, PEER4, IPPROTO_TCP, 1000, 443, &flow));
+	assert_int_equal(flow.flags, SLUICE_FLOW_SEEN_REPLY | SLUICE_FLOW_FIN_REMOTE | SLUICE_FLOW_RST);
+	arrive(h, peer_tcp(PEER4, 443, 1000, SYN), FORWARDED);
+	assert_true(find_flow(h, POD4, PEER4, IPPROTO_TCP, 1000, 443, &flow));
+	assert_int_equal(flow.flags & (SLUICE_FLOW_FIN_REMOTE | SLUICE_FLOW_RST), 0);
+	assert_int_equal(flow.origin, SLUICE_ORIGIN_OUTSIDE);
+}
+
 /* No SYN needed, none trusted: every packet without a flow is judged. */
 static void every_packet_is_judged(void **state)
 {
@@ -260,6 +277,22 @@ static void tombstones_stay(void **state)
 	expect_origin(h, PEER4, IPPROTO_TCP, 4000, 5000, SLUICE_ORIGIN_TOMBSTONE);
 }
 
+/* While the peer keeps sending, a tombstone is not forgotten: the agent collects those that nothing has touched. */
+static void tombstones_are_kept_young(void **state)
+{
+	struct harness *h = *state;
+	struct frame udp = pod_udp(PEER4, 4000, 5000);
+	struct sluice_flow flow;
+
+	expect_drop(h, &udp, NO);
+	assert_true(find_flow(h, POD4, PEER4, IPPROTO_UDP, 4000, 5000, &flow));
+	flow.last_seen = 1;
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.flows), &flow.key, &flow, BPF_EXIST), 0);
+	arrive(h, peer_udp(PEER4, 5000, 4000), FORWARDED);
+	assert_true(find_flow(h, POD4, PEER4, IPPROTO_UDP, 4000, 5000, &flow));
+	assert_true(flow.last_seen > 1);
+}
+
 static void cut_flows_stay_cut(void **state)
 {
 	struct harness *h = *state;
@@ -419,6 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(states),
+		TEST(states_from_outside),
 		TEST(every_packet_is_judged),
 		TEST(policy_switch_judges_again),
 		TEST(another_policy_id_judges_again),
@@ -431,6 +465,7 @@ int main(void)
 		TEST(answers_to_what_never_leaves),
 		TEST(only_the_own_address_is_opened),
 		TEST(tombstones_stay),
+		TEST(tombstones_are_kept_young),
 		TEST(cut_flows_stay_cut),
 		TEST(denial_without_tombstone_holds_the_door),
 		TEST(host_flows_pass_in_quarantine),

@@ -13,7 +13,7 @@
 
 #define MANIFEST_MAX 8192
 #define NLEASES	     6
-#define PROBES	     120
+#define PROBES	     300
 
 static uint64_t seed;
 
@@ -134,7 +134,8 @@ static size_t random_leases(struct harness *h, const struct image *img, struct s
 		for (uint32_t k = 0; k < match.nsets; k++)
 			l->slots[k] = (struct sluice_lease_slot){ .expires = chance(4) ? ~0ull : 1,
 								  .name = 1 + i,
-								  .set = match.sets[k] };
+								  .set = match.sets[k],
+								  .generation = TEST_GENERATION - chance(4) / 3 };
 		assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &l->key, l, BPF_ANY), 0);
 		n += match.nsets > 0;
 	}
@@ -175,7 +176,9 @@ static void one_manifest(void **state, size_t *allowed, size_t *by_lease)
 	v.img = c.img;
 	v.nleases = random_leases(h, c.img, leases);
 	for (uint16_t i = 0; i < PROBES; i++) {
-		struct sluice_query q = { .policy = TEST_POLICY, .now = 1000, .port = htons(PICK(ports)) };
+		struct sluice_query q = {
+			.policy = TEST_POLICY, .now = 1000, .generation = TEST_GENERATION, .port = htons(PICK(ports))
+		};
 		const char *dst = PICK(peers);
 		struct sluice_decision d;
 
@@ -193,7 +196,7 @@ static void one_manifest(void **state, size_t *allowed, size_t *by_lease)
 
 static void rounds(void **state, uint64_t from)
 {
-	size_t n = getenv("SLUICE_UNDER_EMULATION") ? 5 : 50, allowed = 0, by_lease = 0;
+	size_t n = verdicts_wanted(12000) / PROBES + 1, allowed = 0, by_lease = 0;
 
 	print_message("seed %llu\n", (unsigned long long)from);
 	seed = from;

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 
 #include "base/cleanup.h"
+#include "bpf/lease_use.h"
 #include "tests/bpf/harness.h"
 
 struct ask {
@@ -195,6 +196,48 @@ static void recycled_lease_says_nothing(void **state)
 	ASK(h, asks);
 }
 
+/* Hazard 24: what an endpoint asked for that was there before this one, and none since. */
+static void lease_of_the_dead_is_not_inherited(void **state)
+{
+	struct harness *h = *state;
+	static const struct ask denied[] = { { PEER4, IPPROTO_TCP, 443, NO } };
+	static const struct ask allowed[] = { { PEER4, IPPROTO_TCP, 443, 0 } };
+	struct sluice_lease_key key = { .policy = TEST_POLICY };
+	struct sluice_lease lease;
+
+	allow_name(h, PEER4, 1, IPPROTO_TCP, 443);
+	assert_int_equal(addr_parse(PEER4, &key.addr), 0);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(h->skel->maps.leases), &key, &lease), 0);
+	lease.slots[2].generation = TEST_GENERATION - 1;
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &key, &lease, BPF_ANY), 0);
+	ASK(h, denied);
+	/* One that was born later has asked since. */
+	lease.slots[2].generation = TEST_GENERATION + 1;
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &key, &lease, BPF_ANY), 0);
+	ASK(h, allowed);
+}
+
+/* The proxy and the agent's collection can tell that a lease is of use. */
+static void a_flow_marks_its_lease(void **state)
+{
+	struct harness *h = *state;
+	struct frame syn = pod_tcp(PEER4, 1000, 443, SYN), other = pod_tcp(PEER4, 1000, 80, SYN);
+	struct sluice_addr addr;
+	uint64_t word = 0;
+	uint32_t index;
+
+	assert_int_equal(addr_parse(PEER4, &addr), 0);
+	index = lease_use_index(TEST_POLICY, &addr);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.lease_use), &index, &word, BPF_ANY), 0);
+	allow_name(h, PEER4, 1, IPPROTO_TCP, 443);
+	expect_drop(h, &other, NO);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(h->skel->maps.lease_use), &index, &word), 0);
+	assert_int_equal(word, 0);
+	expect_pass(h, &syn);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(h->skel->maps.lease_use), &index, &word), 0);
+	assert_int_not_equal(word, 0);
+}
+
 static void two_clocks(void **state)
 {
 	struct harness *h = *state;
@@ -328,6 +371,8 @@ int main(void)
 		TEST(precedence_between_sets),
 		TEST(only_name_sets_count),
 		TEST(recycled_lease_says_nothing),
+		TEST(lease_of_the_dead_is_not_inherited),
+		TEST(a_flow_marks_its_lease),
 		TEST(two_clocks),
 		TEST(expired_lease_speaks_for_its_own_flows_only),
 		TEST(addresses_no_name_opens),

@@ -6,7 +6,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 # Of each room, the project's headers it may include, and the third-party ones besides libc and the kernel's UAPI.
-contracts='bpf/(abi|addr_class|decide|abi_names)\.h'
+contracts='bpf/(abi|addr_class|decide|lease_use|abi_names)\.h'
 own_headers() {
 	case $1 in
 	base) echo 'base/.*' ;;
@@ -24,7 +24,7 @@ own_headers() {
 other_headers() {
 	case $1 in
 	bpf-kernel) echo 'bpf/bpf_(helpers|endian)\.h' ;;
-	policy) echo 'yaml\.h|sha2\.h' ;;
+	policy) echo 'yaml\.h|sha[12]\.h' ;;
 	dnsproxy) echo 'seccomp\.h|bpf/(bpf|libbpf)\.h' ;;
 	agent) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|ares\.h|curl/.*|jansson\.h|microhttpd\.h|systemd/.*|cap-ng\.h' ;;
 	tools) echo 'bpf/(bpf|libbpf|btf)\.h|libmnl/.*|jansson\.h|ares\.h' ;;
@@ -35,7 +35,7 @@ other_headers() {
 
 room() { # FILE
 	case $1 in
-	bpf/abi.h | bpf/addr_class.h | bpf/decide.h | bpf/abi_names.h) echo bpf-contract ;;
+	bpf/abi.h | bpf/addr_class.h | bpf/decide.h | bpf/lease_use.h | bpf/abi_names.h) echo bpf-contract ;;
 	bpf/*.bpf.c | bpf/*.h) echo bpf-kernel ;;
 	bpf/*) echo bpf-user ;;
 	*) echo "${1%%/*}" ;;

@@ -23,7 +23,7 @@ arg() {
 	sed -n "s/.*[[:space:]]$1=\([^[:space:]]*\).*/\1/p" /proc/cmdline
 }
 
-for module in virtio_pci 9pnet_virtio 9p veth sch_ingress cls_bpf; do
+for module in virtio_pci 9pnet_virtio 9p veth bridge sch_ingress cls_bpf; do
 	modprobe "$module" || say "no module $module"
 done
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose root /root || stop "no root"
@@ -34,11 +34,19 @@ mount -t proc proc /root/proc
 mount -t sysfs sys /root/sys
 mount -t devtmpfs dev /root/dev
 mount -t bpf bpf /root/sys/fs/bpf
+mkdir -p /root/dev/pts /root/dev/shm
+ln -s /proc/self/fd /root/dev/fd
+mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 bin=$(arg sluice.bin)
 say "kernel $(uname -r)"
 for test in $(arg sluice.tests | tr , ' '); do
 	say "start $test"
-	chroot /root /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SLUICE_UNDER_EMULATION=1 "$bin/$test"
+	case $test in
+	*.sh) command=$(arg sluice.lab)/$test ;;
+	*) command=$bin/$test ;;
+	esac
+	chroot /root /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SLUICE_UNDER_EMULATION=1 BUILD="${bin%/bin}" \
+		"$command"
 	say "result $test $?"
 done
 stop "all done"

@@ -22,6 +22,17 @@ sandbox_policy '{matchName: other.example}' | prepare narrow
 sandbox_policy "$names" "$anything" | prepare askonly
 sandbox_policy "$names" "$anything
 $some" | prepare askfilter
+prepare incluster <<-'END'
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: names, namespace: agent-sandboxes}
+	spec:
+	  podSelector: {matchLabels: {egress-tier: sandbox}}
+	  policyTypes: [Egress]
+	  egress:
+	  - to: [{domainNames: [plain-0a000106.default.svc.cluster.local, plain-c633641e.default.svc.cluster.local]}]
+	    ports: [{protocol: TCP, port: 443}]
+END
 neighbour_policy '{matchPattern: "*.near.example"}' | prepare near
 neighbour_policy '{matchPattern: "*.near.example"}' | sed 's/app: neighbour/app: nobody/' | prepare none
 
@@ -32,6 +43,36 @@ sluice_start
 for phase in asker denials lease_times expiry judged_again ask_only tcp trouble; do
 	run_checks hazards.py "$phase"
 done
+
+# The neighbour is a pod behind a Service; behind another there is but an address that somebody wrote into its slice.
+{
+	cat "$(lab_dir)/sluice/endpoints.yaml"
+	cat <<-'END'
+		---
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: neighbour, namespace: default, labels: {app: neighbour}}
+		status: {phase: Running, podIP: 10.0.1.6}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: plain-0a000106, namespace: default}
+		spec: {clusterIP: None, selector: {app: neighbour}, ports: [{port: 443}]}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: plain-c633641e, namespace: default}
+		spec: {clusterIP: None, ports: [{port: 443}]}
+		---
+		apiVersion: discovery.k8s.io/v1
+		kind: EndpointSlice
+		metadata: {name: plain-c633641e-1, namespace: default, labels: {kubernetes.io/service-name: plain-c633641e}}
+		addressType: IPv4
+		ports: [{port: 443, protocol: TCP}]
+		endpoints: [{addresses: [198.51.100.30], conditions: {ready: true}}]
+	END
+} | sluice_endpoints
+run_checks hazards.py cluster_names
 
 # The same pod again, while a lease of the dead one lives, and another pod keeps their common policy in use.
 lab add default twin 10.0.1.7 fd00::7
@@ -72,3 +113,13 @@ resolver_start "$NEIGHBOUR" podresolver 10.0.1.6
 sluice_start
 sleep 1.5 # the proxy may have started with the settings of before; it looks for new ones every second
 run_checks hazards.py own_resolver
+
+# Audit: would-be denials pass and are told.
+sluice_stop
+echo 'enforcement: audit' >>"$(lab_dir)/sluice/sluice.yaml"
+is_audited() { [ "$(endpoint_field mode)" = audit ]; }
+sluice_start_agent
+sluice_start_proxy
+await 15 is_audited || fail "audit: the endpoint's mode is $(endpoint_field mode)"
+sleep 1.5
+run_checks hazards.py audit

@@ -5,7 +5,9 @@ The frames of a hostile root in a pod, for evasions.sh. Each case carries "SLUIC
 knows whose it is.
 
     frames.py list                  per case: CASE, WHERE it arrives without enforcement, REASON it is dropped for
-    frames.py send RUN GATEWAY-MAC  in the pod: sends each case named on standard input, and says how many frames it was
+    frames.py send RUN GATEWAY-MAC [sockets]
+                                    in the pod: sends each case named on standard input, says how many frames it was;
+                                    "sockets": where no frame can be sent, as IP packets, and those that can't are 0
     frames.py listen FILE           on the node: UDP port 9999 of every address and group, in the form of canary.py
     frames.py peer SRC PORT DST PORT  in the internet: one datagram to the pod
 """
@@ -26,7 +28,7 @@ OWN4, OWN6 = "10.0.1.5", "fd00::5"
 FAR4, FAR6 = "8.8.8.8", "2001:4860:4860::8888"
 ATTACKER4, ATTACKER6 = "6.6.6.6", "2001:db8:666::6"
 PEER4, PEER6 = "198.51.100.30", "2001:db8:100::30"
-KUBE_DNS = "172.20.0.10"
+KUBE_DNS, KUBE_DNS6 = "172.20.0.10", "fd00:ac14::a"
 GROUP4, GROUP6 = "239.1.2.3", "ff02::1234"
 LISTEN = 9999
 ALLOWED, DENIED = (b"pypi", b"org"), (b"attacker", b"example")
@@ -105,6 +107,16 @@ both("I6-rst", "POLICY_DENIED", tcp_to(RST))
 both("I6-finack", "POLICY_DENIED", tcp_to(FIN | ACK))
 both("I6-null", "TCP_NO_FLOW", tcp_to(0))
 both("I6-synfin", "TCP_NO_FLOW", tcp_to(SYN | FIN))
+
+
+def with_options(options, sport):
+    return lambda s, d, m: ip(s, d, TCP, tcp(s, d, sport, 443, SYN, m, options))
+
+
+# Fast Open's cookie (RFC 7413): data on the SYN is taken before any handshake. MP_JOIN (RFC 8684): a way of its own into
+# a connection that somebody else has opened.
+both("I6-fastopen", "POLICY_DENIED", with_options(bytes((34, 10)) + b"cookie00" + bytes((1, 1)), 40200))
+both("I11-mptcp", "POLICY_DENIED", with_options(bytes((30, 12, 0x10, 1)) + bytes(8), 40201))
 for port in (853, 5353, 784, 5355, 137):
     both(f"D8-udp{port}", "POLICY_DENIED", udp_to(port))
 both("D8-tcp853", "POLICY_DENIED", tcp_to(SYN, 853))
@@ -276,6 +288,27 @@ def redirect(m):
     return discovery(137, FAR6, 0, packed(OWN6) + packed(FAR6) + m)
 
 
+# L6. Buffers in several pieces: a frame of jumbo size, and a train that the node's stack cuts into datagrams only behind
+# the programs. Headers that lie in pages are tests/bpf's (l2).
+both("L6-jumbo", "POLICY_DENIED", lambda s, d, m: ip(s, d, UDP, udp(s, d, 41001, 443, m + bytes(8000))))
+
+
+def train(dst):
+    def send_train(m):
+        family = socket.AF_INET6 if ":" in dst else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_UDP, 103, 1200)  # UDP_SEGMENT
+            sock.connect((dst, 443))
+            sock.send((m + b" " + bytes(1199 - len(m))) * 40)
+        return 1
+
+    return send_train
+
+
+CASES["L6-train-4"] = ("internet", "POLICY_DENIED", train(FAR4))
+CASES["L6-train-6"] = ("internet", "POLICY_DENIED", train(FAR6))
+
+
 # L7. A router keeps these to itself, so a listener on the node tells whether they got in.
 
 
@@ -290,6 +323,14 @@ CASES["L7-multicast-unicast-mac"] = ("node", "NEVER_LEAVES", group_frame(GROUP4,
 CASES["L7-broadcast-unicast-mac"] = ("node", "NEVER_LEAVES", group_frame("255.255.255.255", None))
 CASES["N1-node-4"] = ("node", "POLICY_DENIED", group_frame("10.0.0.10", None))
 CASES["N1-node-6"] = ("node", "POLICY_DENIED", group_frame("fd00:10::10", None))
+# The metadata service's addresses: in the lab they are routed like any other.
+for address in ("169.254.169.254", "fd00:ec2::254"):
+    CASES[f"N1-imds-{6 if ':' in address else 4}"] = (
+        "internet", "POLICY_DENIED",
+        lambda m, d=address: [frame(tcp_to(SYN, 80)(OWN6 if ":" in d else OWN4, d, m))])
+# A Service's address that is open on port 53 only.
+CASES["N2-service-4"] = ("dns", "POLICY_DENIED", lambda m: [frame(tcp_to(SYN)(OWN4, KUBE_DNS, m))])
+CASES["N2-service-6"] = ("dns", "POLICY_DENIED", lambda m: [frame(tcp_to(SYN)(OWN6, KUBE_DNS6, m))])
 
 
 # DNS: where a query arrives without enforcement is "dns" or "internet"; what it adds to when enforced is the proxy's
@@ -399,20 +440,64 @@ for family, peer, far in (("4", PEER4, FAR4), ("6", PEER6, FAR6)):
 # ---- programs ----
 
 
-def send(run, gateway):
-    global RUN, GATEWAY, MAC  # pylint: disable=global-statement
-    RUN, GATEWAY = run, bytes.fromhex(gateway.replace(":", ""))
+def multicast_mac(dst):
+    """The address that a stack gives a frame to this group, None for one host's."""
+    if dst == b"\xff" * 4:
+        return b"\xff" * 6
+    if len(dst) == 4 and 224 <= dst[0] < 240:
+        return b"\x01\x00\x5e" + bytes([dst[1] & 127]) + dst[2:]
+    return b"\x33\x33" + dst[12:] if len(dst) == 16 and dst[0] == 255 else None
+
+
+def send_packet(data):
+    """One frame's packet by a raw socket; 0 where a stack would put another frame around it, or refuses."""
+    packet, four = data[14:], data[12:14] == b"\x08\x00"
+    if not four and data[12:14] != b"\x86\xdd":
+        return 0
+    dst = packet[16:20] if four else packet[24:40]
+    if data[:6] != (multicast_mac(dst) or GATEWAY):
+        return 0
+    # An IPv6 header cannot be given: the packet's own must be the one that the stack makes.
+    if not four and (packet[8:24] != packed(OWN6) or packet[6] not in (TCP, UDP, ICMP6)):
+        return 0
+    try:
+        family, proto = (socket.AF_INET, 255) if four else (socket.AF_INET6, packet[6])
+        with socket.socket(family, socket.SOCK_RAW, proto) as sock:
+            if four:
+                sock.setsockopt(socket.IPPROTO_IP, 3, 1)  # IP_HDRINCL
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.sendto(packet if four else packet[40:], (socket.inet_ntop(sock.family, dst), 0))
+        return 1
+    except OSError as error:
+        print(f"not sent: {error}", file=sys.stderr)
+        return 0
+
+
+def sender(way):
+    """What sends a case's frames and says how many it was."""
+    global MAC  # pylint: disable=global-statement
+    if way == "sockets":
+        return lambda frames: sum([send_packet(data) for data in frames])
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     sock.bind(("eth0", 0))
     MAC = sock.getsockname()[4]
+
+    def send_frames(frames):
+        for data in frames:
+            sock.send(data)
+        return len(frames)
+
+    return send_frames
+
+
+def send(run, gateway, way="frames"):
+    global RUN, GATEWAY  # pylint: disable=global-statement
+    RUN, GATEWAY = run, bytes.fromhex(gateway.replace(":", ""))
+    send_all = sender(way)
     for line in sys.stdin:
         title = line.strip()
         made = CASES[title][2](marker(title))
-        if isinstance(made, list):
-            for data in made:
-                sock.send(data)
-            made = len(made)
-        print(made, flush=True)
+        print(send_all(made) if isinstance(made, list) else made, flush=True)
 
 
 def listeners():

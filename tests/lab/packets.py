@@ -31,9 +31,12 @@ def over(src, dst, proto, data):
     return checksum(s + d + struct.pack("!II", len(data), proto) + data)
 
 
-def tcp(src, dst, sport, dport, flags, data):
+def tcp(src, dst, sport, dport, flags, data, options=b""):
+    words = 5 + len(options) // 4
+
     def header(total):
-        return struct.pack("!HHIIBBHHH", sport, dport, 1000, 2000 if flags & ACK else 0, 5 << 4, flags, 65000, total, 0)
+        fixed = (sport, dport, 1000, 2000 if flags & ACK else 0, words << 4, flags, 65000, total, 0)
+        return struct.pack("!HHIIBBHHH", *fixed) + options
 
     return header(over(src, dst, TCP, header(0) + data)) + data
 

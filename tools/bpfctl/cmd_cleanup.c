@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -27,6 +28,7 @@
 #include "tools/bpfctl/netlink.h"
 #include "tools/bpfctl/out.h"
 #include "tools/bpfctl/pins.h"
+#include "tools/bpfctl/run_scene.h"
 
 enum { CLEANUP_FORCE, CLEANUP_DRY };
 
@@ -182,9 +184,34 @@ static void remove_pins(struct cleanup *c)
 
 /* ---- network ------------------------------------------------------------------------------------------------------ */
 
-static void remove_filters(struct cleanup *c, struct netlink *nl)
+/* The interfaces that links are pinned for: links/IFINDEX-from. */
+static void list_linked(const struct cleanup *c, struct netlink_indexes *ret)
 {
-	int r = nl ? netlink_remove_filters(nl, c->dry, report, c) : 0;
+	__attribute__((cleanup(closedirp))) DIR *dir = NULL;
+	char path[PATH_MAX];
+	struct dirent *entry;
+
+	if (snprintf(path, sizeof(path), "%s/links", c->ctl->pin_path) >= (int)sizeof(path))
+		return;
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		char *end;
+		unsigned long ifindex = strtoul(entry->d_name, &end, 10);
+		uint32_t *grown;
+
+		if (strcmp(end, "-from") != 0 || ifindex == 0)
+			continue;
+		grown = reallocarray(ret->items, ret->count + 1, sizeof(*grown));
+		if (!grown)
+			return;
+		ret->items = grown;
+		grown[ret->count++] = (uint32_t)ifindex;
+	}
+}
+
+static void remove_filters(struct cleanup *c, struct netlink *nl, const struct netlink_indexes *linked)
+{
+	int r = nl ? netlink_remove_filters(nl, linked, c->dry, report, c) : 0;
 
 	if (r < 0)
 		report(c, "filters", "of all interfaces", r);
@@ -275,6 +302,13 @@ static void remove_run_dir(struct cleanup *c)
 	remove_run_files(c, c->ctl->run_dir, RUN_TOP);
 }
 
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+static void report_run(void *context, const char *id)
+{
+	report(context, "run", id, 0);
+}
+
 /* ---- all of it ---------------------------------------------------------------------------------------------------- */
 
 /*
@@ -308,13 +342,16 @@ static void note_proxy(const struct ctl *ctl)
 static void remove_all(struct cleanup *c, bool pins)
 {
 	__attribute__((cleanup(netlink_freep))) struct netlink *nl = NULL;
+	struct netlink_indexes linked = {};
 	int r = netlink_open(&nl);
 
 	if (r < 0)
 		report(c, "filters, rules and routes", "(no netlink)", r);
+	list_linked(c, &linked);
 	if (pins)
 		remove_links(c);
-	remove_filters(c, nl);
+	remove_filters(c, nl, &linked);
+	free(linked.items);
 	remove_routing(c, nl);
 	remove_run_dir(c);
 	if (pins)
@@ -330,6 +367,7 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 
 	c.removed = removed;
 	c.failed = failed;
+	run_scene_sweep(c.dry, report_run, &c);
 	if (!c.dry && !args->value[CLEANUP_FORCE] && lock_out_agent(ctl, &lock) < 0) {
 		ctl_error("the agent is running and would put everything back: stop it first, or use --force");
 		return CTL_UNREACHABLE;
@@ -356,7 +394,9 @@ const struct ctl_command cmd_cleanup = {
 	.path = "cleanup",
 	.operands = "",
 	.summary = "Takes Sluice off this node: programs, maps, routing rules, run directory",
-	.detail = "Afterwards nothing is enforced any more: all endpoints are open.",
+	.detail = "Afterwards nothing is enforced any more: all endpoints are open. What a killed `bpfctl run` has "
+		  "left goes first, "
+		  "also while an agent runs; its command is ended.",
 	.opts = opts,
 	.run = run,
 };

@@ -41,6 +41,7 @@ static enum ctl_exit run_list(const struct ctl *ctl, const struct ctl_args *args
 		{ "DROPPED", "dropped", OUT_RIGHT },
 		{ "ADDRESSES", "addresses", OUT_PLAIN },
 		{ "POLICIES", "policies", OUT_PLAIN },
+		{ "REASON", "reason", OUT_PLAIN },
 	};
 	_cleanup_records_ struct records r = {};
 	_cleanup_json_ json_t *list = NULL;
@@ -68,6 +69,7 @@ static void print_endpoint(const json_t *o)
 		{ "ifindex", "ifindex" },
 		{ "addresses", "addresses" },
 		{ "mode", "mode" },
+		{ "because", "reason" },
 		{ "programs attached", "attached" },
 		{ "DNS through proxy", "dns_proxy" },
 		{ "policies", "policies" },
@@ -79,6 +81,8 @@ static void print_endpoint(const json_t *o)
 		{ "passed under audit", "audited" },
 		{ "bytes dropped", "dropped_bytes" },
 		{ "events suppressed", "events_suppressed" },
+		{ "denials answered", "rejected" },
+		{ "answers suppressed", "rejects_suppressed" },
 	};
 	const char *reason;
 	json_t *count;

@@ -11,10 +11,17 @@ enum { NAME_POD, NAME_EXPIRED };
 
 struct walk {
 	const struct records *r;
-	const char *pod;
+	const struct sluice_endpoint *pod; /* NULL: of all */
 	bool expired;
 	json_t *list;
 };
+
+/* As decide.h has it: of its policy, and asked for by one that is not older. */
+static bool opens_to(const struct sluice_endpoint *ep, const struct sluice_lease *lease,
+		     const struct sluice_lease_slot *slot)
+{
+	return lease->key.policy == SLUICE_STATE_POLICY(ep->state) && slot->generation >= ep->generation;
+}
 
 static int add_lease(const void *key, const void *value, void *context)
 {
@@ -24,15 +31,11 @@ static int add_lease(const void *key, const void *value, void *context)
 	(void)key;
 	for (size_t i = 0; i < SLUICE_LEASE_SLOTS; i++) {
 		const struct sluice_lease_slot *slot = &lease->slots[i];
-		json_t *o;
 
 		if (!slot->set || (slot->expires <= w->r->now && !w->expired))
 			continue;
-		o = record_lease_slot(w->r, lease, slot);
-		if (!w->pod || !strcmp(w->pod, get_text(o, "asked_by")))
-			json_array_append_new(w->list, o);
-		else
-			json_decref(o);
+		if (!w->pod || opens_to(w->pod, lease, slot))
+			json_array_append_new(w->list, record_lease_slot(w->r, lease, slot));
 	}
 	return 0;
 }
@@ -49,13 +52,18 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 	};
 	_cleanup_records_ struct records r = {};
 	_cleanup_json_ json_t *list = json_array();
-	struct walk w = {
-		.r = &r, .pod = args->value[NAME_POD], .expired = args->value[NAME_EXPIRED] != NULL, .list = list
-	};
+	struct walk w = { .r = &r, .expired = args->value[NAME_EXPIRED] != NULL, .list = list };
+	const char *pod = args->value[NAME_POD];
+	uint32_t id;
 	int error;
 
 	if (records_open(ctl, &r) < 0)
 		return CTL_UNREACHABLE;
+	if (pod && record_find_endpoint(&r, pod, &id) < 0) {
+		ctl_error("no endpoint '%s'; bpfctl endpoint list shows those there are", pod);
+		return CTL_UNREACHABLE;
+	}
+	w.pod = pod ? &pins_endpoints(r.pins, NULL)[id] : NULL;
 	error = pins_each(r.pins, PIN_LEASES, add_lease, &w);
 	if (error < 0) {
 		ctl_error("cannot read the leases: %s", strerror(-error));
@@ -69,7 +77,7 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 }
 
 static const struct ctl_opt opts[] = {
-	[NAME_POD] = { 'p', "pod", "NAMESPACE/NAME", "only leases this endpoint asked for last" },
+	[NAME_POD] = { 'p', "pod", "NAMESPACE/NAME", "only leases that are open to this endpoint" },
 	[NAME_EXPIRED] = { 'a', "all", NULL, "expired leases too: kept while flows opened through them live" },
 	{ 0 },
 };

@@ -180,7 +180,7 @@ static bool live_cluster(void *context, const struct sluice_addr *addr)
 
 struct lease_walk {
 	const struct records *r;
-	uint64_t policy;
+	const struct explain_world *world;
 	uint64_t name;
 	json_t *list;
 };
@@ -191,35 +191,36 @@ static int add_lease(const void *key, const void *value, void *context)
 	struct lease_walk *w = context;
 
 	(void)key;
-	if (lease->key.policy != w->policy)
+	if (lease->key.policy != w->world->policy)
 		return 0;
 	for (size_t i = 0; i < SLUICE_LEASE_SLOTS; i++) {
 		const struct sluice_lease_slot *slot = &lease->slots[i];
 
-		if (slot->set && slot->name == w->name && slot->expires > w->r->now)
+		if (slot->set && slot->name == w->name && slot->expires > w->r->now &&
+		    slot->generation >= w->world->generation)
 			json_array_append_new(w->list, record_lease_slot(w->r, lease, slot));
 	}
 	return 0;
 }
 
-/* What the name has opened for this policy up to now. */
-static json_t *live_leases(struct records *r, uint64_t policy, const struct explain_query *q)
+/* What the name has opened to the endpoint up to now. */
+static json_t *live_leases(struct records *r, const struct explain_world *world, const struct explain_query *q)
 {
 	const struct sluice_settings *settings = pins_settings(r->pins);
-	struct lease_walk w = { .r = r, .policy = policy, .list = json_array() };
+	struct lease_walk w = { .r = r, .world = world, .list = json_array() };
 
 	w.name = siphash24(q->name, q->name_len, (const uint64_t *)settings->name_key);
 	pins_each(r->pins, PIN_LEASES, add_lease, &w);
 	return w.list;
 }
 
-static void live_extras(struct records *r, uint64_t policy, const struct question *q, json_t *o)
+static void live_extras(struct records *r, const struct explain_world *world, const struct question *q, json_t *o)
 {
 	char name[256];
 
-	json_object_set_new(o, "policy_id", out_hex(policy));
+	json_object_set_new(o, "policy_id", out_hex(world->policy));
 	if (q->query.is_name)
-		json_object_set_new(o, "leases", live_leases(r, policy, &q->query));
+		json_object_set_new(o, "leases", live_leases(r, world, &q->query));
 	if (q->answer.name && pins_name(r->pins, q->answer.name, name))
 		json_object_set_new(o, "name", out_textz(name, sizeof(name)));
 }
@@ -275,6 +276,7 @@ static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args
 	state = __atomic_load_n(&pins_endpoints(r.pins, NULL)[id].state, __ATOMIC_ACQUIRE);
 	q->mode = SLUICE_STATE_MODE(state);
 	world.policy = SLUICE_STATE_POLICY(state);
+	world.generation = __atomic_load_n(&pins_endpoints(r.pins, NULL)[id].generation, __ATOMIC_ACQUIRE);
 	world.now = r.now;
 	world.no_proxy = !(state & SLUICE_STATE_NAMES);
 	if (q->mode == SLUICE_MODE_QUARANTINE || q->mode == SLUICE_MODE_OPEN) {
@@ -291,7 +293,7 @@ static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args
 	}
 	o = answer_json(q);
 	json_decref(q->beaten);
-	live_extras(&r, world.policy, q, o);
+	live_extras(&r, &world, q, o);
 	return finish(ctl, args, o);
 }
 

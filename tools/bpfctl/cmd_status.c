@@ -60,6 +60,26 @@ static json_t *ask(struct page *p, const char *method)
 	return client_call(p->ctl->socket, method, &result) < 0 ? NULL : result;
 }
 
+/* What the agent says of the node and of the interfaces it watches. */
+static void warn_of_agent(struct page *p, const json_t *details)
+{
+	const json_t *interfaces = json_object_get(details, "interfaces");
+	json_t *problem;
+	size_t i;
+
+	json_array_foreach(json_object_get(details, "problems"), i, problem)
+		warn(p, "agent: %s", json_string_value(problem));
+	if (get_number(interfaces, "failed"))
+		warn(p, "%lld time(s) a pod's interface could not be closed; the agent's log says why",
+		     (long long)get_number(interfaces, "failed"));
+	if (get_number(interfaces, "without_slot"))
+		warn(p,
+		     "%lld interface(s) are in quarantine without an entry of their own: the table of endpoints is "
+		     "full "
+		     "(limits.endpoints)",
+		     (long long)get_number(interfaces, "without_slot"));
+}
+
 static void add_agent(struct page *p)
 {
 	const struct sluice_settings *settings = pins_settings(p->r.pins);
@@ -74,8 +94,10 @@ static void add_agent(struct page *p)
 		warn(p, "agent: answers on its socket, but its heartbeat in the kernel maps has stopped");
 	else if (!details)
 		warn(p, "agent: its heartbeat is there, but it does not answer on %s", p->ctl->socket);
-	if (details)
+	if (details) {
+		warn_of_agent(p, details);
 		json_object_set_new(o, "details", details);
+	}
 	json_object_set_new(p->root, "agent", o);
 	if (settings->flags & SLUICE_SETTING_AUDIT)
 		warn(p, "enforcement: audit for every endpoint; nothing is dropped by policy");
@@ -132,12 +154,13 @@ static void add_endpoints(struct page *p)
 			continue;
 		total++;
 		modes[SLUICE_STATE_MODE(ep[i].state)]++;
-		attached = ep[i].ifindex ? pins_attached(p->r.pins, ep[i].ifindex) : 1;
+		attached = pins_endpoint_attached(p->r.pins, &ep[i]);
 		if (attached != 0)
 			continue;
 		detached++;
-		warn(p, "endpoint %u (%s): no program of ours is attached to interface %u", i,
-		     record_pod(&p->r, i, ep[i].generation, pod), ep[i].ifindex);
+		warn(p, "endpoint %u (%s): no program of ours is attached to its %s %llu", i,
+		     record_pod(&p->r, i, ep[i].generation, pod), ep[i].cgroup ? "cgroup" : "interface",
+		     ep[i].cgroup ? (unsigned long long)ep[i].cgroup : ep[i].ifindex);
 	}
 	if (modes[SLUICE_MODE_QUARANTINE])
 		warn(p, "%lld endpoint(s) in quarantine: all their egress is dropped until they are identified",
@@ -329,6 +352,15 @@ static void print_policies(const json_t *o)
 	printf("%lld compiled\n", (long long)get_number(o, "images"));
 }
 
+static void print_interfaces(const json_t *o)
+{
+	if (!o)
+		return;
+	printf("interfaces  %lld guarded, %lld of them of nobody known; %lld closed when announced, %lld repaired\n",
+	       (long long)get_number(o, "guarded"), (long long)get_number(o, "unknown"),
+	       (long long)get_number(o, "closed_at_announcement"), (long long)get_number(o, "repaired"));
+}
+
 static void print_page(const json_t *root)
 {
 	static const struct out_column columns[] = {
@@ -348,6 +380,7 @@ static void print_page(const json_t *root)
 	       (long long)get_number(ep, "total"), (long long)get_number(ep, "enforce"),
 	       (long long)get_number(ep, "audit"), (long long)get_number(ep, "open"),
 	       (long long)get_number(ep, "quarantine"));
+	print_interfaces(json_object_get(json_object_get(json_object_get(root, "agent"), "details"), "interfaces"));
 	print_policies(json_object_get(root, "policies"));
 	print_counts("drops", json_object_get(root, "drops"));
 	print_counts("totals", json_object_get(root, "totals"));

@@ -238,9 +238,12 @@ void explain(const struct image *img, const struct explain_world *world, const s
 {
 	struct sluice_lease lease;
 	struct sluice_tables tables = { .img = img, .world = world, .lease = &lease };
-	struct sluice_query query = {
-		.policy = world->policy, .now = world->now, .remote = q->addr, .port = rule_port(q), .proto = q->proto
-	};
+	struct sluice_query query = { .policy = world->policy,
+				      .now = world->now,
+				      .remote = q->addr,
+				      .generation = world->generation,
+				      .port = rule_port(q),
+				      .proto = q->proto };
 	struct sluice_decision d;
 
 	*ret = (struct explain_answer){ .reason = SLUICE_REASON_POLICY_DEFAULT };

@@ -32,7 +32,8 @@ struct explain_world {
 	bool (*in_cluster)(void *context, const struct sluice_addr *addr);
 	void *context;
 	uint64_t policy;
-	uint64_t now;  /* CLOCK_MONOTONIC ns */
+	uint64_t now;	     /* CLOCK_MONOTONIC ns */
+	uint32_t generation; /* the endpoint's; 0 without one */
 	bool no_proxy; /* the endpoint backs a resolver: its own port 53 is not the proxy's, whatever names it has */
 };
 

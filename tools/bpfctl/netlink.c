@@ -149,7 +149,7 @@ static const char *family_name(uint8_t family)
 
 /* ---- rules and routes --------------------------------------------------------------------------------------------- */
 
-/* The rule into our table, or the one before it that jumps past it; both have our mark under exactly our mask. */
+/* The rule into our table, or those around it that lead past it; all have our mark under exactly our mask. */
 static bool rule_is_ours(const struct nlmsghdr *nlh)
 {
 	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nlh);
@@ -157,8 +157,8 @@ static bool rule_is_ours(const struct nlmsghdr *nlh)
 	if (attr_u32(nlh, sizeof(*h), FRA_FWMARK) != SLUICE_FWMARK ||
 	    attr_u32(nlh, sizeof(*h), FRA_FWMASK) != SLUICE_FWMARK)
 		return false;
-	if (h->action == FR_ACT_GOTO)
-		return attr_u32(nlh, sizeof(*h), FRA_PRIORITY) <= SLUICE_RULE_PREF;
+	if (h->action == FR_ACT_GOTO || h->action == FR_ACT_NOP)
+		return attr_u32(nlh, sizeof(*h), FRA_PRIORITY) <= SLUICE_RULE_PREF + 1;
 	return attr_u32(nlh, sizeof(*h), FRA_TABLE) == SLUICE_ROUTE_TABLE;
 }
 
@@ -226,7 +226,7 @@ static const char *attr_text(const struct nlattr *attr)
 /* libbpf names a filter "PROGRAM:[ID]", tc "OBJECT:[SECTION]"; the programs' names are what we can be sure of. */
 static bool program_is_ours(const char *name)
 {
-	static const char *const ours[] = { "from_pod", "to_pod" };
+	static const char *const ours[] = { "from_pod", "to_pod", "sluice_deny" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
 		size_t len = strlen(ours[i]);
@@ -279,6 +279,7 @@ static int delete_clsact(struct netlink *nl, int ifindex)
 struct hook_result {
 	size_t removed;
 	size_t others;
+	bool clsact; /* there is one */
 };
 
 static int remove_on_hook(struct netlink *nl, int ifindex, uint32_t minor, bool dry, netlink_report_fn *report,
@@ -293,6 +294,7 @@ static int remove_on_hook(struct netlink *nl, int ifindex, uint32_t minor, bool 
 		return r == -EINVAL || r == -ENODEV || r == -ENOENT
 			       ? 0
 			       : r; /* no clsact there, or the interface has gone */
+	result->clsact = true;
 	for (size_t i = 0; i < found.count; i++) {
 		const struct tcmsg *tc = mnl_nlmsg_get_payload(found.items[i]);
 		int error;
@@ -312,7 +314,17 @@ static int remove_on_hook(struct netlink *nl, int ifindex, uint32_t minor, bool 
 	return 0;
 }
 
-static int remove_on_interface(struct netlink *nl, int ifindex, bool dry, netlink_report_fn *report, void *context)
+static bool is_linked(const struct netlink_indexes *linked, int ifindex)
+{
+	for (size_t i = 0; i < linked->count; i++) {
+		if (linked->items[i] == (uint32_t)ifindex)
+			return true;
+	}
+	return false;
+}
+
+static int remove_on_interface(struct netlink *nl, int ifindex, bool linked, bool dry, netlink_report_fn *report,
+			       void *context)
 {
 	struct hook_result result = {};
 	char name[IF_NAMESIZE];
@@ -320,13 +332,14 @@ static int remove_on_interface(struct netlink *nl, int ifindex, bool dry, netlin
 
 	if (r == 0)
 		r = remove_on_hook(nl, ifindex, TC_H_MIN_EGRESS, dry, report, context, &result);
-	if (r == 0 && result.removed && !result.others)
+	if (r == 0 && (result.removed || (linked && result.clsact)) && !result.others)
 		report(context, "clsact", if_indextoname((unsigned int)ifindex, name) ? name : "?",
 		       dry ? 0 : delete_clsact(nl, ifindex));
 	return r;
 }
 
-int netlink_remove_filters(struct netlink *nl, bool dry, netlink_report_fn *report, void *context)
+int netlink_remove_filters(struct netlink *nl, const struct netlink_indexes *linked, bool dry,
+			   netlink_report_fn *report, void *context)
 {
 	_cleanup_messages_ struct messages links = {};
 	struct ifinfomsg h = { .ifi_family = AF_UNSPEC };
@@ -336,7 +349,8 @@ int netlink_remove_filters(struct netlink *nl, bool dry, netlink_report_fn *repo
 		const struct ifinfomsg *link = mnl_nlmsg_get_payload(links.items[i]);
 
 		if (links.items[i]->nlmsg_type == RTM_NEWLINK)
-			r = remove_on_interface(nl, link->ifi_index, dry, report, context);
+			r = remove_on_interface(nl, link->ifi_index, is_linked(linked, link->ifi_index), dry, report,
+						context);
 	}
 	return r;
 }

@@ -4,6 +4,8 @@
 #define SLUICE_TOOLS_BPFCTL_NETLINK_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* Told of each thing found (`error` 0: it is removed, or would be; else why not). `kind` is "rule", "route", ... */
 typedef void netlink_report_fn(void *context, const char *kind, const char *what, int error);
@@ -18,7 +20,15 @@ void netlink_freep(struct netlink **nl);
  */
 int netlink_remove_rules(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
 int netlink_remove_routes(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
-/* Filters by the names of our programs; a clsact qdisc goes with its last filter when that one was ours. */
-int netlink_remove_filters(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+/*
+ * Filters by the names of our programs; a clsact qdisc goes with its last filter when that one was ours. On the interfaces of
+ * `linked`, where links took the filters' place, an empty one is ours too.
+ */
+struct netlink_indexes {
+	uint32_t *items;
+	size_t count;
+};
+int netlink_remove_filters(struct netlink *nl, const struct netlink_indexes *linked, bool dry,
+			   netlink_report_fn *report, void *context);
 
 #endif

@@ -41,6 +41,7 @@ static const struct pin_shape shapes[PIN_MAX] = {
 			sizeof(struct sluice_rule) },
 	[PIN_LEASES] = { SLUICE_MAP_LEASES, "addresses that DNS answers opened", PIN_KIND_HASH,
 			 sizeof(struct sluice_lease_key), sizeof(struct sluice_lease) },
+	[PIN_LEASE_USE] = { SLUICE_MAP_LEASE_USE, "when leases were last of use to a flow", PIN_KIND_SHARED, 4, 8 },
 	[PIN_NAMES] = { SLUICE_MAP_NAMES, "text of the names in leases and flows", PIN_KIND_HASH, 8,
 			sizeof(struct sluice_name) },
 	[PIN_CLUSTER] = { SLUICE_MAP_CLUSTER, "addresses of the cluster", PIN_KIND_HASH, sizeof(struct sluice_addr),
@@ -52,6 +53,8 @@ static const struct pin_shape shapes[PIN_MAX] = {
 	[PIN_EVENTS] = { SLUICE_MAP_EVENTS, "ring buffer of flow events (bytes)", PIN_KIND_RING, 0, 0 },
 	[PIN_TOTALS] = { SLUICE_MAP_TOTALS, "node-wide counters", PIN_KIND_PERCPU, 4, 8 },
 	[PIN_DNS_SOCKETS] = { SLUICE_MAP_DNS_SOCKETS, "the DNS proxy's sockets", PIN_KIND_SOCKETS, 4, 0 },
+	[PIN_PROXY_PEERS] = { SLUICE_MAP_PROXY_PEERS, "resolvers that the DNS proxy's cgroup may send to",
+			      PIN_KIND_HASH, sizeof(struct sluice_proxy_peer), 4 },
 	[PIN_DNS_LOG] = { SLUICE_MAP_DNS_LOG, "ring of DNS decisions", PIN_KIND_SHARED, 4,
 			  sizeof(struct sluice_dns_record) },
 	[PIN_DNS_STATS] = { SLUICE_MAP_DNS_STATS, "counters of the DNS proxy", PIN_KIND_SHARED, 4,
@@ -378,11 +381,10 @@ static int link_attached(const struct pins *pins, uint32_t ifindex, const char *
 	return info.xdp.ifindex == ifindex;
 }
 
-/* Kernels before 6.6 have no link there but a clsact filter, known by where it sits. */
-static int filter_attached(uint32_t ifindex, enum bpf_tc_attach_point point)
+static bool filter_at(uint32_t ifindex, enum bpf_tc_attach_point point, uint32_t handle)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_TC_HANDLE, .priority = SLUICE_TC_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = SLUICE_TC_PRIORITY);
 	libbpf_print_fn_t print = libbpf_set_print(NULL); /* that there is none is an answer */
 	int r = bpf_tc_query(&hook, &opts);
 
@@ -390,7 +392,13 @@ static int filter_attached(uint32_t ifindex, enum bpf_tc_attach_point point)
 	return r == 0 && opts.prog_id != 0;
 }
 
-int pins_attached(const struct pins *pins, uint32_t ifindex)
+/* Where there is no link there may be a clsact filter, known by where it sits. */
+static bool filter_attached(uint32_t ifindex, enum bpf_tc_attach_point point)
+{
+	return filter_at(ifindex, point, SLUICE_TC_HANDLE) || filter_at(ifindex, point, SLUICE_TC_HANDLE_2);
+}
+
+static int interface_attached(const struct pins *pins, uint32_t ifindex)
 {
 	int from = link_attached(pins, ifindex, "from");
 	int to = link_attached(pins, ifindex, "to");
@@ -398,6 +406,30 @@ int pins_attached(const struct pins *pins, uint32_t ifindex)
 	if (from < 0 || to < 0)
 		return from < 0 ? from : to;
 	return (from || filter_attached(ifindex, BPF_TC_INGRESS)) && (to || filter_attached(ifindex, BPF_TC_EGRESS));
+}
+
+/* The enforcing one of a cgroup's links. It outlives its cgroup with id 0. */
+static int cgroup_attached(const struct pins *pins, uint64_t id)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+	char path[PATH_MAX], name[64];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(name, sizeof(name), SLUICE_CGROUP_LINK, (unsigned long long)id, "egress");
+	if (snprintf(path, sizeof(path), "%s/links/%s", pins->path, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	return info.cgroup.cgroup_id == id;
+}
+
+int pins_endpoint_attached(const struct pins *pins, const struct sluice_endpoint *ep)
+{
+	return ep->cgroup ? cgroup_attached(pins, ep->cgroup) : interface_attached(pins, ep->ifindex);
 }
 
 static bool fresh(uint64_t heartbeat, uint64_t now)

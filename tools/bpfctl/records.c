@@ -81,12 +81,17 @@ static bool label_at(const struct records *r, uint32_t id, uint32_t generation, 
 	return true;
 }
 
-static uint32_t generation_at(const struct records *r, uint32_t id)
+/* The endpoint of that generation; 0, which none has, when it is gone. */
+static uint32_t endpoint_born(const struct records *r, uint32_t generation)
 {
 	uint32_t count = 0;
 	const struct sluice_endpoint *ep = pins_endpoints(r->pins, &count);
 
-	return ep && id < count ? ep[id].generation : 0;
+	for (uint32_t i = 0; ep && i < count; i++) {
+		if (ep[i].generation == generation)
+			return i;
+	}
+	return 0;
 }
 
 const char *record_pod(const struct records *r, uint32_t id, uint32_t generation, char *buf)
@@ -150,10 +155,12 @@ json_t *record_endpoint(const struct records *r, uint32_t id)
 	if (ep->cgroup)
 		set(o, "cgroup", json_integer(I(ep->cgroup)));
 	set_state(o, __atomic_load_n(&ep->state, __ATOMIC_ACQUIRE));
+	if (SLUICE_STATE_MODE(ep->state) == SLUICE_MODE_QUARANTINE)
+		set(o, "reason", json_string(quarantine_text(label.quarantine)));
 	set(o, "policies", split_policies(label.policy));
 	set(o, "addresses",
 	    addr_list(ep->addrs, ep->naddrs < SLUICE_ENDPOINT_ADDRS ? ep->naddrs : SLUICE_ENDPOINT_ADDRS));
-	attached = ep->ifindex ? pins_attached(r->pins, ep->ifindex) : -ENOTSUP;
+	attached = pins_endpoint_attached(r->pins, ep);
 	set(o, "attached", attached < 0 ? json_null() : json_boolean(attached));
 	return o;
 }
@@ -190,6 +197,8 @@ static void set_runtime(json_t *o, const struct sluice_runtime *rt)
 	set(o, "audited", json_integer(I(rt->audited)));
 	set(o, "dns_assigned", json_integer(I(rt->dns_assigned)));
 	set(o, "events_suppressed", json_integer(I(rt->events_suppressed)));
+	set(o, "rejected", json_integer(I(rt->rejected)));
+	set(o, "rejects_suppressed", json_integer(I(rt->rejects_suppressed)));
 	set(o, "closed_tx_packets", json_integer(I(rt->closed_tx_packets)));
 	set(o, "closed_tx_bytes", json_integer(I(rt->closed_tx_bytes)));
 	set(o, "closed_rx_packets", json_integer(I(rt->closed_rx_packets)));
@@ -335,9 +344,8 @@ json_t *record_lease_slot(const struct records *r, const struct sluice_lease *le
 
 	set(o, "expires_in_seconds", json_real(seconds_between(r->now, slot->expires)));
 	set(o, "expired", json_boolean(slot->expires <= r->now));
-	set(o, "endpoint", json_integer(slot->endpoint));
-	/* The lease knows the slot, not the generation: whoever has the slot now. */
-	record_pod(r, slot->endpoint, generation_at(r, slot->endpoint), pod);
+	set(o, "generation", json_integer(slot->generation));
+	record_pod(r, endpoint_born(r, slot->generation), slot->generation, pod);
 	set(o, "asked_by", out_textz(pod, sizeof(pod)));
 	return o;
 }
@@ -346,13 +354,15 @@ json_t *record_lease_slot(const struct records *r, const struct sluice_lease *le
 
 static json_t *settings_json(const struct sluice_settings *s)
 {
-	return json_pack("{s:I, s:I, s:b, s:b, s:o*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "abi", I(s->abi),
-			 "flags", I(s->flags), "audit", (s->flags & SLUICE_SETTING_AUDIT) != 0, "log_allowed",
-			 (s->flags & SLUICE_SETTING_LOG_ALLOWED) != 0, "next_policy", out_hex(s->next_policy),
-			 "proxy_generation", I(s->proxy_generation), "flow_quota", I(s->flow_quota), "tombstone_quota",
-			 I(s->tombstone_quota), "dns_rate", I(s->dns_rate), "dns_burst", I(s->dns_burst), "event_rate",
-			 I(s->event_rate), "event_burst", I(s->event_burst), "next_generation", I(s->next_generation),
-			 "agent_heartbeat", I(s->agent_heartbeat)); /* name_key stays secret: it guards the name ids */
+	return json_pack("{s:I, s:I, s:b, s:b, s:o*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}",
+			 "abi", I(s->abi), "flags", I(s->flags), "audit", (s->flags & SLUICE_SETTING_AUDIT) != 0,
+			 "log_allowed", (s->flags & SLUICE_SETTING_LOG_ALLOWED) != 0, "next_policy",
+			 out_hex(s->next_policy), "proxy_generation", I(s->proxy_generation), "flow_quota",
+			 I(s->flow_quota), "tombstone_quota", I(s->tombstone_quota), "dns_rate", I(s->dns_rate),
+			 "dns_burst", I(s->dns_burst), "event_rate", I(s->event_rate), "event_burst", I(s->event_burst),
+			 "next_generation", I(s->next_generation), "agent_heartbeat", I(s->agent_heartbeat), "reject",
+			 (s->flags & SLUICE_SETTING_REJECT) != 0, "reject_rate", I(s->reject_rate), "reject_burst",
+			 I(s->reject_burst)); /* name_key stays secret: it guards the name ids */
 }
 
 static json_t *prefix_json(const struct sluice_addr *addr, uint32_t bits)
@@ -446,6 +456,9 @@ static json_t *shared_element(const struct records *r, enum pin pin, uint32_t in
 		return record_endpoint(r, index);
 	if (pin == PIN_DNS_STATS)
 		return dns_stats_json(value);
+	if (pin == PIN_LEASE_USE)
+		return json_pack("{s:I, s:o*}", "index", I(index), "seconds_ago",
+				 json_real(seconds_between(*(const uint64_t *)value, r->now)));
 	if (pin == PIN_DNS_LOG && index == 0) {
 		const struct sluice_dns_log_head *head = value;
 
@@ -467,6 +480,7 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 {
 	const struct sluice_if *entry = value;
 	const struct sluice_cluster *member = value;
+	const struct sluice_proxy_peer *peer = key;
 
 	switch (pin) {
 	case PIN_IFINDEXES:
@@ -487,6 +501,8 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 	case PIN_CLUSTER:
 		return json_pack("{s:o*, s:s, s:b}", "address", out_addr(key), "kind", cluster_kind_name(member->kind),
 				 "local", member->local != 0);
+	case PIN_PROXY_PEERS:
+		return json_pack("{s:o*, s:I}", "address", out_addr(&peer->addr), "port", I(peer->port));
 	case PIN_FLOWS:
 		return record_flow(r, value);
 	case PIN_FRAGS:
@@ -494,6 +510,7 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 	case PIN_SETTINGS:
 	case PIN_ENDPOINTS:
 	case PIN_RUNTIME:
+	case PIN_LEASE_USE:
 	case PIN_DNS_LOG:
 	case PIN_DNS_STATS:
 		return shared_element(r, pin, *(const uint32_t *)key, value);

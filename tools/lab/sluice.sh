@@ -14,7 +14,8 @@ pod() { lab pod "$POD" "$@"; }
 bpfctl() { node "$BUILD/bin/bpfctl" "$@"; }
 lab_dir() { echo "/run/sluice-lab/$LAB"; }
 
-# Writes the configuration: the least there is, and the further lines of sluice.yaml in SLUICE_EXTRA.
+# Writes the configuration: the least there is, and the further lines of sluice.yaml in SLUICE_EXTRA. Only interfaces of
+# endpoints are touched, unless SLUICE_INTERFACES says otherwise: what else is wired in a lab plays parts of its own.
 sluice_configure() {
 	local d
 	d=$(lab_dir)/sluice
@@ -25,6 +26,7 @@ sluice_configure() {
 			endpointsFile: $d/endpoints.yaml
 			dns: {resolvers: [172.20.0.10]}
 			flows: {allowed: true}
+			interfaces: ${SLUICE_INTERFACES:-{auto: false, prefixes: []\}}
 		END
 		[ -z "${SLUICE_EXTRA:-}" ] || echo "$SLUICE_EXTRA"
 	} >"$d/sluice.yaml"
@@ -72,9 +74,9 @@ endpoint_mode() { endpoint_field mode; }
 proxy_runs() { [ "$(bpfctl -o json status 2>/dev/null | json "x['dns_proxy']['running']")" = True ]; }
 agent_answers() { [ "$(bpfctl -o json status 2>/dev/null | json "x['agent']['answers']")" = True ]; }
 
-# $1 seconds at most, then a command (or function) until it succeeds.
+# $1 seconds at most, ten times that in an emulated machine, then a command (or function) until it succeeds.
 await() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1${SLUICE_UNDER_EMULATION:+0}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1

@@ -181,7 +181,8 @@ class Sluice:
     def __init__(self, build, policies):
         self.build = build
         os.makedirs(f"{DIR}/policies", exist_ok=True)
-        put(f"{DIR}/sluice.yaml", f"policyDir: {DIR}/policies\nendpointsFile: {DIR}/endpoints.yaml\n"
+        put(f"{DIR}/sluice.yaml", f"interfaces: {{auto: false, prefixes: []}}\n"
+            f"policyDir: {DIR}/policies\nendpointsFile: {DIR}/endpoints.yaml\n"
             f"dns: {{resolvers: [{RESOLVER}]}}\nlimits: {{queriesPerSecond: 0}}\n")
         put(f"{DIR}/endpoints.yaml", "endpoints:\n" + "".join(
             f"- {{name: {pod}, namespace: {NAMESPACE}, labels: {{app: {pod}}}, interface: {interface(pod)}, "

@@ -167,13 +167,13 @@ def nothing_arrives():
 
 
 def d2(seen):
-    """Distinct labels under an allowed wildcard: a budget would have to stop this."""
+    """Distinct labels under an allowed wildcard. Returns how many of 200 arrive."""
     names = [os.urandom(15).hex() + ".ok.example" for _ in range(200)]
     for name in names:
         ask(name, timeout=0.5)
     arrived = len({row["raw"][13:43].decode("latin-1") + ".ok.example" for row in seen.rows()} & set(names))
-    note(f"D2: {arrived} of 200 distinct labels under an allowed wildcard reach the resolver: "
-         + ("not stopped, residual" if arrived > 180 else "stopped"))
+    note(f"D2: {arrived} of 200 distinct labels under an allowed wildcard reach the resolver")
+    return arrived
 
 
 def canonical(name, kind, ident, do=False):
@@ -476,15 +476,22 @@ def enforced():
     for thread in slow:
         thread.verdict()
     equal("D9: of half messages, packets at the resolver", 0, seen.count("d9half"))
-    d2(seen)
+    check("D2 control: without a budget they do", d2(seen) > 180)
 
 
 def settings():
-    """With denyPrivateAnswers, and HTTPS among the query types."""
+    """With denyPrivateAnswers, HTTPS among the query types, and 80 new names a minute."""
     rebinding({**REFUSED, **PRIVATE}, "D13 with denyPrivateAnswers")
     answer = ask("hints-d3.ok.example", "HTTPS")
     check("D3: HTTPS where it may be asked", answer is not None and len(answer.of("HTTPS")) == 1)
     closed_prize("D3: hints")
+    limited = dns_counts()["new_names_limited"]
+    arrived = d2(Seen())
+    check("D2: a budget of 80 new names a minute stops the rest", arrived <= 100, arrived)
+    check("D2: and counts them", dns_counts()["new_names_limited"] - limited >= 200 - arrived - 2)
+    check("D2: the pod's known names go on", ask("hints-d3.ok.example", "HTTPS").of("HTTPS"))
+    answers = [ask(f"plain-d2{i}.ok.example", edns=opt()) for i in range(8)]
+    check("D2: new ones are refused, and it says why", any("newNamesPerMinute" in (a.blocked or "") for a in answers))
 
 
 {"control": control, "enforced": enforced, "settings": settings}[RUN]()

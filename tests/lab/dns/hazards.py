@@ -12,7 +12,7 @@ import sys
 import time
 
 from labdns import (GOOD4, NEIGHBOUR, NOERROR, NXDOMAIN, PRIZE4, SERVFAIL, UPSTREAM, UPSTREAM6, Answer, Seen, ask,
-                    check, connected, dns_counts, endpoint, equal, finish, gap, inside, leases, opens, opt, packets,
+                    bpfctl, check, connected, dns_counts, endpoint, equal, finish, inside, leases, opens, opt, packets,
                     prefixed, question, read_message, send_frames, switch, until)
 
 NEIGHBOUR_PATH = "default/neighbour"
@@ -235,22 +235,27 @@ def before_death():
 def inherit():
     """24: a new pod of the same name, addresses and policy has nothing that the old one was answered."""
     left = [r["expires_in_seconds"] for r in of_name(f"plain-{PRIZE}.near.example")]
-    gap(f"24: a new pod inherits no lease (the dead one's: {left} seconds left)", not opens(PRIZE4, pod=NEIGHBOUR))
+    check(f"24: a new pod inherits no lease (the dead one's: {left} seconds left)", not opens(PRIZE4, pod=NEIGHBOUR))
     ask(f"plain-{PRIZE}.near.example", pod=NEIGHBOUR)
     check("24: and gets its own", opens(PRIZE4, pod=NEIGHBOUR))
 
 
 def full():
-    """limits.leases is 64."""
-    failed = dns_counts()["leases_failed"]
-    answers = [ask(f"plain-cb0071{i:02x}.ok.example") or sys.exit("no answer") for i in range(100, 200)]
-    refused = [a for a in answers if a.rcode == SERVFAIL and not a.addresses]
-    given = [a for a in answers if a.rcode == NOERROR and len(a.addresses) == 1]
-    check(f"a full table: {len(given)} answered, {len(refused)} SERVFAIL", len(given) <= 64 and
-          len(refused) >= 36 and len(given) + len(refused) == 100)
-    equal("and counted", len(refused), dns_counts()["leases_failed"] - failed)
-    near = ask("plain-cb0071c0.near.example", pod=NEIGHBOUR)
-    gap("20: the neighbour has a share of the table that one pod cannot take", near.addresses)
+    """20, 24: limits.leases is 64; the sandbox floods it, and gives up its own oldest, none of the neighbour's."""
+    until(lambda: len(leases()) == 0, 40)
+    near = [f"plain-cb0071{i:02x}.near.example" for i in range(192, 200)]
+    check("20 control: the neighbour has its leases", all(addresses(ask(n, pod=NEIGHBOUR)) for n in near))
+    evicted, names = dns_counts()["leases_evicted"], [f"plain-c63364{i:02x}.ok.example" for i in range(100, 199)]
+    answers = [ask(name) for name in names] + [ask(f"plain-{PRIZE}.ok.example")]
+    equal("20: a flood of a full table: all answered", 100, len([a for a in answers if addresses(a)]))
+    there = {r["name"] for r in leases()}
+    equal("24: the neighbour's leases are there", [], [n for n in near if n not in there])
+    check("20: and of the flood the last", len(there) <= 64 and set(names[-50:]) < there, sorted(there))
+    check("20: what made room is counted", dns_counts()["leases_evicted"] - evicted >= 44)
+    check("20: the last address is open", opens(PRIZE4))
+    more = [ask(f"plain-cb0071{i:02x}.near.example", pod=NEIGHBOUR) for i in range(200, 224)]
+    check("20: the neighbour gets more, up to half", all(addresses(a) for a in more) and
+          len([r for r in leases() if r["name"].endswith("near.example")]) == 32)
 
 
 def own_resolver():
@@ -264,7 +269,43 @@ def own_resolver():
           after["drops"].get("POLICY_DENIED", 0) > before["drops"].get("POLICY_DENIED", 0), after)
 
 
+def cluster_names():
+    """16: a name under the cluster domain opens the running pods that the inventory has for it, and nothing else."""
+    def of(address):
+        return ask(f"plain-{socket.inet_aton(address).hex()}.default.svc.cluster.local")
+
+    with inside(NEIGHBOUR):
+        listener = socket.create_server(("10.0.1.6", 443))
+    check("16 control: the pod is closed before", not opens("10.0.1.6"))
+    switch("incluster")
+    equal("16: of a Service's name, its running pod", ["10.0.1.6"], addresses(of("10.0.1.6")))
+    check("16: which it opens", opens("10.0.1.6"))
+    answer = of(PRIZE4)
+    check("16: an address that somebody wrote into an EndpointSlice is taken out", not answer.addresses, answer.records)
+    check("16: and not opened", not opens(PRIZE4) and not leases(PRIZE4))
+    listener.close()
+    switch("base")
+
+
+def audit():
+    """Under audit a denied name is forwarded and answered, an allowed one learned, and all that is said."""
+    seen, before = Seen(), dns_counts()
+    name = f"plain-{PRIZE}.evil.example"
+    answer = addresses(ask(name))
+    equal("audit: a denied name is forwarded and answered", ([PRIZE4], 1), (answer, seen.count(name[:14])))
+    check("audit: what it tells passes", opens(PRIZE4))
+    ask("plain-cb007164.ok.example")
+    equal("audit: an allowed name is learned", 1, len(of_name("plain-cb007164.ok.example")))
+    after = dns_counts()
+    equal("audit: counted as AUDIT, and nothing as denied", (1, 0),
+          (after["audit"] - before["audit"], after["denied"] - before["denied"]))
+    log = [r for r in bpfctl("map", "dump", "dns_log") if r.get("name") == name or r.get("query") == name]
+    check("audit: and in the log", [r["verdict"].upper() for r in log[-1:]] == ["AUDIT"], log[-1:])
+    state = endpoint()
+    check("audit: its packets are counted too", state["audited"] > 0, state)
+
+
 PHASES = (asker, swapped, judged_again, ask_only, own_resolver, tcp, denials, lease_times, expiry, trouble,
-          before_death, inherit, full)
+          cluster_names, before_death, inherit, full, audit)
 {phase.__name__: phase for phase in PHASES}[sys.argv[1]]()
 finish()

@@ -46,11 +46,6 @@ def equal(what, wanted, got):
     return check(what, wanted == got, f"wanted {wanted!r}, got {got!r}")
 
 
-def gap(what, good):
-    """What the design asks for and is not there yet: said, and no failure."""
-    print("ok  " if good else "GAP ", what, flush=True)
-
-
 def note(text):
     print("    ", text, flush=True)
 

@@ -47,11 +47,15 @@ static void test_defaults(void **state)
 	(void)state;
 	assert_string_equal(c->policy_dir, "/etc/sluice/policies");
 	assert_false(c->audit);
+	assert_false(c->reject);
 	assert_int_equal(c->dns.nresolvers, 0);
 	assert_int_equal(c->dns.nqtypes, 5);
 	assert_int_equal(c->limits.flows, 262144);
 	assert_string_equal(c->metrics_listen, "127.0.0.1:9964");
 	assert_int_equal(c->attach, ATTACH_AUTO);
+	assert_true(c->interfaces.any);
+	assert_int_equal(c->interfaces.nprefixes, 2);
+	assert_string_equal(c->interfaces.prefixes[1], "vlan");
 }
 
 static void test_values(void **state)
@@ -59,7 +63,8 @@ static void test_values(void **state)
 	CLEANUP(config_freep)
 	struct config *c =
 		read_ok("policyDir: /p\nenforcement: audit\nflows: {file: /var/log/f, allowed: true}\n"
-			"bpf: {pinPath: /sys/fs/bpf/x, attach: clsact}\nlimits: {flows: 1000, queriesPerSecond: 0}\n"
+			"bpf: {pinPath: /sys/fs/bpf/x, attach: clsact}\nlimits: {flows: 1000, queriesPerSecond: 0, "
+			"rejectsPerSecond: 7, rejectBurst: 8}\ndeny: {mode: reject}\n"
 			"dns:\n  resolvers: [10.0.0.2, '10.0.0.3:5353', 'fd00::a', '[fd00::b]:54']\n"
 			"  searchDomains: [Svc.Cluster.Local., lab]\n  minTTL: 30s\n  maxTTL: 1h\n"
 			"  clusterDomain: lab.local\n  denyResponse: nxdomain\n  askOnly: deny\n  denyPrivateAnswers: "
@@ -74,6 +79,9 @@ static void test_values(void **state)
 	assert_int_equal(c->attach, ATTACH_CLSACT);
 	assert_int_equal(c->limits.flows, 1000);
 	assert_int_equal(c->limits.dns_rate, 0);
+	assert_true(c->reject);
+	assert_int_equal(c->limits.reject_rate, 7);
+	assert_int_equal(c->limits.reject_burst, 8);
 	assert_int_equal(c->dns.nresolvers, 4);
 	assert_int_equal(c->dns.resolvers[0].port, 53);
 	assert_int_equal(c->dns.resolvers[1].port, 5353);
@@ -111,19 +119,13 @@ static void test_mistakes(void **state)
 	read_bad("limits: {flow: 3}\n", "1:10", "flow");
 	read_bad("limits: {flows: many}\n", "1:17", "flows");
 	read_bad("limits: {eventBytes: 100000}\n", "1:9", "power of two");
+	read_bad("deny: {mode: refuse}\n", "1:14", "expected drop or reject");
+	read_bad("interfaces: {auto: maybe}\n", "1:20", "interfaces.auto");
+	read_bad("interfaces: {prefixes: [eni, 'a/b']}\n", "1:30", "a/b");
+	read_bad("interfaces: {prefixes: ['']}\n", "1:25", "no interface");
+	read_bad("interfaces: {prefixes: eni}\n", "1:24", "prefixes");
 	read_bad("a: 1\n---\nb: 2\n", "3:1", "second document");
 	read_bad("flows: [\n", "2:1", "");
-}
-
-/* What the product will do one day and this version does not must not be taken as done. */
-static void test_not_supported(void **state)
-{
-	(void)state;
-	read_bad("deny: {mode: reject}\n", "1:14", "not supported");
-	read_bad("interfaces: {auto: true}\n", "1:20", "not supported");
-	struct config *c = read_ok("deny: {mode: drop}\nmetrics: {listen: ''}\n");
-
-	config_freep(&c);
 }
 
 static void test_restart_keys(void **state)
@@ -160,9 +162,9 @@ static void test_resolv_conf(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_not_supported),
-		cmocka_unit_test(test_restart_keys), cmocka_unit_test(test_resolv_conf),
+		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_values),
+		cmocka_unit_test(test_mistakes),    cmocka_unit_test(test_restart_keys),
+		cmocka_unit_test(test_resolv_conf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

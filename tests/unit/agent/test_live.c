@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <net/if.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -346,7 +348,7 @@ static void put_lease(struct node *n, uint64_t policy, const char *name, const c
 	entry.id = siphash24(name, strlen(name), (const uint64_t *)n->k->settings->name_key);
 	assert_int_equal(addr_parse(addr, &lease.key.addr), 0);
 	lease.slots[0] =
-		(struct sluice_lease_slot){ clock_now() + 60 * NSEC_PER_SEC, entry.id, set | SLUICE_SET_NAME, 1 };
+		(struct sluice_lease_slot){ clock_now() + 60 * NSEC_PER_SEC, entry.id, set | SLUICE_SET_NAME, 1000 };
 	assert_int_equal(bpf_map_update_elem(n->k->names, &entry.id, &entry, BPF_ANY), 0);
 	assert_int_equal(bpf_map_update_elem(n->k->leases, &lease.key, &lease, BPF_ANY), 0);
 }
@@ -464,6 +466,14 @@ static uint32_t link_on(const char *interface)
 	return info.id;
 }
 
+/* Links in place of filters, as the agent does when nothing is going on. */
+static void settle(struct kernel *k, uint32_t ifindex)
+{
+	while (kernel_settle(k, ifindex) > 0)
+		;
+	assert_int_equal(kernel_settle(k, ifindex), 0);
+}
+
 static void test_changes_of_an_endpoint(void **state)
 {
 	CLEANUP(node_close) struct node n;
@@ -476,6 +486,7 @@ static void test_changes_of_an_endpoint(void **state)
 	node_endpoints(&n, TWO);
 	node_apply(&n);
 	generation = endpoints_at(n.e, 0)->generation;
+	settle(n.k, if_nametoindex("live-a"));
 	link = link_on("live-a");
 	/* labels: the same endpoint, another policy */
 	node_endpoints(
@@ -653,6 +664,41 @@ static void test_a_slice_changes(void **state)
 	assert_false(is_allowed(&n, 0, "172.20.0.1", 80));
 }
 
+/* A program that says `code` to everything, as another tool might put on our interfaces. */
+static int stranger(int code)
+{
+	struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = code },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "stranger", "GPL", insns, ARRAY_SIZE(insns), NULL);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+#define TCX_INGRESS 46
+#define TCX_BEFORE  (1u << 3)
+
+/* The fd of a link, which holds it. */
+static int tcx_in_front(uint32_t ifindex, int prog)
+{
+	struct {
+		uint32_t prog, ifindex, type, flags, relative, pad;
+		uint64_t revision;
+	} attr = { (uint32_t)prog, ifindex, TCX_INGRESS, TCX_BEFORE, 0, 0, 0 };
+
+	return (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+}
+
+static void filter_in_front(uint32_t ifindex, int prog)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = 1, .prog_fd = prog);
+
+	assert_int_equal(bpf_tc_attach(&hook, &opts), 0);
+}
+
 static void test_repair(void **state)
 {
 	CLEANUP(node_close) struct node n;
@@ -661,19 +707,75 @@ static void test_repair(void **state)
 	(void)state;
 	node_open(&n);
 	node_endpoints(&n, TWO);
-	assert_int_equal(endpoints_repair(n.e), 0);
 	kernel_detach(n.k, ifindex);
-	assert_int_equal(kernel_attached(n.k, ifindex), 0);
-	assert_int_equal(endpoints_repair(n.e), 1);
-	assert_int_equal(kernel_attached(n.k, ifindex), 1);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_MISSING);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 	/* The other way of attaching, and back: never without. */
 	n.k->attach = ATTACH_CLSACT;
 	assert_int_equal(kernel_attach(n.k, ifindex), 0);
-	assert_int_equal(kernel_attached(n.k, ifindex), 1);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 	n.k->attach = ATTACH_TCX;
-	assert_int_equal(kernel_attached(n.k, ifindex), 0);
-	assert_int_equal(kernel_attach(n.k, ifindex), 0);
-	assert_int_equal(kernel_attached(n.k, ifindex), 1);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
+	settle(n.k, ifindex);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
+	assert_int_not_equal(link_on("live-a"), 0);
+}
+
+/* Hazard 4: what gets in front of ours could let everything by it. */
+static void test_position_tcx(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	_cleanup_close_ int prog = stranger(0 /* TCX_PASS: ends the chain */), link = -1, again = -1;
+	uint32_t ifindex = if_nametoindex("live-a");
+
+	(void)state;
+	node_open(&n);
+	node_endpoints(&n, TWO);
+	/* on the chain while ours are still filters, which run after it */
+	link = tcx_in_front(ifindex, prog);
+	if (link < 0) {
+		print_message("no TCX on this kernel\n");
+		skip();
+	}
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
+	settle(n.k, ifindex);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
+	/* and in front of our link */
+	closep(&link);
+	again = tcx_in_front(ifindex, prog);
+	assert_true(again >= 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
+}
+
+static void test_position_clsact(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	_cleanup_close_ int prog = stranger(0 /* TC_ACT_OK */);
+	uint32_t ifindex = if_nametoindex("live-a");
+
+	(void)state;
+	node_open(&n);
+	n.k->attach = ATTACH_CLSACT;
+	node_endpoints(&n, TWO);
+	filter_in_front(ifindex, prog);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
+	/* once more, from the second handle to the first */
+	assert_int_equal(system("tc filter del dev live-a ingress handle 1 prio 1 bpf"), 0);
+	filter_in_front(ifindex, prog);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_BEHIND);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
+	/* the qdisc, with everything on it */
+	assert_int_equal(system("tc qdisc del dev live-a clsact"), 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_MISSING);
+	assert_int_equal(kernel_repair(n.k, ifindex), 0);
+	assert_int_equal(kernel_attached(n.k, ifindex), ATTACH_STATE_FIRST);
 }
 
 static void put_flow(struct node *n, uint32_t endpoint, uint32_t generation, uint16_t port, uint64_t age, uint64_t name)
@@ -748,13 +850,14 @@ static void test_routing(void **state)
 	(void)state;
 	assert_int_equal(net_open(&net), 0);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
-	assert_int_equal(added, 4);
+	assert_int_equal(added, 6);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
 	assert_int_equal(added, 0);
 	assert_int_equal(system("ip rule del pref 5"), 0);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
 	assert_int_equal(added, 1);
-	assert_int_equal(system("ip rule del pref 5; ip -6 rule del pref 5; ip route flush table 2053; "
+	assert_int_equal(system("ip rule del pref 4; ip rule del pref 5; ip rule del pref 6; ip -6 rule del pref 5; ip "
+				"route flush table 2053; "
 				"ip -6 route flush table 2053"),
 			 0);
 }
@@ -777,6 +880,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_inventory_is_the_clusters, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_slice_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_repair, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_position_tcx, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_position_clsact, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_routing, set_up, tear_down),
 	};

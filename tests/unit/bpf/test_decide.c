@@ -106,6 +106,23 @@ static void lease_clock(void **state)
 	expect(&t, &q, SLUICE_REASON_POLICY_DEFAULT, 0);
 }
 
+static void lease_of_the_youngest_asker(void **state)
+{
+	struct sluice_query q = query("2001:db8::1");
+	struct sluice_tables t = tables(&q);
+
+	(void)state;
+	t.lease.slots[7].generation = 20;
+	q.generation = 20;
+	expect(&t, &q, SLUICE_REASON_NONE, 30);
+	q.generation = 19;
+	expect(&t, &q, SLUICE_REASON_NONE, 30);
+	q.generation = 21;
+	expect(&t, &q, SLUICE_REASON_POLICY_DEFAULT, 0);
+	q.live = 1; /* no flow of it can have come by this lease */
+	expect(&t, &q, SLUICE_REASON_POLICY_DEFAULT, 0);
+}
+
 static void precedence(void **state)
 {
 	struct sluice_query q = query("2001:db8::1");
@@ -207,9 +224,11 @@ static void port_53(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lease_clock),	      cmocka_unit_test(precedence), cmocka_unit_test(only_name_sets),
-		cmocka_unit_test(recycled_lease),     cmocka_unit_test(cluster),    cmocka_unit_test(embedded),
-		cmocka_unit_test(never_leaves_first), cmocka_unit_test(port_53),
+		cmocka_unit_test(lease_clock),	  cmocka_unit_test(lease_of_the_youngest_asker),
+		cmocka_unit_test(precedence),	  cmocka_unit_test(only_name_sets),
+		cmocka_unit_test(recycled_lease), cmocka_unit_test(cluster),
+		cmocka_unit_test(embedded),	  cmocka_unit_test(never_leaves_first),
+		cmocka_unit_test(port_53),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,16 @@ static int find_interface(void *context, uint32_t ifindex, struct sluice_if *ret
 	return 0;
 }
 
+static int find_asker(void *context, const struct sluice_asker_key *key, struct sluice_asker *ret)
+{
+	struct fake *f = context;
+
+	if (f->asker.generation == 0 || memcmp(key, &f->asker_key, sizeof(*key)) != 0)
+		return -ENOENT;
+	*ret = f->asker;
+	return 0;
+}
+
 static bool in_cluster(void *context, const struct sluice_addr *addr)
 {
 	struct fake *f = context;
@@ -59,6 +69,28 @@ static int put_lease(void *context, const struct sluice_lease *lease)
 	f->lease_writes++;
 	if (f->on_lease)
 		f->on_lease(f);
+	return 0;
+}
+
+static int delete_lease(void *context, const struct sluice_lease_key *key)
+{
+	struct sluice_lease *lease = find_lease(context, key);
+	struct fake *f = context;
+
+	if (!lease)
+		return -ENOENT;
+	*lease = f->leases[--f->nleases];
+	f->lease_deletes++;
+	return 0;
+}
+
+static int each_lease(void *context, maps_lease_fn *each, void *each_context)
+{
+	struct fake *f = context;
+
+	f->walks++;
+	for (uint32_t i = 0; i < f->nleases; i++)
+		each(&f->leases[i], each_context);
 	return 0;
 }
 
@@ -171,10 +203,15 @@ void fake_new(struct fake *f, const struct image *img)
 		(struct proxy_resolver){ .addr = { .b = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 53 } }, .port = 53 };
 	f->maps = (struct maps){ .context = f,
 				 .find_interface = find_interface,
+				 .find_asker = find_asker,
 				 .in_cluster = in_cluster,
 				 .get_lease = get_lease,
 				 .put_lease = put_lease,
+				 .delete_lease = delete_lease,
+				 .each_lease = each_lease,
 				 .put_name = put_name,
+				 .lease_use = f->lease_use,
+				 .nleases = FAKE_LEASES,
 				 .settings = &f->settings,
 				 .endpoints = f->endpoints,
 				 .nendpoints = FAKE_ENDPOINTS,

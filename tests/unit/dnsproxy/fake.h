@@ -18,13 +18,16 @@ struct fake {
 	struct sluice_settings settings;
 	struct sluice_endpoint endpoints[FAKE_ENDPOINTS];
 	struct sluice_if links[FAKE_ENDPOINTS]; /* by ifindex - 100 */
+	struct sluice_asker_key asker_key;	/* the one that is known, while `asker` has a generation */
+	struct sluice_asker asker;
 	struct sluice_addr cluster[4];
 	uint32_t ncluster;
 	struct sluice_lease leases[FAKE_LEASES];
 	uint32_t nleases, max_leases;
 	struct sluice_name names[FAKE_LEASES];
 	uint32_t nnames, max_names;
-	uint32_t lease_writes;
+	__u64 lease_use[SLUICE_LEASE_USE_WORDS];
+	uint32_t lease_writes, lease_deletes, walks;
 	uint32_t looks; /* at leases and the cluster table */
 	struct sluice_dns_stats stats;
 	struct sluice_dns_record log[1 + 16];

@@ -183,7 +183,7 @@ static void allowed_name_gets_a_lease_and_an_answer(void **state)
 	assert_int_equal(f.leases[0].key.policy, 1);
 	assert_memory_equal(&f.leases[0].key.addr, &opened, 16);
 	assert_true(f.leases[0].slots[0].set & SLUICE_SET_NAME);
-	assert_int_equal(f.leases[0].slots[0].endpoint, 3);
+	assert_int_equal(f.leases[0].slots[0].generation, 77);
 	assert_int_equal(f.leases[0].slots[0].name, f.names[0].id);
 	assert_memory_equal(f.names[0].text, "pypi.org", 9);
 	/* The least TTL of the chain, and the grace. */
@@ -516,11 +516,17 @@ static void full_tables_are_servfail(void **state)
 	f.max_leases = 1;
 	resolve_to("pypi.org", "192.0.2.1");
 	assert_int_equal(rcode(), 0);
+	/* The one there is makes room, unless a flow lives by it. */
 	resolve_to("pypi.org", "192.0.2.2");
+	assert_int_equal(rcode(), 0);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_LEASES_EVICTED], 1);
+	for (size_t i = 0; i < SLUICE_LEASE_USE_WORDS; i++)
+		f.lease_use[i] = NOW;
+	resolve_to("pypi.org", "192.0.2.1");
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_string_equal(replied(), "");
 	f.max_names = f.nnames;
-	resolve_to("a.example.org", "192.0.2.1");
+	resolve_to("a.example.org", "192.0.2.2");
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_LEASES_FAILED], 2);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SERVFAIL], 2);
@@ -809,6 +815,14 @@ static void no_resolver_is_servfail(void **state)
 	assert_int_equal(rcode(), 0);
 }
 
+/* `m` under that id. */
+static void ask_numbered(uint32_t endpoint, struct msg *m, int id)
+{
+	m->data[0] = (uint8_t)(id >> 8);
+	m->data[1] = (uint8_t)id;
+	ask_from(endpoint, m);
+}
+
 static void one_endpoint_does_not_take_all(void **state)
 {
 	struct msg m = query("pypi.org", WIRE_A);
@@ -816,11 +830,15 @@ static void one_endpoint_does_not_take_all(void **state)
 
 	(void)state;
 	for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++)
-		ask_name("pypi.org", WIRE_A);
+		ask_numbered(3, &m, 1000 + i);
 	assert_int_equal(f.nreplies, 0);
-	ask_name("pypi.org", WIRE_A);
+	/* One more: its own first is given up. */
+	ask_numbered(3, &m, 7);
 	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
-	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 1);
+	assert_int_equal(get16(f.replies[0].data), 1000);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_EVICTED], 1);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 0);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT);
 	add_endpoint(4);
 	from.ifindex = 104;
 	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
@@ -831,6 +849,127 @@ static void one_endpoint_does_not_take_all(void **state)
 		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
 	assert_int_equal(core_in_flight(f.core), 0);
 	assert_int_equal(f.nreplies, CORE_FLIGHTS_PER_ENDPOINT + 2);
+}
+
+/* Of several that wait for one answer, the pod that asks too much loses its own query and nobody else's. */
+static void what_others_wait_for_goes_on(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A), a;
+	char name[32], shown[256];
+	uint32_t transport;
+
+	(void)state;
+	add_endpoint(4);
+	ask_numbered(3, &m, 1); /* asked of the resolver */
+	a = begin_answer();
+	transport = f.asked_transport;
+	ask_numbered(4, &m, 2);
+	ask_numbered(3, &m, 3);
+	ask_numbered(4, &m, 4);
+	for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++) {
+		struct msg another;
+
+		snprintf(name, sizeof(name), "n%d.example.org", i);
+		another = query(name, WIRE_A);
+		ask_from(3, &another);
+	}
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_EVICTED], 2);
+	assert_int_equal(f.nreplies, 2);
+	assert_int_equal(get16(f.replies[0].data), 1);
+	assert_int_equal(get16(f.replies[1].data), 3);
+	assert_int_equal(f.nreleased, 0);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT + 2);
+	/* The resolver answers what it was asked first. */
+	add_addr(&a, "pypi.org", 60, "192.0.2.1");
+	assert_true(core_answer(f.core, transport, false, a.data, a.len, NOW));
+	assert_int_equal(f.nreplies, 4);
+	for (int i = 2; i < 4; i++) {
+		assert_int_equal(get16(f.replies[i].data), 2 * i - 2);
+		assert_string_equal(answers(f.replies[i].data, f.replies[i].len, shown, sizeof(shown)),
+				    "pypi.org 192.0.2.1 60");
+	}
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS_PER_ENDPOINT);
+	for (int i = 1; i < 5; i++)
+		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
+	assert_int_equal(core_in_flight(f.core), 0);
+}
+
+/* D2: labels below an allowed wildcard are a way out; how wide it is can be said. */
+static void new_names_have_a_budget(void **state)
+{
+	uint64_t minute = 60 * NSEC_PER_SEC;
+	struct msg m;
+	char name[32];
+
+	(void)state;
+	f.conf.new_names = 10;
+	core_set_settings(f.core, &f.conf);
+	for (int i = 0; i < 12; i++) {
+		snprintf(name, sizeof(name), "n%d.example.org", i);
+		ask_name(name, WIRE_A);
+	}
+	assert_int_equal(f.nasked, 10);
+	assert_int_equal(rcode(), WIRE_RCODE_REFUSED);
+	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 2);
+	/* What it was let ask before, and what a rule spells out, is free; so is another pod's. */
+	resolve_to("n3.example.org", "192.0.2.1");
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 2);
+	add_endpoint(4);
+	m = query("n100.example.org", WIRE_A);
+	ask_from(4, &m);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 2);
+	/* A tenth of a minute later there is one more. */
+	for (int i = 20; i < 22; i++) {
+		struct core_asker from = asker(false);
+
+		snprintf(name, sizeof(name), "n%d.example.org", i);
+		m = query(name, WIRE_A);
+		assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW + minute / 10), 0);
+	}
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 3);
+	/* Under audit it is counted and goes on; another pod in its place has a budget of its own. */
+	set_state(SLUICE_MODE_AUDIT, 1);
+	m.len = f.nasked;
+	ask_name("n30.example.org", WIRE_A);
+	assert_int_equal(f.nasked, m.len + 1);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 4);
+	set_state(SLUICE_MODE_ENFORCE, 1);
+	f.links[3].generation = f.endpoints[3].generation = 500;
+	ask_name("n31.example.org", WIRE_A);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 4);
+}
+
+/* By loopback the interface says nothing: what the endpoint's own program noted does, and nothing else (hazard 14). */
+static void a_cgroup_endpoint_is_known_by_what_its_program_noted(void **state)
+{
+	struct msg m = query("evil.example", WIRE_A);
+	struct core_asker from = {
+		.addr = test_addr("127.0.0.1"), .server = test_addr("127.0.53.53"), .ifindex = 1, .port = 40000
+	};
+	struct core_asker another = from;
+
+	(void)state;
+	add_endpoint(4);
+	f.endpoints[4].ifindex = 0;
+	f.endpoints[4].generation = 78;
+	f.asker_key = (struct sluice_asker_key){ .addr = from.addr, .port = htons(40000), .proto = IPPROTO_UDP };
+	f.asker = (struct sluice_asker){ .server = test_addr("8.8.8.8"), .endpoint = 4, .generation = 78 };
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(f.replied_to.endpoint, 4);
+	assert_int_equal(f.replied_to.ifindex, 0);
+	assert_true(addr_equal(&f.replied_to.from, &from.server));
+	assert_true(addr_equal(&f.replied_to.server, &f.asker.server));
+	another.port = 40001;
+	assert_int_equal(core_query(f.core, &another, m.data, m.len, NOW), -ENOENT);
+	f.asker.generation = 77;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), -ENOENT);
+	f.asker.generation = 78;
+	f.endpoints[4].ifindex = 104; /* a veth's endpoint does not ask by loopback */
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), -ENOENT);
+	assert_int_equal(f.nreplies, 1);
 }
 
 /* Equal questions of one policy are one upstream query; each asker is answered and leased for itself. */
@@ -866,7 +1005,7 @@ static void equal_questions_share_an_answer(void **state)
 	assert_string_equal(replied(), "");
 	assert_int_equal(last_record()->verdict, SLUICE_DNS_DENIED);
 	assert_int_equal(f.nleases, 1);
-	assert_int_equal(f.leases[0].slots[0].endpoint, 4);
+	assert_int_equal(f.leases[0].slots[0].generation, 104);
 	assert_false(give(&m));
 }
 
@@ -1221,6 +1360,9 @@ int main(void)
 		TEST(resolvers_take_over_from_each_other),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
+		TEST(what_others_wait_for_goes_on),
+		TEST(new_names_have_a_budget),
+		TEST(a_cgroup_endpoint_is_known_by_what_its_program_noted),
 		TEST(equal_questions_share_an_answer),
 		TEST(unequal_questions_do_not),
 		TEST(who_waits_shares_the_failure),

@@ -9,18 +9,20 @@
 
 static struct fake f;
 static struct compiled policy;
+static struct ledger *ledger;
 
 static int set_up(void **state)
 {
 	(void)state;
 	policy = test_compile(CNP_HEAD "  egress:\n  - toFQDNs: [{matchName: a.example}]\n", NULL);
 	fake_new(&f, policy.img);
-	return 0;
+	return ledger_new(&f.maps, &ledger);
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
+	ledger_freep(&ledger);
 	fake_free(&f);
 	compiled_clear(&policy);
 	return 0;
@@ -34,12 +36,12 @@ static int open_for(uint32_t set, uint64_t name, uint64_t expires, struct lease_
 				     .name = name,
 				     .now = NOW,
 				     .expires = expires,
-				     .endpoint = 3,
+				     .by = { 3, 77 },
 				     .nsets = 1,
 				     .sets = &set };
 	struct sluice_addr addr = test_addr("192.0.2.1");
 
-	return lease_write(&f.maps, &req, &addr, res);
+	return lease_write(&f.maps, ledger, &req, &addr, res);
 }
 
 static void lengths_are_clamped(void **state)
@@ -94,6 +96,51 @@ static void slots_are_taken_in_order_and_end(void **state)
 	assert_int_equal(res.reused, 2);
 }
 
+static int open_by(uint32_t generation, uint64_t expires, struct lease_result *res)
+{
+	static const struct wire_name text = { .len = 9, .text = "a.example" };
+	const uint32_t set = SET(1);
+	struct lease_request req = { .policy = 1,
+				     .text = &text,
+				     .name = 7,
+				     .now = NOW,
+				     .expires = expires,
+				     .by = { 3, generation },
+				     .nsets = 1,
+				     .sets = &set };
+	struct sluice_addr addr = test_addr("192.0.2.1");
+
+	return lease_write(&f.maps, ledger, &req, &addr, res);
+}
+
+/* Hazard 24: a lease is open to those that lived when it was last asked for; one write for each that is younger. */
+static void the_youngest_asker_bounds_it(void **state)
+{
+	struct sluice_addr addr = test_addr("192.0.2.1");
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_by(10, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_true(lease_holds(&f.maps, 1, 9, &addr, NOW));
+	assert_true(lease_holds(&f.maps, 1, 10, &addr, NOW));
+	assert_false(lease_holds(&f.maps, 1, 11, &addr, NOW));
+	assert_int_equal(open_by(9, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(res.written, 1);
+	assert_int_equal(open_by(11, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(res.written, 2);
+	assert_true(lease_holds(&f.maps, 1, 11, &addr, NOW));
+	/* An older one renews it and takes nothing from the younger. */
+	assert_int_equal(open_by(9, NOW + 90 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.leases[0].slots[0].generation, 11);
+	/* Taken for another set, nothing of the old is left. */
+	f.leases[0].slots[0].set = SET(2);
+	f.leases[0].slots[0].expires = NOW - 1;
+	for (int i = 1; i < SLUICE_LEASE_SLOTS; i++)
+		f.leases[0].slots[i] = (struct sluice_lease_slot){ NOW + 1, 5, SET(9), 99 };
+	assert_int_equal(open_by(9, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.leases[0].slots[0].generation, 9);
+}
+
 /* Hazard 23: what is no name set never gets into the table. */
 static void only_name_sets(void **state)
 {
@@ -110,11 +157,11 @@ static void leases_end(void **state)
 	struct lease_result res = {};
 
 	(void)state;
-	assert_false(lease_holds(&f.maps, 1, &addr, NOW));
+	assert_false(lease_holds(&f.maps, 1, 77, &addr, NOW));
 	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
-	assert_true(lease_holds(&f.maps, 1, &addr, NOW));
-	assert_false(lease_holds(&f.maps, 2, &addr, NOW));
-	assert_false(lease_holds(&f.maps, 1, &addr, NOW + 60 * NSEC_PER_SEC));
+	assert_true(lease_holds(&f.maps, 1, 77, &addr, NOW));
+	assert_false(lease_holds(&f.maps, 2, 77, &addr, NOW));
+	assert_false(lease_holds(&f.maps, 1, 77, &addr, NOW + 60 * NSEC_PER_SEC));
 }
 
 static void names_have_keyed_ids(void **state)
@@ -156,6 +203,7 @@ int main(void)
 		TEST(lengths_are_clamped),
 		TEST(unchanged_is_not_written),
 		TEST(slots_are_taken_in_order_and_end),
+		TEST(the_youngest_asker_bounds_it),
 		TEST(only_name_sets),
 		TEST(leases_end),
 		TEST(names_have_keyed_ids),

@@ -126,8 +126,9 @@ static void fill_flow_and_lease(uint64_t state, uint64_t now)
 	bpf_map_lookup_elem(bpf_object__find_map_fd_by_name(skel->obj, "settings"), &zero, &settings);
 	name.id = siphash24("pypi.org", 8, (const uint64_t *)settings.name_key);
 	put("names", &name.id, &name);
-	lease.slots[0] = (struct sluice_lease_slot){ now + 60 * NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 1, EP };
-	lease.slots[1] = (struct sluice_lease_slot){ now - NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 2, EP };
+	lease.slots[0] =
+		(struct sluice_lease_slot){ now + 60 * NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 1, GENERATION };
+	lease.slots[1] = (struct sluice_lease_slot){ now - NSEC_PER_SEC, name.id, SLUICE_SET_NAME | 2, GENERATION };
 	put("leases", &lease.key, &lease);
 	flow.judged = SLUICE_STATE_JUDGED(state);
 	flow.opened = now - 5 * NSEC_PER_SEC;
@@ -196,6 +197,9 @@ static void pin_all(unsigned int ifindex)
 		const char *name;
 		enum bpf_attach_type type;
 	} links[] = { { "from", TCX_INGRESS }, { "to", TCX_EGRESS } };
+	const struct sluice_proxy_peer peer = { .addr = addr("10.0.0.53"), .port = 53 };
+	_cleanup_close_ int peers = -1;
+	uint32_t one = 1;
 	char path[128];
 	struct bpf_map *map;
 
@@ -206,6 +210,12 @@ static void pin_all(unsigned int ifindex)
 		snprintf(path, sizeof(path), "%s/%s", pin_path, bpf_map__name(map));
 		assert_int_equal(bpf_map__pin(map, path), 0);
 	}
+	/* Of the proxy's own programs, which are not loaded here. */
+	peers = bpf_map_create(BPF_MAP_TYPE_HASH, SLUICE_MAP_PROXY_PEERS, sizeof(peer), sizeof(one),
+			       SLUICE_MAX_PROXY_PEERS, NULL);
+	assert_int_equal(bpf_map_update_elem(peers, &peer, &one, BPF_ANY), 0);
+	snprintf(path, sizeof(path), "%s/" SLUICE_MAP_PROXY_PEERS, pin_path);
+	assert_int_equal(bpf_obj_pin(peers, path), 0);
 	snprintf(path, sizeof(path), "%s/links", pin_path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * A pod's interface is a veth whose peer is in another network namespace. Which of them are pods' the configuration says by
+ * name (`prefixes`), or it takes all (`auto`) but those the node itself uses to get out: with a subnet or a default route of
+ * the host's on them, as the uplink of a node that is itself a container has.
+ *
+ * When the kernel announces one, the first thing that happens is that it gets the program for what the pod sends. Without an
+ * endpoint that drops everything. What is slow or can wait comes after: the other program; a slot of the endpoint table in quarantine, so that its drops are counted
+ * under its name and the node's own probes are answered at the addresses that host routes lead to; then whoever knows the pod
+ * puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which would hold up the next announcement.
+ *
+ * An interface on which something of ours was found is closed likewise, wherever it came from: sluice-cni puts it there
+ * before the agent hears of the pod.
+ *
+ * Only one agent at a time gets here: it holds the lock of the pin folder (kernel.h). When that folder is another one by now,
+ * it is no longer the node's agent, and repairs nothing.
+ */
+#include "agent/discover.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/slot.h"
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "bpf/abi_names.h"
+#include "policy/vpc_name.h"
+
+#define QUIET_NSEC	 (500 * NSEC_PER_MSEC) /* without a new interface: nobody is held up by a slow step */
+#define CHECK_PER_SECOND 64
+#define CHECK_IN_BURST	 4
+
+struct discover {
+	struct kernel *k;
+	struct endpoints *e;
+	struct links *links;
+	struct config_interfaces wanted;
+	uint64_t last_new;
+	size_t next_check;
+	size_t unsettled;
+	/* For status. */
+	uint64_t closed;     /* interfaces that were closed at their announcement */
+	uint64_t slowest_ns; /* from reading an announcement to the programs being on */
+	uint64_t failed;     /* could not be closed */
+	uint64_t no_slot;    /* closed, but the table of endpoints has no room for them */
+	uint64_t repaired;
+};
+
+/* ---- which ones -------------------------------------------------------------------------------------------------- */
+
+/* The slot that the interface's entry leads to; 0: none. */
+static uint32_t owner_of(const struct discover *d, uint32_t ifindex)
+{
+	struct sluice_if entry = {};
+
+	return bpf_map_lookup_elem(d->k->ifindexes, &ifindex, &entry) == 0 ? entry.endpoint : 0;
+}
+
+static bool has_prefix(const struct config_interfaces *wanted, const char *name)
+{
+	for (size_t i = 0; i < wanted->nprefixes; i++) {
+		if (strncmp(name, wanted->prefixes[i], strlen(wanted->prefixes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_pods(const struct discover *d, const struct link *link)
+{
+	if (!link->veth || !link->elsewhere)
+		return false;
+	return link->found_closed || has_prefix(&d->wanted, link->name) ||
+	       (d->wanted.any && link->subnets == 0 && link->defaults == 0);
+}
+
+static bool keeps_closed(void *context, uint32_t ifindex)
+{
+	const struct discover *d = context;
+	const struct link *link = links_find(d->links, ifindex);
+
+	return link && is_pods(d, link);
+}
+
+/* ---- closing ----------------------------------------------------------------------------------------------------- */
+
+static void set_unsettled(struct discover *d, struct link *link)
+{
+	if (d->k->attach != ATTACH_TCX || !link->settled)
+		return;
+	link->settled = false;
+	d->unsettled++;
+}
+
+static void set_guarded(struct discover *d, struct link *link)
+{
+	if (!link->guarded)
+		link->settled = true;
+	link->guarded = true;
+	set_unsettled(d, link);
+}
+
+static void guard(struct discover *d, struct link *link)
+{
+	uint64_t start = clock_now(), took;
+	int r = kernel_close(d->k, link->ifindex);
+
+	took = clock_now() - start;
+	if (r == -ENODEV || r == -EINVAL)
+		return; /* it has gone meanwhile */
+	if (r < 0) {
+		d->failed++;
+		log_error("%s: a pod's interface that cannot be closed: %s", link->name, strerror(-r));
+		return;
+	}
+	set_guarded(d, link);
+	link->half = true;
+	d->closed++;
+	d->slowest_ns = took > d->slowest_ns ? took : d->slowest_ns;
+}
+
+static void on_changed(void *context, struct link *link)
+{
+	struct discover *d = context;
+
+	if (link->guarded || !link->veth || !link->elsewhere)
+		return;
+	if (!is_pods(d, link) && !endpoints_wants(d->e, link->name)) {
+		link->found_closed = !owner_of(d, link->ifindex) && kernel_present(d->k, link->ifindex);
+		if (!link->found_closed)
+			return;
+	}
+	d->last_new = clock_now();
+	guard(d, link);
+}
+
+static void release_slot(struct discover *d, struct link *link)
+{
+	if (link->slot)
+		slot_release(d->k, link->slot);
+	link->slot = 0;
+}
+
+static void on_gone(void *context, struct link *link)
+{
+	struct discover *d = context;
+
+	release_slot(d, link);
+	if (!link->guarded)
+		return;
+	kernel_forget(d->k, link->ifindex);
+	d->unsettled -= !link->settled && d->unsettled;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------------- */
+
+static void quarantine(struct discover *d, struct link *link)
+{
+	const struct slot_owner owner = {
+		.namespace_name = "",
+		.name = "",
+		.interface = link->name,
+		.addrs = link->routes,
+		.naddrs = link->nroutes,
+		.why = SLUICE_QUARANTINE_UNKNOWN,
+	};
+	const struct endpoint_place place = { .ifindex = link->ifindex };
+	struct slot slot = {};
+	bool first = link->slot == 0;
+
+	if (link->slot && !link->routes_moved)
+		return;
+	release_slot(d, link);
+	link->routes_moved = false;
+	if (slot_take(d->k, &owner, &place, &slot) < 0) {
+		d->no_slot++;
+		return;
+	}
+	link->slot = slot.id;
+	if (first)
+		log_info("%s: a pod's interface that no endpoint is known for: in quarantine", link->name);
+}
+
+static void open_again(struct discover *d, struct link *link)
+{
+	log_info("%s: no pod's interface, and no endpoint is on it: let go", link->name);
+	release_slot(d, link);
+	kernel_detach(d->k, link->ifindex);
+	d->unsettled -= !link->settled && d->unsettled;
+	link->guarded = false;
+}
+
+static void run_one(struct discover *d, struct link *link)
+{
+	uint32_t owner = owner_of(d, link->ifindex);
+	bool claimed = owner && owner != link->slot;
+
+	if (claimed) {
+		release_slot(d, link);
+		if (!link->guarded)
+			set_guarded(d, link);
+		return;
+	}
+	if (!is_pods(d, link)) {
+		if (link->guarded && !endpoints_wants(d->e, link->name))
+			open_again(d, link);
+		return;
+	}
+	if (!link->guarded)
+		guard(d, link);
+	if (link->guarded)
+		quarantine(d, link);
+}
+
+/* ---- the watch --------------------------------------------------------------------------------------------------- */
+
+static void check_one(struct discover *d, struct link *link)
+{
+	int state = link->guarded ? kernel_attached(d->k, link->ifindex) : ATTACH_STATE_FIRST;
+
+	link->suspect = false;
+	if (state < 0 || state == ATTACH_STATE_FIRST)
+		return;
+	if (kernel_repair(d->k, link->ifindex) < 0) {
+		log_error("%s: %s, and ours cannot be put back", link->name,
+			  state == ATTACH_STATE_BEHIND ? "another program runs before ours"
+						       : "the programs were taken off");
+		return;
+	}
+	d->repaired++;
+	set_unsettled(d, link);
+	log_warning("%s: %s; ours are put back", link->name,
+		    state == ATTACH_STATE_BEHIND ? "another program runs before ours" : "the programs were taken off");
+}
+
+void discover_run(struct discover *d)
+{
+	bool ours = kernel_is_ours(d->k);
+
+	d->no_slot = 0;
+	for (size_t i = 0; i < links_count(d->links); i++) {
+		struct link *link = links_at(d->links, i);
+
+		run_one(d, link);
+		if (link->half)
+			link->half = kernel_attach(d->k, link->ifindex) < 0;
+		if (link->suspect && ours)
+			check_one(d, link);
+	}
+}
+
+bool discover_read(struct discover *d)
+{
+	return links_read(d->links);
+}
+
+void discover_check(struct discover *d)
+{
+	size_t count = links_count(d->links), most = CHECK_PER_SECOND;
+
+	/* Each look takes the RTNL lock, which whoever makes interfaces waits for, and we wait for when the next one comes. */
+	if (clock_now() - d->last_new < QUIET_NSEC)
+		most = CHECK_IN_BURST;
+	for (size_t n = 0; kernel_is_ours(d->k) && n < count && n < most; n++) {
+		if (d->next_check >= count)
+			d->next_check = 0;
+		check_one(d, links_at(d->links, d->next_check++));
+	}
+}
+
+void discover_idle(struct discover *d, uint64_t now)
+{
+	if (d->unsettled == 0 || now - d->last_new < QUIET_NSEC)
+		return;
+	for (size_t i = 0; i < links_count(d->links); i++) {
+		struct link *link = links_at(d->links, i);
+		int r;
+
+		if (!link->guarded || link->settled)
+			continue;
+		r = kernel_settle(d->k, link->ifindex);
+		if (r == 1)
+			return; /* it took long: whoever waits comes first */
+		if (r < 0)
+			log_warning("%s: its filters cannot be exchanged for links and stay: %s", link->name,
+				    strerror(-r));
+		link->settled = true;
+		d->unsettled--;
+	}
+	d->unsettled = 0;
+}
+
+/* ---- identification ---------------------------------------------------------------------------------------------- */
+
+static bool has_address(const struct sluice_addr *addrs, size_t naddrs, const struct sluice_addr *addr)
+{
+	for (size_t i = 0; i < naddrs; i++) {
+		if (addr_compare(&addrs[i], addr) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* How many of the interface's routes are to the pod's addresses; -1: one is to another's. */
+static int matching_routes(const struct link *link, const struct sluice_addr *addrs, size_t naddrs)
+{
+	for (size_t i = 0; i < link->nroutes; i++) {
+		if (!has_address(addrs, naddrs, &link->routes[i]))
+			return -1;
+	}
+	return (int)link->nroutes;
+}
+
+const char *discover_interface(const struct discover *d, const char *namespace_name, const char *name,
+			       const struct sluice_addr *addrs, size_t naddrs, char ret[IF_NAMESIZE])
+{
+	char hash[VPC_NAME_HASH + 1];
+
+	ret[0] = '\0';
+	vpc_name_hash(namespace_name, name, hash);
+	for (size_t i = 0; i < links_count(d->links); i++) {
+		const struct link *link = links_at(d->links, i);
+		int routes = is_pods(d, link) ? matching_routes(link, addrs, naddrs) : -1;
+		size_t len = strlen(link->name);
+
+		if (routes > 0)
+			return strcpy(ret, link->name);
+		if (routes == 0 && len > VPC_NAME_HASH && strcmp(link->name + len - VPC_NAME_HASH, hash) == 0)
+			strcpy(ret, link->name);
+	}
+	return ret;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+int discover_open(struct kernel *k, struct endpoints *e, const struct config_interfaces *wanted, struct discover **ret)
+{
+	CLEANUP(discover_freep) struct discover *d = calloc(1, sizeof(*d));
+	struct links_handlers handlers = { .changed = on_changed, .gone = on_gone };
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->k = k;
+	d->e = e;
+	d->wanted = *wanted;
+	handlers.context = d;
+	r = links_open(&handlers, &d->links);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < links_count(d->links); i++)
+		on_changed(d, links_at(d->links, i));
+	endpoints_set_keep(e, keeps_closed, d);
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+void discover_freep(struct discover **d)
+{
+	if (!*d)
+		return;
+	links_freep(&(*d)->links);
+	free(*d);
+	*d = NULL;
+}
+
+void discover_configure(struct discover *d, const struct config_interfaces *wanted)
+{
+	d->wanted = *wanted;
+}
+
+int discover_fd(const struct discover *d)
+{
+	return links_fd(d->links);
+}
+
+json_t *discover_interface_json(struct discover *d, const char *name)
+{
+	enum sluice_mode mode = SLUICE_MODE_QUARANTINE;
+	struct link *link;
+	uint32_t owner = 0;
+
+	discover_read(d);
+	link = links_find_name(d->links, name);
+	if (link && kernel_attached(d->k, link->ifindex) != ATTACH_STATE_FIRST) {
+		link->found_closed = true;
+		guard(d, link);
+		link->half = link->half && kernel_attach(d->k, link->ifindex) < 0;
+	}
+	if (link)
+		owner = owner_of(d, link->ifindex);
+	if (owner)
+		mode = SLUICE_STATE_MODE(__atomic_load_n(&d->k->endpoints[owner].state, __ATOMIC_ACQUIRE));
+	return json_pack("{s:s, s:b, s:s}", "name", name, "known", owner && owner != link->slot, "mode",
+			 mode_name(mode));
+}
+
+json_t *discover_json(const struct discover *d)
+{
+	json_int_t unknown = 0, guarded = 0;
+
+	for (size_t i = 0; i < links_count(d->links); i++) {
+		const struct link *link = links_at(d->links, i);
+
+		guarded += link->guarded;
+		unknown += link->guarded && owner_of(d, link->ifindex) == link->slot;
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guarded", guarded, "unknown", unknown,
+			 "without_slot", (json_int_t)d->no_slot, "closed_at_announcement", (json_int_t)d->closed,
+			 "slowest_microseconds", (json_int_t)(d->slowest_ns / 1000), "failed", (json_int_t)d->failed,
+			 "repaired", (json_int_t)d->repaired, "unsettled", (json_int_t)d->unsettled, "resyncs",
+			 (json_int_t)links_resyncs(d->links));
+}

@@ -1,0 +1,12 @@
+# What a packet costs in the kernel: bench/bpf/programs.c by test runs, bench/bpf/veth.c on the wire.
+sluice_bpf_object(bare ${CMAKE_CURRENT_SOURCE_DIR}/bpf/bare.bpf.c)
+add_executable(bench-bpf-programs bpf/programs.c)
+target_link_libraries(bench-bpf-programs PRIVATE bpf-harness bpf-bare)
+add_executable(bench-bpf-veth bpf/veth.c)
+target_link_libraries(bench-bpf-veth PRIVATE bpf-harness)
+if(NOT SLUICE_SANITIZE)
+  foreach(name programs veth)
+    add_test(NAME bench-bpf-${name} COMMAND bench-bpf-${name} --quick)
+    set_tests_properties(bench-bpf-${name} PROPERTIES LABELS bench TIMEOUT 60 RUN_SERIAL TRUE)
+  endforeach()
+endif()

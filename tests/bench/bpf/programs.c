@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nanoseconds per packet of the programs alone, by BPF_PROG_TEST_RUN, beside an empty program and a bare one in the same
+ * run (bare.bpf.c). Rounds are interleaved; each figure is the best of them, since what disturbs only ever adds.
+ *
+ *   bench-bpf-programs [--quick]
+ */
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bare.skel.h"
+#include "base/cleanup.h"
+#include "tests/bpf/harness.h"
+
+#define OTHER_IFINDEX 7 /* frames for the pod come from there */
+
+static bool quick;
+
+struct subject {
+	const char *what;
+	struct bpf_program *prog;
+	const struct frame *frame;
+	unsigned int best;
+	int verdict;
+};
+
+static unsigned int run_once(const struct harness *h, struct bpf_program *prog, const struct frame *f, int repeat,
+			     int *ret_verdict)
+{
+	struct __sk_buff ctx = { .ifindex = (uint32_t)h->host_ifindex, .ingress_ifindex = OTHER_IFINDEX };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->data, .data_size_in = (uint32_t)f->len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = repeat);
+
+	if (bpf_prog_test_run_opts(bpf_program__fd(prog), &opts))
+		exit(1);
+	*ret_verdict = (int)opts.retval;
+	return opts.duration;
+}
+
+static void measure(const struct harness *h, struct subject *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		s[i].best = ~0u;
+	for (int round = 0; round < (quick ? 2 : 15); round++) {
+		for (size_t i = 0; i < n; i++) {
+			unsigned int ns = run_once(h, s[i].prog, s[i].frame, quick ? 1000 : 100000, &s[i].verdict);
+
+			if (ns < s[i].best)
+				s[i].best = ns;
+		}
+	}
+}
+
+/* ---- what a packet costs ----------------------------------------------------------------------------------------- */
+
+static void bare_flow(const struct harness *h, const struct bare_bpf *bare, const struct frame *f)
+{
+	struct sluice_flow flow = { .key = { .endpoint = (uint32_t)h->host_ifindex, .proto = IPPROTO_TCP } };
+
+	memcpy(&flow.key.local.w[3], f->data + f->ip + 12, 4);
+	memcpy(&flow.key.remote.w[3], f->data + f->ip + 16, 4);
+	memcpy(&flow.key.lport, f->data + f->transport, 2);
+	memcpy(&flow.key.rport, f->data + f->transport + 2, 2);
+	if (bpf_map_update_elem(bpf_map__fd(bare->maps.bare_flows), &flow.key, &flow, BPF_ANY))
+		exit(1);
+}
+
+static void packets(struct harness *h, const struct bare_bpf *bare)
+{
+	struct frame live = pod_tcp(PEER4, 1000, 443, ACK), live6 = pod_tcp(PEER6, 1000, 443, ACK);
+	struct frame syn = pod_tcp(PEER4, 1000, 443, SYN), denied = pod_tcp(PEER4, 1002, 80, SYN);
+	struct frame in = peer_tcp(PEER4, 443, 1000, ACK);
+	struct subject s[] = {
+		{ "empty program", bare->progs.empty, &live, 0, 0 },
+		{ "bare program: parse, look up, count", bare->progs.bare, &live, 0, 0 },
+		{ "from_pod, established flow, IPv4", h->skel->progs.from_pod, &live, 0, 0 },
+		{ "from_pod, established flow, IPv6", h->skel->progs.from_pod, &live6, 0, 0 },
+		{ "to_pod, established flow, IPv4", h->skel->progs.to_pod, &in, 0, 0 },
+		{ "from_pod, SYN on a known flow, judged again", h->skel->progs.from_pod, &syn, 0, 0 },
+		{ "from_pod, SYN denied, events over their rate", h->skel->progs.from_pod, &denied, 0, 0 },
+	};
+
+	allow(h, "0.0.0.0/0", 0, 443);
+	allow(h, PEER6, 0, 443);
+	h->settings->event_rate = 1;
+	bare_flow(h, bare, &live);
+	measure(h, s, ARRAY_SIZE(s));
+	printf("%-48s %-5s %6s %9s\n", "packet", "", "ns", "of bare");
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		printf("%-48s %-5s %6u %9.2f\n", s[i].what, s[i].verdict == PASS ? "pass" : "drop", s[i].best,
+		       (double)s[i].best / s[1].best);
+}
+
+/* ---- what a new flow costs, by table sizes ----------------------------------------------------------------------- */
+
+#define FLOWS 4000
+
+static uint64_t seed = 1;
+
+/* splitmix64, Steele 2014 */
+static uint64_t random64(void)
+{
+	uint64_t z = seed += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+static void address(uint64_t bits, char ret[ADDR_TEXT_MAX])
+{
+	/* 1.0.0.0 to 126.255.255.255 but for 10/8: public, and never refused as a class */
+	unsigned int first = 1 + bits % 126;
+
+	snprintf(ret, ADDR_TEXT_MAX, "%u.%u.%u.%u", first == 10 ? 11 : first, (unsigned int)(bits >> 8) & 255,
+		 (unsigned int)(bits >> 16) & 255, (unsigned int)(bits >> 24) & 255);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	unsigned int x = *(const unsigned int *)a, y = *(const unsigned int *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void clear_flows(struct harness *h)
+{
+	struct sluice_flow_key key;
+
+	while (bpf_map_get_next_key(bpf_map__fd(h->skel->maps.flows), NULL, &key) == 0)
+		bpf_map_delete_elem(bpf_map__fd(h->skel->maps.flows), &key);
+	h->runtime[TEST_ENDPOINT].flows = h->runtime[TEST_ENDPOINT].tombstones = 0;
+}
+
+/* The median of single first packets, each to one of `count` addresses; the flow is written as well. */
+static unsigned int new_flows(struct harness *h, char (*addrs)[ADDR_TEXT_MAX], size_t count, unsigned int *ret_passed)
+{
+	static unsigned int ns[FLOWS];
+	size_t n = quick ? 100 : FLOWS;
+
+	*ret_passed = 0;
+	clear_flows(h);
+	for (size_t i = 0; i < n; i++) {
+		struct frame f = pod_tcp(addrs[random64() % count], (uint16_t)(1024 + i), 443, SYN);
+		int verdict;
+
+		ns[i] = run_once(h, h->skel->progs.from_pod, &f, 1, &verdict);
+		*ret_passed += verdict == PASS;
+	}
+	qsort(ns, n, sizeof(ns[0]), by_number);
+	return ns[n / 2];
+}
+
+/* From a table of the first size to one of the last; each holds the one before. */
+static void growth(struct harness *h, const char *what, const size_t *sizes, size_t nsizes,
+		   void (*fill)(struct harness *h, const char *addr))
+{
+	static char addrs[100000][ADDR_TEXT_MAX];
+	unsigned int first = 0, passed;
+	size_t filled = 0;
+
+	for (size_t i = 0; i < nsizes; i++) {
+		unsigned int best = ~0u;
+
+		for (; filled < sizes[i]; filled++) {
+			address(random64(), addrs[filled]);
+			fill(h, addrs[filled]);
+		}
+		for (int round = 0; round < (quick ? 1 : 5); round++) {
+			unsigned int ns = new_flows(h, addrs, sizes[i], &passed);
+
+			best = ns < best ? ns : best;
+		}
+		first = first ? first : best;
+		printf("new flow, %6zu %-34s %5u%% %6u %9.2f of %zu\n", sizes[i], what,
+		       passed * 100 / (quick ? 100 : FLOWS), best, (double)best / first, sizes[0]);
+	}
+}
+
+static void fill_cidr(struct harness *h, const char *addr)
+{
+	char prefix[ADDR_TEXT_MAX + 4];
+
+	snprintf(prefix, sizeof(prefix), "%s/32", addr);
+	add_dest(h, TEST_POLICY, prefix, 1, 0);
+}
+
+static void fill_lease(struct harness *h, const char *addr)
+{
+	add_lease(h, addr, SLUICE_SET_NAME | 1, ~0ull, 1);
+}
+
+static void new_flow_costs(void **state)
+{
+	static const size_t cidrs[] = { 10, 100, 1000, 10000 }, leases[] = { 10, 1000, 100000 };
+	struct sluice_rule rule = { .precedence = SLUICE_PRECEDENCE_ALLOW, .rule = 1, .verdict = SLUICE_ALLOW };
+	struct harness *h = *state;
+
+	for (int by_lease = 0; by_lease < 2; by_lease++) {
+		if (harness_reset(state))
+			exit(1);
+		h->settings->flow_quota = h->settings->tombstone_quota = 2 * FLOWS;
+		add_rule(h, TEST_POLICY, by_lease ? SLUICE_SET_NAME | 1 : 1, IPPROTO_TCP, 443, 16, rule);
+		if (by_lease)
+			growth(h, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease);
+		else
+			growth(h, "CIDRs", cidrs, ARRAY_SIZE(cidrs), fill_cidr);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct bare_bpf *bare = bare_bpf__open_and_load();
+	void *state = NULL;
+
+	quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+	if (!bare || harness_open_sized(&state, 4 * FLOWS) || harness_reset(&state))
+		return 1;
+	packets(state, bare);
+	new_flow_costs(&state);
+	bare_bpf__destroy(bare);
+	harness_close(&state);
+	return 0;
+}
