@@ -56,7 +56,7 @@ static void change_world(struct run *run, struct rng *r)
 	size_t pod = chance(r, (uint32_t)w->npods);
 
 	generate_world(r, &other);
-	switch (chance(r, 8)) {
+	switch (chance(r, 9)) {
 	case 0:
 		w->pods[pod] = other.pods[0];
 		break;
@@ -78,6 +78,9 @@ static void change_world(struct run *run, struct rng *r)
 	case 6:
 		if (w->nservices && other.nservices)
 			w->services[w->nservices - 1] = other.services[other.nservices - 1];
+		break;
+	case 7:
+		memcpy(w->service_cidrs, other.service_cidrs, sizeof(w->service_cidrs));
 		break;
 	default:
 		w->npods -= w->npods > 2;

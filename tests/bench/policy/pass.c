@@ -253,15 +253,15 @@ static void relabel(struct run *r, unsigned int round)
 	pod->nlabels = 2;
 }
 
-/* One backend of a Service is ready, or not. */
+/* A backend of each of four Services is ready, or not: the last of them is a peer of a policy. */
 static void flip_ready(struct run *r, unsigned int round)
 {
 	struct slice_endpoint *e;
 
-	if (!r->objects.nslices)
-		return;
-	e = (struct slice_endpoint *)r->objects.slices[0].endpoints;
-	e->not_ready = round % 2;
+	for (size_t i = 0; i < r->objects.nslices && i < 4; i++) {
+		e = (struct slice_endpoint *)r->objects.slices[i].endpoints;
+		e->not_ready = round % 2;
+	}
 }
 
 static void change_policy(struct run *r, unsigned int round)
@@ -284,7 +284,8 @@ static struct cost least(struct run *r, void (*change)(struct run *r, unsigned i
 
 		change(r, i);
 		c = pass(r);
-		if (c.all < best.all)
+		/* The first two lead from the world as it was made to what the others change to and fro. */
+		if (i >= 2 && c.all < best.all)
 			best = c;
 	}
 	return best;
@@ -340,6 +341,6 @@ int main(int argc, char **argv)
 
 	printf("  pods policies endpoints  first ms  label ms (gather   begin    keys, images) ready ms, images  policy ms\n");
 	for (size_t i = 0; i < (quick ? 2 : sizeof(sizes) / sizeof(*sizes)); i++)
-		measure(&sizes[i], quick ? 2 : 10);
+		measure(&sizes[i], quick ? 4 : 12);
 	return 0;
 }
