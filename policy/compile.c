@@ -148,9 +148,8 @@ static void keep_selected(struct compiler *c, bool same)
 	c->selected = NULL;
 	c->nselected = 0;
 	for (size_t i = 0; i < n; i++) {
-		struct selected *slot = same && old[i].pass == c->pass
-						? array_push(&c->selected, &c->nselected, sizeof(*slot))
-						: NULL;
+		struct selected *slot =
+			same && old[i].pass == c->pass ? array_push(&c->selected, &c->nselected, sizeof(*slot)) : NULL;
 
 		if (slot && keymap_put(&c->by_subject, old[i].print, (uint32_t)(c->nselected - 1)) == 0) {
 			*slot = old[i];
@@ -218,8 +217,7 @@ int compiler_compile(struct compiler *c, const struct subject *subject, struct d
 		return 1;
 	if (sel->refusal)
 		lo.parts.flags |= IMAGE_REFUSED;
-	r = sel->refusal ? lower_refusal(&lo, sel->refusal)
-			 : lower_policies(&lo, c->store, sel, &c->resolver, diags);
+	r = sel->refusal ? lower_refusal(&lo, sel->refusal) : lower_policies(&lo, c->store, sel, &c->resolver, diags);
 	if (r >= 0)
 		r = build(&lo);
 	if (r >= 0)

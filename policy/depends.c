@@ -93,21 +93,16 @@ struct depends {
 struct asked {
 	const struct resolver *r;
 	const struct depends *d;
-	bool failed;
 };
 
 static bool service_concerns(void *context, size_t index)
 {
-	CLEANUP(members_clear) struct members m = {};
-	struct asked *a = context;
+	const struct asked *a = context;
 	const struct inventory_service *s = &a->r->index.inv->services[index];
+	const struct members *m = service_members(&a->r->index, s);
 
-	if (service_members(&a->r->index, s, &m) < 0) {
-		a->failed = true;
-		return false;
-	}
-	for (size_t i = 0; i < m.count; i++)
-		if (reaches(&a->d->reach, &m.items[i].addr))
+	for (size_t i = 0; i < m->count; i++)
+		if (reaches(&a->d->reach, &m->items[i].addr))
 			return true;
 	for (size_t i = 0; i < s->naddrs; i++)
 		if (reaches(&a->d->reach, &s->addrs[i]))
@@ -118,12 +113,8 @@ static bool service_concerns(void *context, size_t index)
 static int find_services(struct depends *d, const struct resolver *r)
 {
 	struct asked a = { .r = r, .d = d };
-	int ret = picked_update(&d->services, &r->services, service_concerns, &a);
 
-	if (!a.failed)
-		return ret;
-	picked_clear(&d->services);
-	return -ENOMEM;
+	return picked_update(&d->services, &r->services, service_concerns, &a);
 }
 
 /* The rules of one policy, whoever is selected. */

@@ -153,6 +153,12 @@ static int begin_policy(struct lowering *lo, const struct policy *p, size_t plac
 	lo->policy = p;
 	lo->group = group_of(p, place);
 	lo->level_names = policy_is_cluster(p) && lo->sel ? names_of_level(lo->sel, level_of(p)) : GROUP_NONE;
+	if (lo->level_names == GROUP_MANY && lo->diags)
+		diag_add(lo->diags, DIAG_WARNING, p->file, p->line, p->column,
+			 "another ClusterNetworkPolicy of the same tier and priority (%u) has domainNames too; a Deny "
+			 "or "
+			 "Pass of either for an address comes before the names of both",
+			 p->priority);
 	lo->policy_title = add_string(lo, p->title);
 	lo->policy_kind = add_string(lo, p->kind_name);
 	lo->policy_file = add_string(lo, p->file);
@@ -376,20 +382,18 @@ static bool member_counts(const struct inventory_service *s, const struct member
 static int lower_members(struct lowering *lo, const struct entry *e, const struct grant *grant,
 			 const struct inventory_service *s, bool all)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 
-	if (service_members(lo->index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count; i++) {
+	for (size_t i = 0; i < m->count; i++) {
 		struct grant own = *grant;
 		struct addr_rule *rule;
-		int r = e->nnamed == 0 ? 0 : m.items[i].pod ? pod_grant(lo, e, m.items[i].pod, &own) : 1;
+		int r = e->nnamed == 0 ? 0 : m->items[i].pod ? pod_grant(lo, e, m->items[i].pod, &own) : 1;
 
 		if (r < 0)
 			return r;
-		if (r > 0 || !member_counts(s, &m.items[i], all))
+		if (r > 0 || !member_counts(s, &m->items[i], all))
 			continue;
-		rule = lower_address(lo, &own, &m.items[i].addr);
+		rule = lower_address(lo, &own, &m->items[i].addr);
 		if (!rule)
 			return -ENOMEM;
 		rule->inside = all || s->nselector > 0;
@@ -413,7 +417,8 @@ static int lower_services(struct lowering *lo, const struct entry *e, const stru
 	const struct inventory *inv = lo->index->inv;
 
 	for (size_t i = 0; i < inv->nservices; i++)
-		if (lower_service_fits(peer, &inv->services[i]) && lower_members(lo, e, grant, &inv->services[i], false) < 0)
+		if (lower_service_fits(peer, &inv->services[i]) &&
+		    lower_members(lo, e, grant, &inv->services[i], false) < 0)
 			return -ENOMEM;
 	return 0;
 }

@@ -21,7 +21,7 @@ struct lowering {
 	const struct selection *sel;
 	struct resolver *resolver;
 	const struct inventory_index *index; /* the resolver's, or one of nothing */
-	struct diags *diags; /* NULL: nobody wants to know */
+	struct diags *diags;		     /* NULL: nobody wants to know */
 	struct image_parts parts;
 	struct addr_rule *rules;
 	size_t nrules;

@@ -81,16 +81,14 @@ static bool member_matches(const struct name_pattern *p, const struct member *m,
 
 static int open_service(struct lowering *lo, const struct name_rule *rule, const struct inventory_service *s)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 	char name[320];
 
 	if (s->naddrs > 0 || !service_dns_name(lo->index, s, name, sizeof(name)))
 		return 0;
-	if (service_members(lo->index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count; i++)
-		if (m.items[i].pod && member_matches(rule->name, &m.items[i], name) &&
-		    open_pod(lo, rule, m.items[i].pod, &m.items[i].addr) < 0)
+	for (size_t i = 0; i < m->count; i++)
+		if (m->items[i].pod && member_matches(rule->name, &m->items[i], name) &&
+		    open_pod(lo, rule, m->items[i].pod, &m->items[i].addr) < 0)
 			return -ENOMEM;
 	return 0;
 }

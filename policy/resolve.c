@@ -194,22 +194,19 @@ static uint64_t presence_of(const struct inventory_service *s, const struct memb
 	return ready;
 }
 
-static int read_service(struct resolver *r, struct strbuf *b, size_t i, struct slot_content *ret)
+static void read_service(struct resolver *r, struct strbuf *b, size_t i, struct slot_content *ret)
 {
-	CLEANUP(members_clear) struct members m = {};
 	const struct inventory_service *s = &r->index.inv->services[i];
+	const struct members *m = service_members(&r->index, s);
 
-	if (service_members(&r->index, s, &m) < 0)
-		return -ENOMEM;
 	b->len = 0;
 	put_service(r, b, s);
-	put_number(b, presence_of(s, &m));
+	put_number(b, presence_of(s, m));
 	r->every_presence += print_from(r, b, 0);
-	for (size_t k = 0; k < m.count; k++)
-		put_member(r, b, s, &m.items[k]);
+	for (size_t k = 0; k < m->count; k++)
+		put_member(r, b, s, &m->items[k]);
 	ret->print = ret->effect = print_from(r, b, 0);
 	r->every_service += ret->effect;
-	return 0;
 }
 
 static int read_services(struct resolver *r, struct strbuf *b)
@@ -221,8 +218,7 @@ static int read_services(struct resolver *r, struct strbuf *b)
 		return -ENOMEM;
 	r->every_service = r->every_presence = 0;
 	for (size_t i = 0; i < inv->nservices; i++)
-		if (read_service(r, b, i, &list[i]) < 0)
-			return -ENOMEM;
+		read_service(r, b, i, &list[i]);
 	return slots_sync(&r->services, list, inv->nservices);
 }
 
@@ -260,9 +256,8 @@ static int keep_found(struct resolver *r, uint64_t last)
 	r->found = NULL;
 	r->nfound = 0;
 	for (size_t i = 0; i < n; i++) {
-		struct found_pods *slot = old[i].pods.pass == last && ret == 0
-						  ? array_push(&r->found, &r->nfound, sizeof(*slot))
-						  : NULL;
+		struct found_pods *slot =
+			old[i].pods.pass == last && ret == 0 ? array_push(&r->found, &r->nfound, sizeof(*slot)) : NULL;
 
 		if (!slot) {
 			found_clear(&old[i]);

@@ -165,20 +165,18 @@ static int add_node_ports(const struct lowering *lo, struct frontends *f, const 
 
 static int add_service(const struct lowering *lo, struct frontends *f, const struct inventory_service *s)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 
-	if (service_members(lo->index, s, &m) < 0)
-		return -ENOMEM;
 	for (size_t p = 0; p < s->nports; p++) {
 		const struct service_port *port = &s->ports[p];
 
 		for (size_t i = 0; i < s->naddrs; i++)
-			if (add_frontend(lo, f, s, port, &m, &s->addrs[i], port->port, true) < 0)
+			if (add_frontend(lo, f, s, port, m, &s->addrs[i], port->port, true) < 0)
 				return -ENOMEM;
 		for (size_t i = 0; i < s->nexternals; i++)
-			if (add_frontend(lo, f, s, port, &m, &s->externals[i], port->port, false) < 0)
+			if (add_frontend(lo, f, s, port, m, &s->externals[i], port->port, false) < 0)
 				return -ENOMEM;
-		if (add_node_ports(lo, f, s, port, &m) < 0)
+		if (add_node_ports(lo, f, s, port, m) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -366,20 +364,18 @@ static int put_address(struct lowering *lo, const struct frontend *fronts, size_
 /* A name that leads to a Service may be asked where some pod behind it, ready or not, is admitted. */
 static int ask_service(struct lowering *lo, const struct inventory_service *s)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 	struct name_pattern name = {};
 	struct sluice_rule rule = {};
 	bool admitted = false;
 
 	if (!service_dns_name(lo->index, s, name.text, sizeof(name.text)))
 		return 0;
-	if (service_members(lo->index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count && !admitted; i++)
+	for (size_t i = 0; i < m->count && !admitted; i++)
 		for (size_t p = 0; p < s->nports && !admitted; p++) {
-			uint16_t port = member_port(&m.items[i], &s->ports[p]);
+			uint16_t port = member_port(&m->items[i], &s->ports[p]);
 
-			admitted = port && judge_backend(lo, &m.items[i], s->ports[p].proto, port, &rule) &&
+			admitted = port && judge_backend(lo, &m->items[i], s->ports[p].proto, port, &rule) &&
 				   rule.verdict == SLUICE_ALLOW;
 		}
 	return admitted ? trie_add(&lo->parts.trie, &lo->parts.strings, &name, 0, rule.rule) : 0;

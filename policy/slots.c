@@ -233,7 +233,8 @@ static void pick_changes(struct picked *p, const struct slot_table *t, bool (*fi
 			add(p, t->fresh[i].slot, t->fresh[i].effect);
 }
 
-int picked_update(struct picked *p, const struct slot_table *t, bool (*fits)(void *context, size_t index), void *context)
+int picked_update(struct picked *p, const struct slot_table *t, bool (*fits)(void *context, size_t index),
+		  void *context)
 {
 	if (p->pass == t->pass)
 		return 0;

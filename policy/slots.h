@@ -65,7 +65,8 @@ struct picked {
 };
 
 /* Brings the set up to date; `fits` is asked for the index in the present list. 0, -ENOMEM. */
-int picked_update(struct picked *p, const struct slot_table *t, bool (*fits)(void *context, size_t index), void *context);
+int picked_update(struct picked *p, const struct slot_table *t, bool (*fits)(void *context, size_t index),
+		  void *context);
 bool picked_has(const struct picked *p, const struct slot_table *t, size_t index);
 void picked_clear(struct picked *p);
 

@@ -62,8 +62,8 @@ static void put_policy(struct strbuf *t, unsigned int n, enum shape shape)
 {
 	static const char *const mixed[] = { "host-%05u-%u.example.com", "*.zone-%05u-%u.example.org",
 					     "s3.*.r%05u-%u.amazonaws.com", "a*b.n%05u-%u.example.net" };
-	static const char *const globs[] = { "g%05u-%u*.example.com", "*-g%05u-%u.example.com", "g*x%05u-%u.example.com",
-					     "a%05u*%u.example.com" };
+	static const char *const globs[] = { "g%05u-%u*.example.com", "*-g%05u-%u.example.com",
+					     "g*x%05u-%u.example.com", "a%05u*%u.example.com" };
 	const char *const *forms = shape == SHAPE_GLOBS ? globs : mixed;
 
 	strbuf_addf(t,

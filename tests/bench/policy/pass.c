@@ -103,8 +103,9 @@ static void build_world(const struct size *size, struct objects *o)
 	CLEANUP(strbuf_clear) struct strbuf text = {};
 
 	for (unsigned int n = 0; n < NAMESPACES; n++)
-		strbuf_addf(&text, "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ns-%02u, labels: {team: t%u}}\n",
-			    n, n % 5);
+		strbuf_addf(&text,
+			    "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ns-%02u, labels: {team: t%u}}\n", n,
+			    n % 5);
 	for (unsigned int n = 0; n < size->pods; n++) {
 		put_pod(&text, n);
 		if (n % 500 == 0)
@@ -187,10 +188,10 @@ struct run {
 };
 
 struct cost {
-	double all;	/* seconds */
-	double gather;	/* of it: who there is */
-	double begin;	/* what changed */
-	double keys;	/* whom it concerns */
+	double all;    /* seconds */
+	double gather; /* of it: who there is */
+	double begin;  /* what changed */
+	double keys;   /* whom it concerns */
 	unsigned int concerned;
 };
 
@@ -339,7 +340,8 @@ int main(int argc, char **argv)
 	};
 	bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
 
-	printf("  pods policies endpoints  first ms  label ms (gather   begin    keys, images) ready ms, images  policy ms\n");
+	printf("  pods policies endpoints  first ms  label ms (gather   begin    keys, images) ready ms, images  "
+	       "policy ms\n");
 	for (size_t i = 0; i < (quick ? 2 : sizeof(sizes) / sizeof(*sizes)); i++)
 		measure(&sizes[i], quick ? 4 : 12);
 	return 0;
