@@ -2,7 +2,8 @@
 /*
  * Theory of operation
  * -------------------
- * One thread, one sd-event loop. Every piece of news (a file, a link, an address, a signal, a request to reload) only
+ * One thread with one sd-event loop, beside that of closer.c, which does one thing. Every piece of news (a file, a link, an
+ * address, a signal, a request to reload) only
  * says that something may have changed; a moment later `refresh` compares what there is with what was last taken in,
  * and applies the difference. So news may be repeated, bundled or lost to an overflow without harm.
  *
@@ -87,6 +88,7 @@ struct agent {
 	struct sluice_addr *node;
 	size_t nnode;
 	size_t quarantined;
+	unsigned int pins_repaired;
 	struct strbuf problems; /* of the node's settings, one a line */
 	bool node_changed;
 	bool apply_again; /* something could not be put in force: tried again every sweep */
@@ -109,6 +111,7 @@ static struct status status_of(const struct agent *a)
 		.proxy = &a->proxy,
 		.problems = a->problems.data,
 		.quarantined = a->quarantined,
+		.pins_repaired = a->pins_repaired,
 		.discover = a->discover,
 		.audit = a->config->audit,
 		.started = a->started,
@@ -352,6 +355,18 @@ static void apply(struct agent *a)
 	a->apply_again = publisher_failures(a->publisher) != failures;
 }
 
+/* At a fixed time from the first news, or a stream of them would put it off for ever. */
+static void run_in(sd_event_source *source, uint64_t usec)
+{
+	int enabled = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(source, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(source, usec);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 /* What does not come from files. `changed`: something that did has. */
 static void reconcile(struct agent *a, bool changed)
 {
@@ -362,7 +377,8 @@ static void reconcile(struct agent *a, bool changed)
 	a->apply_again |= changed;
 	if (a->apply_again && may_apply(a))
 		apply(a);
-	discover_run(a->discover);
+	if (discover_run(a->discover) && a->links_settle)
+		run_in(a->links_settle, LINKS_USEC);
 }
 
 static void refresh_proxy_settings(struct agent *a)
@@ -432,18 +448,6 @@ static int on_cluster_settled(sd_event_source *source, uint64_t usec, void *user
 	(void)usec;
 	refresh_cluster(userdata);
 	return 0;
-}
-
-/* At a fixed time from the first news, or a stream of them would put it off for ever. */
-static void run_in(sd_event_source *source, uint64_t usec)
-{
-	int enabled = SD_EVENT_OFF;
-
-	sd_event_source_get_enabled(source, &enabled);
-	if (enabled != SD_EVENT_OFF)
-		return;
-	sd_event_source_set_time_relative(source, usec);
-	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static void refresh_soon(struct agent *a)
@@ -528,6 +532,7 @@ static void each_second(struct agent *a)
 			sweep_run(a->sweep, now);
 		else
 			sweep_flows(a->sweep, now);
+		a->pins_repaired += kernel_check_pins(a->kernel);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
 		endpoints_watch_cgroups(a->endpoints);
@@ -811,7 +816,7 @@ static int start(struct agent *a)
 		r = start_kernel(a);
 	if (r == 0)
 		r = start_net(a);
-	/* Between an announcement and the programs lies what the scheduler makes of it. Without CAP_SYS_NICE it stays as it is. */
+	/* Without CAP_SYS_NICE it stays as it is. What cannot wait has a thread of its own (closer.c). */
 	setpriority(PRIO_PROCESS, 0, AGENT_NICE);
 	if (r == 0)
 		r = privs_drop();

@@ -303,9 +303,11 @@ int kernel_close(struct kernel *k, uint32_t ifindex)
 	const struct hook *from = &hooks[0];
 	int r = k->attach == ATTACH_TCX ? tcx_renew(k, ifindex, from) : 0;
 
-	if (r == 0)
-		r = tc_put(ifindex, from->tc, hook_program(k, from));
-	return r < 0 ? r : 0;
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = tc_put(ifindex, from->tc, hook_program(k, from));
+	/* Its priority may be taken by a filter of another kind. What is on a TCX chain runs before that. */
+	return r < 0 && k->attach == ATTACH_TCX ? tcx_attach(k, ifindex, from) : r;
 }
 
 int kernel_settle(struct kernel *k, uint32_t ifindex)

@@ -79,6 +79,15 @@ static void default_dns(struct proxy_settings *dns)
 	memcpy(dns->qtypes, qtypes, sizeof(qtypes));
 }
 
+bool config_has_prefix(const struct config_interfaces *wanted, const char *name)
+{
+	for (size_t i = 0; i < wanted->nprefixes; i++) {
+		if (strncmp(name, wanted->prefixes[i], strlen(wanted->prefixes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
 int config_new(struct config **ret)
 {
 	CLEANUP(config_freep) struct config *c = calloc(1, sizeof(*c));

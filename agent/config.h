@@ -75,6 +75,9 @@ struct config {
 	struct config_interfaces interfaces;
 };
 
+/* Does the interface's name begin with one of the prefixes? */
+bool config_has_prefix(const struct config_interfaces *wanted, const char *name);
+
 /* The defaults. 0 or -ENOMEM. */
 int config_new(struct config **ret);
 /* Reads `text` over the defaults. 0; -EINVAL with diagnostics; -ENOMEM. */

@@ -6,10 +6,12 @@
  * name (`prefixes`), or it takes all (`auto`) but those the node itself uses to get out: with a subnet or a default route of
  * the host's on them, as the uplink of a node that is itself a container has.
  *
- * When the kernel announces one, the first thing that happens is that it gets the program for what the pod sends. Without an
- * endpoint that drops everything. What is slow or can wait comes after: the other program; a slot of the endpoint table in quarantine, so that its drops are counted
- * under its name and the node's own probes are answered at the addresses that host routes lead to; then whoever knows the pod
- * puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which would hold up the next announcement.
+ * When the kernel announces that one was made, closer.c's thread puts the programs on it at once; without an endpoint they drop
+ * everything. What it leaves (was there before, became a pod's later, has something on it already) gets the program for what the
+ * pod sends here, first of all. What is slow or can wait comes after: the other program; a slot of the endpoint table in
+ * quarantine, so that its drops are counted under its name and the node's own probes are answered at the addresses that host
+ * routes lead to; then whoever knows the pod puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which
+ * would hold up the next announcement.
  *
  * An interface on which something of ours was found is closed likewise, wherever it came from: sluice-cni puts it there
  * before the agent hears of the pod.
@@ -24,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/closer.h"
 #include "agent/slot.h"
 #include "base/addr.h"
 #include "base/cleanup.h"
@@ -40,6 +43,7 @@ struct discover {
 	struct kernel *k;
 	struct endpoints *e;
 	struct links *links;
+	struct closer *closer;
 	struct config_interfaces wanted;
 	uint64_t last_new;
 	size_t next_check;
@@ -62,20 +66,11 @@ static uint32_t owner_of(const struct discover *d, uint32_t ifindex)
 	return bpf_map_lookup_elem(d->k->ifindexes, &ifindex, &entry) == 0 ? entry.endpoint : 0;
 }
 
-static bool has_prefix(const struct config_interfaces *wanted, const char *name)
-{
-	for (size_t i = 0; i < wanted->nprefixes; i++) {
-		if (strncmp(name, wanted->prefixes[i], strlen(wanted->prefixes[i])) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool is_pods(const struct discover *d, const struct link *link)
 {
 	if (!link->veth || !link->elsewhere)
 		return false;
-	return link->found_closed || has_prefix(&d->wanted, link->name) ||
+	return link->found_closed || config_has_prefix(&d->wanted, link->name) ||
 	       (d->wanted.any && link->subnets == 0 && link->defaults == 0);
 }
 
@@ -105,23 +100,34 @@ static void set_guarded(struct discover *d, struct link *link)
 	set_unsettled(d, link);
 }
 
-static void guard(struct discover *d, struct link *link)
+/* 0 also when it has gone meanwhile. */
+static int close_it(struct discover *d, const struct link *link)
 {
 	uint64_t start = clock_now(), took;
+	char name[IF_NAMESIZE];
 	int r = kernel_close(d->k, link->ifindex);
 
 	took = clock_now() - start;
-	if (r == -ENODEV || r == -EINVAL)
-		return; /* it has gone meanwhile */
+	if (r < 0)
+		return if_indextoname(link->ifindex, name) ? r : 0;
+	d->slowest_ns = took > d->slowest_ns ? took : d->slowest_ns;
+	return 1;
+}
+
+static void guard(struct discover *d, struct link *link)
+{
+	bool whole = closer_has(d->closer, link->ifindex);
+	int r = whole ? 1 : close_it(d, link);
+
 	if (r < 0) {
 		d->failed++;
 		log_error("%s: a pod's interface that cannot be closed: %s", link->name, strerror(-r));
-		return;
 	}
+	if (r <= 0)
+		return;
 	set_guarded(d, link);
-	link->half = true;
+	link->half = !whole;
 	d->closed++;
-	d->slowest_ns = took > d->slowest_ns ? took : d->slowest_ns;
 }
 
 static void on_changed(void *context, struct link *link)
@@ -238,20 +244,22 @@ static void check_one(struct discover *d, struct link *link)
 		    state == ATTACH_STATE_BEHIND ? "another program runs before ours" : "the programs were taken off");
 }
 
-void discover_run(struct discover *d)
+bool discover_run(struct discover *d)
 {
-	bool ours = kernel_is_ours(d->k);
+	bool ours = kernel_is_ours(d->k), again = false;
+	struct link *link;
 
 	d->no_slot = 0;
-	for (size_t i = 0; i < links_count(d->links); i++) {
-		struct link *link = links_at(d->links, i);
-
+	/* Whatever is announced meanwhile comes first. By index: what is read moves the table. */
+	for (uint32_t at = 0; (link = links_after(d->links, at)); again |= discover_read(d)) {
+		at = link->ifindex;
 		run_one(d, link);
 		if (link->half)
 			link->half = kernel_attach(d->k, link->ifindex) < 0;
 		if (link->suspect && ours)
 			check_one(d, link);
 	}
+	return again;
 }
 
 bool discover_read(struct discover *d)
@@ -353,6 +361,10 @@ int discover_open(struct kernel *k, struct endpoints *e, const struct config_int
 	r = links_open(&handlers, &d->links);
 	if (r < 0)
 		return r;
+	/* From here on announcements are heard by two; what was there before is closed below. */
+	r = closer_open(k->from_pod, k->to_pod, wanted, &d->closer);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < links_count(d->links); i++)
 		on_changed(d, links_at(d->links, i));
 	endpoints_set_keep(e, keeps_closed, d);
@@ -364,6 +376,7 @@ void discover_freep(struct discover **d)
 {
 	if (!*d)
 		return;
+	closer_freep(&(*d)->closer);
 	links_freep(&(*d)->links);
 	free(*d);
 	*d = NULL;
@@ -372,6 +385,7 @@ void discover_freep(struct discover **d)
 void discover_configure(struct discover *d, const struct config_interfaces *wanted)
 {
 	d->wanted = *wanted;
+	closer_configure(d->closer, wanted);
 }
 
 int discover_fd(const struct discover *d)
@@ -402,6 +416,7 @@ json_t *discover_interface_json(struct discover *d, const char *name)
 
 json_t *discover_json(const struct discover *d)
 {
+	uint64_t slowest = closer_slowest(d->closer);
 	json_int_t unknown = 0, guarded = 0;
 
 	for (size_t i = 0; i < links_count(d->links); i++) {
@@ -410,9 +425,11 @@ json_t *discover_json(const struct discover *d)
 		guarded += link->guarded;
 		unknown += link->guarded && owner_of(d, link->ifindex) == link->slot;
 	}
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guarded", guarded, "unknown", unknown,
+	if (d->slowest_ns > slowest)
+		slowest = d->slowest_ns;
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "guarded", guarded, "unknown", unknown,
 			 "without_slot", (json_int_t)d->no_slot, "closed_at_announcement", (json_int_t)d->closed,
-			 "slowest_microseconds", (json_int_t)(d->slowest_ns / 1000), "failed", (json_int_t)d->failed,
+			 "slowest_microseconds", (json_int_t)(slowest / 1000), "failed", (json_int_t)d->failed,
 			 "repaired", (json_int_t)d->repaired, "unsettled", (json_int_t)d->unsettled, "resyncs",
-			 (json_int_t)links_resyncs(d->links));
+			 (json_int_t)links_resyncs(d->links), "realtime", closer_is_realtime(d->closer));
 }

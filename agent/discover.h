@@ -27,8 +27,11 @@ int discover_fd(const struct discover *d);
 /* Takes in the news; what is a pod's is closed when this returns. True: discover_run has something to do, soon. */
 bool discover_read(struct discover *d);
 
-/* Slots for what nobody has claimed, after endpoints_reconcile has put endpoints on what it knows. */
-void discover_run(struct discover *d);
+/*
+ * Slots for what nobody has claimed, after endpoints_reconcile has put endpoints on what it knows. True: news came meanwhile,
+ * to be run again for.
+ */
+bool discover_run(struct discover *d);
 
 /* A moment in which nothing else is going on: one step of what is slow (kernel_settle), if there was quiet long enough. */
 void discover_idle(struct discover *d, uint64_t now);

@@ -283,17 +283,82 @@ static int check_version(const char *pin_path)
 /* ---- programs ---------------------------------------------------------------------------------------------------- */
 
 /* Replaces the pin by rename, so that whoever opens it finds one. */
-int kernel_pin_program(const struct kernel *k, int fd, const char *name)
+static int pin(const struct kernel *k, int fd, const char *name)
 {
 	char path[PATH_MAX], tmp[PATH_MAX];
 
-	if (snprintf(path, sizeof(path), "%s/programs/%s", k->pin_path, name) >= (int)sizeof(path) ||
-	    snprintf(tmp, sizeof(tmp), "%s/programs/%s_new", k->pin_path, name) >= (int)sizeof(tmp))
+	if (snprintf(path, sizeof(path), "%s/%s", k->pin_path, name) >= (int)sizeof(path) ||
+	    snprintf(tmp, sizeof(tmp), "%s/%s_new", k->pin_path, name) >= (int)sizeof(tmp))
 		return -ENAMETOOLONG;
 	unlink(tmp);
 	if (bpf_obj_pin(fd, tmp) < 0)
 		return -errno;
 	return rename(tmp, path) < 0 ? -errno : 0;
+}
+
+int kernel_pin_program(const struct kernel *k, int fd, const char *name)
+{
+	char path[NAME_MAX];
+
+	if (snprintf(path, sizeof(path), "programs/%s", name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return pin(k, fd, path);
+}
+
+/*
+ * Ids by our own descriptors: to open an object by its id takes SYS_ADMIN. Of a map and of a program the type comes first and
+ * the id second.
+ */
+static uint32_t object_id(int fd, uint32_t *ret_type)
+{
+	union {
+		struct bpf_map_info map;
+		struct bpf_prog_info program;
+	} info = {};
+	uint32_t len = sizeof(info);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return 0;
+	*ret_type = info.map.type;
+	return info.map.id;
+}
+
+/* 1: `name` led elsewhere, and leads to the object again. */
+static int check_pin(const struct kernel *k, int fd, const char *name)
+{
+	_cleanup_close_ int there = -1;
+	uint32_t held_type = 0, type = 0;
+	char path[PATH_MAX];
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/%s", k->pin_path, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	there = bpf_obj_get(path);
+	if (object_id(there, &type) == object_id(fd, &held_type) && type == held_type)
+		return 0;
+	r = pin(k, fd, name);
+	if (r < 0)
+		log_error("%s: not what this agent put there, and cannot be put back: %s", path, strerror(-r));
+	else
+		log_warning("%s: was not what this agent put there; it is put back", path);
+	return r < 0 ? r : 1;
+}
+
+unsigned int kernel_check_pins(const struct kernel *k)
+{
+	unsigned int wrong = 0;
+	struct bpf_map *map;
+
+	if (!kernel_is_ours(k))
+		return 0;
+	bpf_object__for_each_map(map, k->skel->obj)
+	{
+		if (bpf_map__pin_path(map))
+			wrong += check_pin(k, bpf_map__fd(map), bpf_map__name(map)) != 0;
+	}
+	wrong += check_pin(k, k->from_pod, "programs/from_pod") != 0;
+	wrong += check_pin(k, k->to_pod, "programs/to_pod") != 0;
+	return wrong;
 }
 
 static int libbpf_log(enum libbpf_print_level level, const char *format, va_list args)

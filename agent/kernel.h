@@ -52,6 +52,12 @@ void kernel_configure(struct kernel *k, const struct config *config, size_t endp
 int kernel_pin_program(const struct kernel *k, int fd, const char *name);
 
 /*
+ * Do the pins of maps and programs lead to those that this agent holds? Where not, whoever opens them (the DNS proxy, bpfctl,
+ * sluice-cni) would talk to others: they are put back. Returns how many did not.
+ */
+unsigned int kernel_check_pins(const struct kernel *k);
+
+/*
  * Puts both programs on the interface, or takes over what an earlier agent or sluice-cni left there with the present
  * programs, without a gap. Quick: see kernel_settle. 0 or -errno.
  */

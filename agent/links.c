@@ -95,6 +95,13 @@ struct link *links_find(const struct links *l, uint32_t ifindex)
 	return at < l->count && l->items[at].ifindex == ifindex ? &l->items[at] : NULL;
 }
 
+struct link *links_after(const struct links *l, uint32_t ifindex)
+{
+	size_t at = ifindex == UINT32_MAX ? l->count : place_of(l, ifindex + 1);
+
+	return at < l->count ? &l->items[at] : NULL;
+}
+
 struct link *links_find_name(const struct links *l, const char *name)
 {
 	for (size_t i = 0; i < l->count; i++) {
@@ -147,8 +154,7 @@ static bool is_veth(const struct nlattr *linkinfo)
 	return false;
 }
 
-/* What one RTM_NEWLINK says. */
-static void parse_link(const struct nlmsghdr *nlh, struct link *ret)
+void links_parse(const struct nlmsghdr *nlh, struct link *ret)
 {
 	const struct nlattr *attr;
 
@@ -207,7 +213,7 @@ static int take_link(struct links *l, const struct nlmsghdr *nlh, bool reading)
 	}
 	if (link && reading) {
 		is = *link;
-		parse_link(nlh, &is);
+		links_parse(nlh, &is);
 		if (is_another(link, &is)) {
 			remove_link(l, link);
 			link = NULL;
@@ -217,7 +223,7 @@ static int take_link(struct links *l, const struct nlmsghdr *nlh, bool reading)
 		link = insert(l, (uint32_t)h->ifi_index);
 	if (!link)
 		return -ENOMEM;
-	parse_link(nlh, link);
+	links_parse(nlh, link);
 	link->seen = true;
 	tell_changed(l, link);
 	return 0;

@@ -6,6 +6,7 @@
 #ifndef SLUICE_AGENT_LINKS_H
 #define SLUICE_AGENT_LINKS_H
 
+#include <libmnl/libmnl.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,6 +53,9 @@ struct links;
 int links_open(const struct links_handlers *handlers, struct links **ret);
 void links_freep(struct links **l);
 
+/* What one RTM_NEWLINK says; what it does not say stays. */
+void links_parse(const struct nlmsghdr *nlh, struct link *ret);
+
 int links_fd(const struct links *l);
 /* Takes in all news. True: something has changed. */
 bool links_read(struct links *l);
@@ -60,6 +64,8 @@ uint64_t links_resyncs(const struct links *l);
 
 size_t links_count(const struct links *l);
 struct link *links_at(const struct links *l, size_t i); /* valid until the next links_read */
+/* The one with the lowest index above `ifindex`; NULL. */
+struct link *links_after(const struct links *l, uint32_t ifindex);
 struct link *links_find(const struct links *l, uint32_t ifindex);
 struct link *links_find_name(const struct links *l, const char *name);
 

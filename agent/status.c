@@ -58,6 +58,11 @@ static json_t *problems_json(const struct status *s)
 					      json_sprintf("%s/%s: not enforceable: %s", ep->wanted.namespace_name,
 							   ep->wanted.name, ep->escape));
 	}
+	if (s->pins_repaired)
+		json_array_append_new(list, json_sprintf("%u pin(s) of maps or programs led to others than the agent's "
+							 "and were put back; what opened them meanwhile has the "
+							 "wrong ones until it starts anew",
+							 s->pins_repaired));
 	return list;
 }
 

@@ -28,6 +28,7 @@ struct status {
 	const struct proxy_settings *proxy;
 	const char *problems; /* one a line; NULL */
 	size_t quarantined;
+	unsigned int pins_repaired; /* kernel_check_pins, since the start */
 	bool audit;
 	uint64_t started;
 };

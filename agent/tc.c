@@ -11,9 +11,11 @@
  */
 #include "agent/tc.h"
 
+#include <arpa/inet.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -163,6 +165,116 @@ static void take_away(uint32_t ifindex, enum tc_hook hook, uint32_t handle)
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = SLUICE_TC_PRIORITY);
 
 	bpf_tc_detach(&where, &opts);
+}
+
+static struct nlmsghdr *begin(void *buf, uint16_t type, uint32_t seq, const struct tcmsg *tc)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+	nlh->nlmsg_seq = seq;
+	memcpy(mnl_nlmsg_put_extra_header(nlh, sizeof(*tc)), tc, sizeof(*tc));
+	return nlh;
+}
+
+enum close_step {
+	CLOSE_QDISC,
+	CLOSE_FROM,
+	CLOSE_TO,
+	CLOSE_STEPS,
+};
+
+static size_t write_qdisc(char *buf, uint32_t seq, uint32_t ifindex)
+{
+	const struct tcmsg tc = {
+		.tcm_ifindex = (int)ifindex,
+		.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0),
+		.tcm_parent = TC_H_CLSACT,
+	};
+	struct nlmsghdr *nlh = begin(buf, RTM_NEWQDISC, seq, &tc);
+
+	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
+	return nlh->nlmsg_len;
+}
+
+static size_t write_filter(char *buf, uint32_t seq, uint32_t ifindex, enum tc_hook hook, int program)
+{
+	const struct tcmsg tc = {
+		.tcm_ifindex = (int)ifindex,
+		.tcm_handle = SLUICE_TC_HANDLE,
+		.tcm_parent = parent_of(hook),
+		.tcm_info = TC_H_MAKE(SLUICE_TC_PRIORITY << 16, htons(ETH_P_ALL)),
+	};
+	struct nlmsghdr *nlh = begin(buf, RTM_NEWTFILTER, seq, &tc);
+	struct nlattr *options;
+
+	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
+	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
+	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)program);
+	mnl_attr_put_strz(nlh, TCA_BPF_NAME, hook == TC_HOOK_INGRESS ? "from_pod" : "to_pod");
+	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_nest_end(nlh, options);
+	return nlh->nlmsg_len;
+}
+
+/* The answers to all steps, the first of which has number `seq`. */
+static int read_answers(struct mnl_socket *socket, uint32_t seq, int answers[CLOSE_STEPS])
+{
+	char buf[BUFFER];
+	unsigned int left = CLOSE_STEPS;
+
+	while (left > 0) {
+		ssize_t n = mnl_socket_recvfrom(socket, buf, sizeof(buf));
+		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
+		int len = (int)n;
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		for (; n > 0 && mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+			const struct nlmsgerr *answer = mnl_nlmsg_get_payload(nlh);
+
+			/* What another request got is no answer to this one. */
+			if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq - seq >= CLOSE_STEPS)
+				continue;
+			answers[nlh->nlmsg_seq - seq] = answer->error;
+			left--;
+		}
+	}
+	return 0;
+}
+
+int tc_close(struct tc_channel *c, uint32_t ifindex, int from_pod, int to_pod)
+{
+	int answers[CLOSE_STEPS];
+	char buf[1024];
+	size_t len;
+	int r;
+
+	c->seq += CLOSE_STEPS;
+	len = write_qdisc(buf, c->seq + CLOSE_QDISC, ifindex);
+	len += write_filter(buf + len, c->seq + CLOSE_FROM, ifindex, TC_HOOK_INGRESS, from_pod);
+	len += write_filter(buf + len, c->seq + CLOSE_TO, ifindex, TC_HOOK_EGRESS, to_pod);
+	if (mnl_socket_sendto(c->socket, buf, len) < 0)
+		return -errno;
+	r = read_answers(c->socket, c->seq, answers);
+	if (r < 0)
+		return r;
+	if (answers[CLOSE_QDISC] < 0 && answers[CLOSE_QDISC] != -EEXIST)
+		return answers[CLOSE_QDISC];
+	return answers[CLOSE_FROM] < 0 ? answers[CLOSE_FROM] : answers[CLOSE_TO];
+}
+
+int tc_channel_open(struct tc_channel *c)
+{
+	c->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	return c->socket && mnl_socket_bind(c->socket, 0, MNL_SOCKET_AUTOPID) == 0 ? 0 : -errno;
+}
+
+void tc_channel_close(struct tc_channel *c)
+{
+	socket_closep(&c->socket);
+	c->socket = NULL;
 }
 
 /* 1: made now, so nothing is on it; 0: was there. */

@@ -38,6 +38,9 @@ check "sluice-cni before any agent ever ran: nothing gets out of $with_cni pods"
 sluice_start
 make announced "$count"
 check "agent alone: each of $count pods is closed" report announced
+interfaces() { bpfctl -o json status | json "x['agent']['details']['interfaces']['$1']"; }
+echo "     from reading an announcement to its programs, at worst: $(interfaces slowest_microseconds) us;" \
+	"real-time: $(interfaces realtime)"
 check "they have gone, and so have their links" await 5 nothing_left
 make cni-agent "$with_cni" --cni "$BUILD/bin/sluice-cni" --settings "$no_wait"
 check "sluice-cni with the agent: nothing gets out of $with_cni pods" report cni-agent --none

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Settings of the node under which handed-over DNS would fail (hazard 29): mended, put back, or said.
+# Settings of the node under which handed-over DNS would fail (hazard 29): mended, put back, or said. The same for pins.
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -36,3 +36,8 @@ check "the log says so" grep -q 'put back' "$(lab_dir)/log/sluiced.log"
 node sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept'
 check "tcp_fwmark_accept is reported" await 15 status_says tcp_fwmark_accept
 node sh -c 'echo 0 >/proc/sys/net/ipv4/tcp_fwmark_accept'
+
+node rm /sys/fs/bpf/sluice/names
+node mv /sys/fs/bpf/sluice/leases /sys/fs/bpf/sluice/names
+check "pins that lead elsewhere are put back" await 15 node test -e /sys/fs/bpf/sluice/leases
+check "and reported" await 5 status_says 'led to others'

@@ -723,6 +723,42 @@ static void test_repair(void **state)
 }
 
 /* Hazard 4: what gets in front of ours could let everything by it. */
+static uint32_t pinned_id(const char *name)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+	char path[160];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", pins, name);
+	fd = bpf_obj_get(path);
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+/* What others open by the pins is what the programs use (hazard 30). */
+static void test_pins_that_lead_elsewhere(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	uint32_t map, program;
+	char command[512];
+
+	(void)state;
+	node_open(&n);
+	map = pinned_id(SLUICE_MAP_LEASES);
+	program = pinned_id("programs/from_pod");
+	assert_int_equal(kernel_check_pins(n.k), 0);
+	snprintf(command, sizeof(command),
+		 "cd %s && rm names && mv leases names && rm programs/from_pod && mv programs/to_pod programs/from_pod",
+		 pins);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(pinned_id(SLUICE_MAP_NAMES), map);
+	assert_int_equal(kernel_check_pins(n.k), 4);
+	assert_int_equal(pinned_id(SLUICE_MAP_LEASES), map);
+	assert_int_not_equal(pinned_id(SLUICE_MAP_NAMES), map);
+	assert_int_equal(pinned_id("programs/from_pod"), program);
+	assert_int_equal(kernel_check_pins(n.k), 0);
+}
+
 static void test_position_tcx(void **state)
 {
 	CLEANUP(node_close) struct node n;
@@ -880,6 +916,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_inventory_is_the_clusters, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_slice_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_repair, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pins_that_lead_elsewhere, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_position_tcx, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_position_clsact, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),

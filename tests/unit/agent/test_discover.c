@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which interfaces are closed, and whose each is, on a real kernel: veths whose peers are in a child's namespace. The main
+ * loop's part is called by hand, so that what happens without it is the closing thread's.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/discover.h"
+#include "base/addr.h"
+#include "base/cleanup.h"
+#include "policy/vpc_name.h"
+
+#define SKIP	77
+#define MANY	40
+#define WAIT_MS 5000
+#define TOO_FEW 4096 /* bytes of news, which the kernel doubles */
+
+static char root[64], pins[96], run[96];
+static pid_t elsewhere;
+
+struct node {
+	struct config *config;
+	struct kernel *k;
+	struct publisher *p;
+	struct endpoints *e;
+	struct discover *d;
+};
+
+static void node_close(struct node *n)
+{
+	discover_freep(&n->d);
+	endpoints_freep(&n->e);
+	publisher_freep(&n->p);
+	kernel_freep(&n->k);
+	config_freep(&n->config);
+}
+
+static void node_open(struct node *n, bool any)
+{
+	*n = (struct node){};
+	assert_int_equal(config_new(&n->config), 0);
+	free(n->config->pin_path);
+	free(n->config->run_dir);
+	n->config->pin_path = strdup(pins);
+	n->config->run_dir = strdup(run);
+	n->config->interfaces.any = any;
+	assert_int_equal(kernel_open(n->config, &n->k), 0);
+	assert_int_equal(publisher_open(n->k, run, &n->p), 0);
+	assert_int_equal(endpoints_open(n->k, n->p, &n->e), 0);
+	assert_int_equal(discover_open(n->k, n->e, &n->config->interfaces, &n->d), 0);
+}
+
+static void command(const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	assert_int_equal(system(line), 0);
+}
+
+static void add_pod(const char *interface)
+{
+	command("ip link add %s up type veth peer name eth-%s netns %d", interface, interface + 3, elsewhere);
+}
+
+static int state_of(const struct node *n, const char *interface)
+{
+	return kernel_attached(n->k, if_nametoindex(interface));
+}
+
+static bool comes_closed(const struct node *n, const char *interface)
+{
+	for (unsigned int ms = 0; ms < WAIT_MS && state_of(n, interface) != ATTACH_STATE_FIRST; ms++)
+		usleep(1000);
+	return state_of(n, interface) == ATTACH_STATE_FIRST;
+}
+
+static json_int_t counted(const struct node *n, const char *what)
+{
+	json_t *all = discover_json(n->d);
+	json_int_t ret = json_integer_value(json_object_get(all, what));
+
+	json_decref(all);
+	return ret;
+}
+
+static const char *found(const struct node *n, const char *name, const char *address, char ret[IF_NAMESIZE])
+{
+	struct sluice_addr addr;
+
+	discover_read(n->d);
+	assert_int_equal(addr_parse(address, &addr), 0);
+	return discover_interface(n->d, "ns", name, &addr, 1, ret);
+}
+
+static int set_up(void **state)
+{
+	int ready[2];
+	char c;
+
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/sluice-live-XXXXXX");
+	if (!mkdtemp(root) || mount("bpf", root, "bpf", 0, "mode=700") < 0)
+		return -1;
+	snprintf(pins, sizeof(pins), "%s/sluice", root);
+	snprintf(run, sizeof(run), "/tmp/sluice-run-XXXXXX");
+	if (!mkdtemp(run) || pipe(ready) < 0 || system("ip link set lo up"))
+		return -1;
+	elsewhere = fork();
+	if (elsewhere == 0) {
+		if (unshare(CLONE_NEWNET) == 0 && write(ready[1], "x", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	if (read(ready[0], &c, 1) != 1)
+		return -1;
+	close(ready[0]);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char line[256];
+
+	(void)state;
+	kill(elsewhere, SIGKILL);
+	waitpid(elsewhere, NULL, 0);
+	snprintf(line, sizeof(line),
+		 "for i in $(ip -o link show type veth | cut -d: -f2 | cut -d@ -f1); do ip link del $i 2>/dev/null; "
+		 "done; rm -rf %s",
+		 run);
+	if (system(line))
+		return -1;
+	umount(root);
+	return rmdir(root);
+}
+
+/* ---- closing ----------------------------------------------------------------------------------------------------- */
+
+static void test_closed_without_the_main_loop(void **state)
+{
+	CLEANUP(node_close) struct node n;
+
+	(void)state;
+	node_open(&n, true);
+	add_pod("eni1");
+	assert_true(comes_closed(&n, "eni1"));
+	add_pod("random1");
+	assert_true(comes_closed(&n, "random1"));
+	assert_true(counted(&n, "slowest_microseconds") > 0);
+	/* the main loop takes them as they are */
+	discover_read(n.d);
+	discover_run(n.d);
+	assert_int_equal(counted(&n, "closed_at_announcement"), 2);
+	assert_int_equal(counted(&n, "failed"), 0);
+	assert_int_equal(counted(&n, "unknown"), 2);
+	assert_int_equal(state_of(&n, "eni1"), ATTACH_STATE_FIRST);
+}
+
+static void test_others_are_left_alone(void **state)
+{
+	CLEANUP(node_close) struct node n;
+
+	(void)state;
+	node_open(&n, false);
+	add_pod("random1");
+	command("ip link add eni2 up type veth peer name eni3");
+	add_pod("eni1"); /* announced after them */
+	assert_true(comes_closed(&n, "eni1"));
+	assert_int_equal(state_of(&n, "random1"), ATTACH_STATE_MISSING);
+	assert_int_equal(state_of(&n, "eni2"), ATTACH_STATE_MISSING);
+	/* by another configuration from now on */
+	n.config->interfaces.any = true;
+	discover_configure(n.d, &n.config->interfaces);
+	add_pod("random2");
+	assert_true(comes_closed(&n, "random2"));
+}
+
+/* What a change of the interface announces is no new interface. */
+static void test_the_way_out_stays_open(void **state)
+{
+	CLEANUP(node_close) struct node n;
+
+	(void)state;
+	add_pod("uplink1");
+	command("ip address add 10.9.9.1/24 dev uplink1");
+	node_open(&n, true);
+	command("ip link set uplink1 down && ip link set uplink1 mtu 1400 up");
+	add_pod("eni1");
+	assert_true(comes_closed(&n, "eni1"));
+	discover_read(n.d);
+	discover_run(n.d);
+	assert_int_equal(state_of(&n, "uplink1"), ATTACH_STATE_MISSING);
+}
+
+static void test_lost_news(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	int size = TOO_FEW;
+
+	(void)state;
+	node_open(&n, true);
+	assert_int_equal(setsockopt(discover_fd(n.d), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)), 0);
+	for (unsigned int i = 0; i < MANY; i++) {
+		char name[IF_NAMESIZE];
+
+		snprintf(name, sizeof(name), "eni%u", i);
+		add_pod(name);
+	}
+	command("ip link del eni0");
+	discover_read(n.d);
+	assert_true(counted(&n, "resyncs") > 0);
+	discover_run(n.d);
+	assert_int_equal(counted(&n, "guarded"), MANY - 1);
+	assert_int_equal(counted(&n, "unknown"), MANY - 1);
+}
+
+/* ---- whose it is ------------------------------------------------------------------------------------------------- */
+
+static void test_found_by_route(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	char name[IF_NAMESIZE];
+
+	(void)state;
+	node_open(&n, true);
+	add_pod("random1");
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), "");
+	command("ip route add 10.0.1.5/32 dev random1");
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), "random1");
+	/* of a table that only some rule leads to, as branch interfaces have theirs */
+	add_pod("vlan1");
+	command("ip route add 10.0.1.6/32 dev vlan1 table 101");
+	assert_string_equal(found(&n, "web-1", "10.0.1.6", name), "vlan1");
+	/* routes to another's address too */
+	command("ip route add 10.0.1.7/32 dev random1");
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), "");
+}
+
+/* Hazard 28: the name of the interface is the pod's name's, whichever pod has it. */
+static void test_a_pod_of_the_same_name(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	char interface[IF_NAMESIZE] = "eni", name[IF_NAMESIZE];
+
+	(void)state;
+	vpc_name_hash("ns", "web-0", interface + strlen(interface));
+	node_open(&n, true);
+	add_pod(interface);
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), interface); /* no route contradicts */
+	assert_string_equal(found(&n, "web-1", "10.0.1.5", name), "");
+	command("ip route add 10.0.1.5/32 dev %s", interface);
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), interface);
+	/* made anew, it has another address, and who still has the old one in mind does not get it */
+	command("ip link del %s", interface);
+	add_pod(interface);
+	command("ip route add 10.0.1.9/32 dev %s", interface);
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), "");
+	assert_string_equal(found(&n, "web-0", "10.0.1.9", name), interface);
+	/* nor a pod of another name that the old route led to */
+	add_pod("random1");
+	command("ip route replace 10.0.1.9/32 dev random1");
+	assert_string_equal(found(&n, "web-2", "10.0.1.9", name), "random1");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_closed_without_the_main_loop, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_others_are_left_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_way_out_stays_open, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lost_news, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_found_by_route, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_pod_of_the_same_name, set_up, tear_down),
+	};
+
+	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+		fprintf(stderr, "skipped: namespaces of its own need root: %s\n", strerror(errno));
+		return SKIP;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
