@@ -144,6 +144,7 @@ static const struct sizing sizes[] = {
 	{ SLUICE_MAP_RUNTIME, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_LABELS, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_DESTS, offsetof(struct config_limits, dests) },
+	{ SLUICE_MAP_HOSTS, offsetof(struct config_limits, dests) },
 	{ SLUICE_MAP_RULES, offsetof(struct config_limits, rules) },
 	{ SLUICE_MAP_LEASES, offsetof(struct config_limits, leases) },
 	{ SLUICE_MAP_NAMES, offsetof(struct config_limits, names) },
@@ -229,6 +230,7 @@ static int map_all(struct kernel *k)
 	k->ifindexes = bpf_map__fd(k->skel->maps.ifindexes);
 	k->labels = bpf_map__fd(k->skel->maps.labels);
 	k->dests = bpf_map__fd(k->skel->maps.dests);
+	k->hosts = bpf_map__fd(k->skel->maps.hosts);
 	k->rules = bpf_map__fd(k->skel->maps.rules);
 	k->leases = bpf_map__fd(k->skel->maps.leases);
 	k->names = bpf_map__fd(k->skel->maps.names);

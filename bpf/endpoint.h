@@ -6,22 +6,23 @@
 #include "bpf/maps.h"
 #include "bpf/work.h"
 
+#define ENDPOINT_HINTS 1024 /* a power of two */
+
 /*
- * NULL when the interface belongs to no endpoint, or to one that is gone: a recycled ifindex or slot has another
- * generation. The state word is read once; everything about this packet is judged by that one value (hazard 8).
+ * Where the endpoint of an interface was last found: id in the upper half, generation in the lower, 0 for none, by the
+ * lower bits of the ifindex. A look-up in `ifindexes` would be the dearest thing but one that an established flow costs.
  */
-static SLUICE_INLINE const struct sluice_endpoint *endpoint_find(struct work *w)
+static __u64 endpoint_hints[ENDPOINT_HINTS];
+
+/*
+ * NULL when that endpoint is gone, or never was this interface's: a recycled ifindex or slot has another generation. The
+ * state word is read once; everything about this packet is judged by that one value (hazard 8).
+ */
+static SLUICE_INLINE const struct sluice_endpoint *endpoint_at(struct work *w, __u32 id, __u32 generation)
 {
 	__u32 ifindex = w->ifindex;
-	const struct sluice_if *link = bpf_map_lookup_elem(&ifindexes, &ifindex);
-	const struct sluice_endpoint *ep;
-	__u32 id, generation;
+	const struct sluice_endpoint *ep = bpf_map_lookup_elem(&endpoints, &id);
 
-	if (!link)
-		return NULL;
-	id = link->endpoint;
-	generation = link->generation;
-	ep = bpf_map_lookup_elem(&endpoints, &id);
 	if (!ep || generation == 0)
 		return NULL;
 	w->state = *(const volatile __u64 *)&ep->state;
@@ -32,6 +33,29 @@ static SLUICE_INLINE const struct sluice_endpoint *endpoint_find(struct work *w)
 	}
 	w->endpoint = id;
 	w->generation = generation;
+	return ep;
+}
+
+/*
+ * NULL when the interface belongs to no endpoint. A hint is no more than a guess at what `ifindexes` says: the slot itself
+ * tells whose it is, and one that was given away has no generation, or another (agent/slot.c).
+ */
+static SLUICE_INLINE const struct sluice_endpoint *endpoint_find(struct work *w)
+{
+	__u32 ifindex = w->ifindex;
+	volatile __u64 *place = &endpoint_hints[ifindex % ENDPOINT_HINTS];
+	__u64 hint = *place;
+	const struct sluice_endpoint *ep = endpoint_at(w, hint >> 32, (__u32)hint);
+	const struct sluice_if *link;
+
+	if (ep)
+		return ep;
+	link = bpf_map_lookup_elem(&ifindexes, &ifindex);
+	if (!link)
+		return NULL;
+	ep = endpoint_at(w, link->endpoint, link->generation);
+	if (ep)
+		*place = (__u64)w->endpoint << 32 | w->generation;
 	return ep;
 }
 
