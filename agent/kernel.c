@@ -144,7 +144,6 @@ static const struct sizing sizes[] = {
 	{ SLUICE_MAP_RUNTIME, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_LABELS, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_DESTS, offsetof(struct config_limits, dests) },
-	{ SLUICE_MAP_HOSTS, offsetof(struct config_limits, dests) },
 	{ SLUICE_MAP_RULES, offsetof(struct config_limits, rules) },
 	{ SLUICE_MAP_LEASES, offsetof(struct config_limits, leases) },
 	{ SLUICE_MAP_NAMES, offsetof(struct config_limits, names) },
@@ -190,15 +189,15 @@ static int prepare_map(struct bpf_map *map, const char *pin_path, const struct c
 	return bpf_map__set_pin_path(map, path);
 }
 
-/* The scratch memory of the programs is theirs alone; everything else outlives them. */
+/* Scratch memory and hints of the programs are theirs alone; everything else outlives them. */
 static int prepare_maps(struct kernel *k, const struct config_limits *limits)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, k->skel->obj)
 	{
-		int r = map == k->skel->maps.work || bpf_map__is_internal(map) ? 0
-									       : prepare_map(map, k->pin_path, limits);
+		bool own = map == k->skel->maps.work || map == k->skel->maps.endpoint_hints || bpf_map__is_internal(map);
+		int r = own ? 0 : prepare_map(map, k->pin_path, limits);
 
 		if (r < 0)
 			return r;
@@ -230,7 +229,6 @@ static int map_all(struct kernel *k)
 	k->ifindexes = bpf_map__fd(k->skel->maps.ifindexes);
 	k->labels = bpf_map__fd(k->skel->maps.labels);
 	k->dests = bpf_map__fd(k->skel->maps.dests);
-	k->hosts = bpf_map__fd(k->skel->maps.hosts);
 	k->rules = bpf_map__fd(k->skel->maps.rules);
 	k->leases = bpf_map__fd(k->skel->maps.leases);
 	k->names = bpf_map__fd(k->skel->maps.names);

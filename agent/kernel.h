@@ -31,7 +31,7 @@ struct kernel {
 	uint32_t nendpoints;
 	uint32_t ndns_log;
 	/* Map fds, owned by the skeleton. */
-	int ifindexes, labels, dests, hosts, rules, leases, names, cluster, flows, events, totals;
+	int ifindexes, labels, dests, rules, leases, names, cluster, flows, events, totals;
 	int proxy_peers; /* -1: there is no filter for the proxy (proxy_filter.h) */
 };
 

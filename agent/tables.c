@@ -19,31 +19,6 @@ static void dest_key(uint64_t policy, const struct image_dest *d, struct sluice_
 	memcpy(ret->addr, &d->addr, sizeof(ret->addr));
 }
 
-/* A prefix of one address is a host's, and the trie holds the others. */
-static int put_dest(const struct kernel *k, uint64_t policy, const struct image_dest *d)
-{
-	struct sluice_host_key host = { .policy = policy, .addr = d->addr };
-	struct sluice_dest_key key;
-
-	if (d->bits == 128)
-		return bpf_map_update_elem(k->hosts, &host, &d->dest, BPF_ANY) < 0 ? -errno : 0;
-	dest_key(policy, d, &key);
-	return bpf_map_update_elem(k->dests, &key, &d->dest, BPF_ANY) < 0 ? -errno : 0;
-}
-
-static void clear_dest(const struct kernel *k, uint64_t policy, const struct image_dest *d)
-{
-	struct sluice_host_key host = { .policy = policy, .addr = d->addr };
-	struct sluice_dest_key key;
-
-	if (d->bits == 128) {
-		bpf_map_delete_elem(k->hosts, &host);
-		return;
-	}
-	dest_key(policy, d, &key);
-	bpf_map_delete_elem(k->dests, &key);
-}
-
 static void rule_key(uint64_t policy, const struct image_rule *r, struct sluice_rule_key *ret)
 {
 	*ret = (struct sluice_rule_key){
@@ -67,8 +42,13 @@ int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img
 		rule_key(policy, rule, &key);
 		r = bpf_map_update_elem(k->rules, &key, &rule->rule, BPF_ANY) < 0 ? -errno : 0;
 	}
-	for (size_t i = 0; r == 0 && i < image_dest_count(img); i++)
-		r = put_dest(k, policy, image_dest_at(img, i));
+	for (size_t i = 0; r == 0 && i < image_dest_count(img); i++) {
+		const struct image_dest *dest = image_dest_at(img, i);
+		struct sluice_dest_key key;
+
+		dest_key(policy, dest, &key);
+		r = bpf_map_update_elem(k->dests, &key, &dest->dest, BPF_ANY) < 0 ? -errno : 0;
+	}
 	if (r < 0)
 		tables_clear(k, policy, img);
 	return r;
@@ -76,8 +56,12 @@ int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img
 
 void tables_clear(const struct kernel *k, uint64_t policy, const struct image *img)
 {
-	for (size_t i = 0; i < image_dest_count(img); i++)
-		clear_dest(k, policy, image_dest_at(img, i));
+	for (size_t i = 0; i < image_dest_count(img); i++) {
+		struct sluice_dest_key key;
+
+		dest_key(policy, image_dest_at(img, i), &key);
+		bpf_map_delete_elem(k->dests, &key);
+	}
 	for (size_t i = 0; i < image_rule_count(img); i++) {
 		struct sluice_rule_key key;
 
@@ -117,12 +101,6 @@ static int sift_dest(const void *key, const void *value, void *context)
 	return sift(context, key, (uint64_t)d->policy_hi << 32 | d->policy_lo);
 }
 
-static int sift_host(const void *key, const void *value, void *context)
-{
-	(void)value;
-	return sift(context, key, ((const struct sluice_host_key *)key)->policy);
-}
-
 static int sift_rule(const void *key, const void *value, void *context)
 {
 	const struct sluice_rule_key *r = key;
@@ -155,11 +133,9 @@ void tables_clear_leases(const struct kernel *k, tables_keep_fn *keep, void *con
 void tables_clear_others(const struct kernel *k, tables_keep_fn *keep, void *context)
 {
 	struct sieve dests = { .keep = keep, .context = context, .key_size = sizeof(struct sluice_dest_key) };
-	struct sieve hosts = { .keep = keep, .context = context, .key_size = sizeof(struct sluice_host_key) };
 	struct sieve rules = { .keep = keep, .context = context, .key_size = sizeof(struct sluice_rule_key) };
 
 	clear_sifted(k->dests, &dests, sizeof(struct sluice_dest), sift_dest);
-	clear_sifted(k->hosts, &hosts, sizeof(struct sluice_dest), sift_host);
 	clear_sifted(k->rules, &rules, sizeof(struct sluice_rule), sift_rule);
 	tables_clear_leases(k, keep, context);
 }

@@ -10,8 +10,8 @@
  * carry leases over, then store the new word. Readers see the old policy or the new one, never a mixture
  * (hazard 8). A zeroed word is a quarantine: what nobody filled in drops everything.
  *
- * A destination's verdict comes from two places: `hosts` and `dests` (longest prefix of the policy) and `leases` (what DNS
- * answers opened). Either leads to a rule set, and `rules` gives the set's verdict for a protocol and port. decide.h joins them.
+ * A destination's verdict comes from two places: `dests` (longest prefix of the policy) and `leases` (what DNS answers
+ * opened). Either leads to a rule set, and `rules` gives the set's verdict for a protocol and port. decide.h joins them.
  *
  * Elements of hash maps are recycled while other CPUs read them, so the values a verdict hangs on repeat their key and
  * are compared after reading.
@@ -23,7 +23,7 @@
 
 #include "base/addr_type.h"
 
-#define SLUICE_ABI_VERSION 3
+#define SLUICE_ABI_VERSION 2
 
 /* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to> and SLUICE_CGROUP_LINK. */
 #define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
@@ -32,7 +32,6 @@
 #define SLUICE_MAP_RUNTIME     "runtime"     /* array, mmapable: struct sluice_runtime, index = endpoint id */
 #define SLUICE_MAP_LABELS      "labels"	     /* array: struct sluice_label, index = endpoint id; user space only */
 #define SLUICE_MAP_DESTS       "dests"	     /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
-#define SLUICE_MAP_HOSTS       "hosts"	     /* hash: struct sluice_host_key -> struct sluice_dest; dests of one address */
 #define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
 #define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
 #define SLUICE_MAP_LEASE_USE   "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
@@ -249,16 +248,6 @@ struct sluice_dest_key {
 };
 #define SLUICE_DEST_FIXED_BITS 64
 _Static_assert(sizeof(struct sluice_dest_key) == 28, "abi");
-
-/*
- * A prefix that is one address is here and not in the trie, whose every level costs a cache miss: large lists are mostly
- * of these (pods, backends), and nothing is longer, so what is found here is the answer.
- */
-struct sluice_host_key {
-	__u64 policy;
-	struct sluice_addr addr;
-};
-_Static_assert(sizeof(struct sluice_host_key) == 24, "abi");
 
 struct sluice_dest {
 	__u32 set;	   /* rule set for an address outside the cluster; 0 = no rule */

@@ -19,12 +19,9 @@ static SLUICE_INLINE bool tables_find_dest(const struct sluice_tables *t, __u64 
 		.policy_lo = (__u32)policy,
 		.addr = { addr->w[0], addr->w[1], addr->w[2], addr->w[3] },
 	};
-	struct sluice_host_key host = { .policy = policy, .addr = *addr };
-	const struct sluice_dest *dest = bpf_map_lookup_elem(&hosts, &host);
+	const struct sluice_dest *dest = bpf_map_lookup_elem(&dests, &key);
 
 	(void)t;
-	if (!dest)
-		dest = bpf_map_lookup_elem(&dests, &key);
 	if (!dest)
 		return false;
 	*ret = *dest;

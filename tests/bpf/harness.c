@@ -203,7 +203,6 @@ int harness_reset(void **state)
 
 	clear_map(h->skel->maps.ifindexes);
 	clear_map(h->skel->maps.dests);
-	clear_map(h->skel->maps.hosts);
 	clear_map(h->skel->maps.rules);
 	clear_map(h->skel->maps.leases);
 	clear_map(h->skel->maps.cluster);
@@ -246,15 +245,9 @@ void add_dest(struct harness *h, uint64_t policy, const char *prefix, uint32_t s
 {
 	struct sluice_dest dest = { .set = set, .cluster_set = cluster_set };
 	struct sluice_dest_key key = { .policy_hi = (uint32_t)(policy >> 32), .policy_lo = (uint32_t)policy };
-	struct sluice_host_key host = { .policy = policy };
 	struct sluice_prefix p;
 
 	parse_prefix(prefix, &p);
-	if (p.bits == 128) {
-		host.addr = p.addr;
-		assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.hosts), &host, &dest, BPF_ANY), 0);
-		return;
-	}
 	key.prefixlen = SLUICE_DEST_FIXED_BITS + p.bits;
 	memcpy(key.addr, &p.addr, sizeof(p.addr));
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.dests), &key, &dest, BPF_ANY), 0);

@@ -37,8 +37,6 @@ static const struct pin_shape shapes[PIN_MAX] = {
 			 sizeof(struct sluice_label) },
 	[PIN_DESTS] = { SLUICE_MAP_DESTS, "destination prefixes of each policy", PIN_KIND_TRIE,
 			sizeof(struct sluice_dest_key), sizeof(struct sluice_dest) },
-	[PIN_HOSTS] = { SLUICE_MAP_HOSTS, "destination addresses of each policy", PIN_KIND_HASH,
-			sizeof(struct sluice_host_key), sizeof(struct sluice_dest) },
 	[PIN_RULES] = { SLUICE_MAP_RULES, "ports of each rule set", PIN_KIND_TRIE, sizeof(struct sluice_rule_key),
 			sizeof(struct sluice_rule) },
 	[PIN_LEASES] = { SLUICE_MAP_LEASES, "addresses that DNS answers opened", PIN_KIND_HASH,

@@ -383,12 +383,6 @@ static json_t *dest_json(const struct sluice_dest_key *key, const struct sluice_
 			 "cluster_set", I(dest->cluster_set));
 }
 
-static json_t *host_json(const struct sluice_host_key *key, const struct sluice_dest *dest)
-{
-	return json_pack("{s:o*, s:o*, s:I, s:I}", "policy_id", out_hex(key->policy), "prefix",
-			 prefix_json(&key->addr, 128), "set", I(dest->set), "cluster_set", I(dest->cluster_set));
-}
-
 static json_t *rule_json(const struct sluice_rule_key *key, const struct sluice_rule *rule)
 {
 	uint32_t bits = key->prefixlen - SLUICE_RULE_FIXED_BITS;
@@ -496,8 +490,6 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 		return label_json(value);
 	case PIN_DESTS:
 		return dest_json(key, value);
-	case PIN_HOSTS:
-		return host_json(key, value);
 	case PIN_RULES:
 		return rule_json(key, value);
 	case PIN_LEASES:

@@ -198,7 +198,7 @@ static void fill_prefix(struct harness *h, const char *addr, unsigned int bits)
 	add_dest(h, TEST_POLICY, prefix_format(&p, text), 1, 0);
 }
 
-static void fill_host(struct harness *h, const char *addr)
+static void fill_address(struct harness *h, const char *addr)
 {
 	fill_prefix(h, addr, 32);
 }
@@ -243,7 +243,7 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 		void (*fill)(struct harness *h, const char *addr);
 	} tables[] = {
 		{ &theirs, "members, bare program with one look-up", leases, ARRAY_SIZE(leases) - quick, fill_bare },
-		{ &ours, "CIDRs of one address", cidrs, ARRAY_SIZE(cidrs), fill_host },
+		{ &ours, "CIDRs of /32", cidrs, ARRAY_SIZE(cidrs), fill_address },
 		{ &ours, "CIDRs of /24", cidrs, ARRAY_SIZE(cidrs), fill_network },
 		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease },
 	};
