@@ -196,7 +196,8 @@ static int prepare_maps(struct kernel *k, const struct config_limits *limits)
 
 	bpf_object__for_each_map(map, k->skel->obj)
 	{
-		bool own = map == k->skel->maps.work || map == k->skel->maps.endpoint_hints || bpf_map__is_internal(map);
+		bool own =
+			map == k->skel->maps.work || map == k->skel->maps.endpoint_hints || bpf_map__is_internal(map);
 		int r = own ? 0 : prepare_map(map, k->pin_path, limits);
 
 		if (r < 0)
