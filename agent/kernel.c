@@ -189,15 +189,16 @@ static int prepare_map(struct bpf_map *map, const char *pin_path, const struct c
 	return bpf_map__set_pin_path(map, path);
 }
 
-/* The scratch memory of the programs is theirs alone; everything else outlives them. */
+/* Scratch memory and hints of the programs are theirs alone; everything else outlives them. */
 static int prepare_maps(struct kernel *k, const struct config_limits *limits)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, k->skel->obj)
 	{
-		int r = map == k->skel->maps.work || bpf_map__is_internal(map) ? 0
-									       : prepare_map(map, k->pin_path, limits);
+		bool own =
+			map == k->skel->maps.work || map == k->skel->maps.endpoint_hints || bpf_map__is_internal(map);
+		int r = own ? 0 : prepare_map(map, k->pin_path, limits);
 
 		if (r < 0)
 			return r;

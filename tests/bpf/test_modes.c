@@ -161,6 +161,7 @@ static void strays_share_an_event_rate(void **state)
 	h->settings->event_rate = 1;
 	h->settings->event_burst = 2;
 	bpf_map_delete_elem(bpf_map__fd(h->skel->maps.ifindexes), &ifindex);
+	h->endpoints[TEST_ENDPOINT].generation = 0;
 	drain_events(h, NULL);
 	for (int i = 0; i < 200; i++)
 		assert_int_equal(run_from_pod(h, &f), DROP);

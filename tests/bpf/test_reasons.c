@@ -73,12 +73,45 @@ static void unknown_interface_drops(void **state)
 {
 	struct harness *h = *state;
 	struct frame f = pod_tcp(PEER4, 1000, 443, SYN);
-	uint32_t ifindex = (uint32_t)h->host_ifindex;
+	int known = h->host_ifindex;
 	uint64_t before = total(h, SLUICE_REASON_QUARANTINE);
 
-	bpf_map_delete_elem(bpf_map__fd(h->skel->maps.ifindexes), &ifindex);
+	allow(h, PEER4, 0, 0);
+	expect_pass(h, &f);
+	h->host_ifindex = h->pod_ifindex;
 	assert_int_equal(run_from_pod(h, &f), DROP);
+	h->host_ifindex = known;
 	assert_int_equal(total(h, SLUICE_REASON_QUARANTINE), before + 1);
+}
+
+/* Interfaces whose numbers are alike in their lower bits share a hint, and nothing else. */
+static void alike_interfaces(void **state)
+{
+	struct harness *h = *state;
+	struct frame f = pod_tcp(PEER4, 1000, 443, SYN);
+	struct sluice_if link = { TEST_ENDPOINT + 1, TEST_GENERATION + 1 };
+	int known = h->host_ifindex;
+	uint32_t alike = (uint32_t)known + 1024;
+	char command[128];
+
+	snprintf(command, sizeof(command), "ip link add sluice-q index %u type veth peer name sluice-r", alike);
+	assert_int_equal(system(command), 0);
+	allow(h, PEER4, 0, 0);
+	h->endpoints[link.endpoint] = h->endpoints[TEST_ENDPOINT];
+	h->endpoints[link.endpoint].generation = link.generation;
+	h->endpoints[link.endpoint].ifindex = alike;
+	h->endpoints[link.endpoint].state = SLUICE_STATE(SLUICE_MODE_QUARANTINE, 0, 1, TEST_POLICY);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.ifindexes), &alike, &link, BPF_ANY), 0);
+	for (int i = 0; i < 3; i++) {
+		expect_pass(h, &f);
+		h->host_ifindex = (int)alike;
+		assert_int_equal(run_from_pod(h, &f), DROP);
+		h->host_ifindex = known;
+	}
+	h->endpoints[link.endpoint].generation = 0;
+	h->host_ifindex = (int)alike;
+	assert_int_equal(run_from_pod(h, &f), DROP);
+	h->host_ifindex = known;
 }
 
 static void recycled_slot_drops(void **state)
@@ -713,6 +746,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(ordinary_traffic_passes),
 		TEST(unknown_interface_drops),
+		TEST(alike_interfaces),
 		TEST(recycled_slot_drops),
 		TEST(vlan),
 		TEST(ethertype),

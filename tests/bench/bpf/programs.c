@@ -126,28 +126,35 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void clear_flows(struct harness *h)
+static void clear_flows(struct harness *h, const struct bpf_map *flows)
 {
 	struct sluice_flow_key key;
 
-	while (bpf_map_get_next_key(bpf_map__fd(h->skel->maps.flows), NULL, &key) == 0)
-		bpf_map_delete_elem(bpf_map__fd(h->skel->maps.flows), &key);
+	while (bpf_map_get_next_key(bpf_map__fd(flows), NULL, &key) == 0)
+		bpf_map_delete_elem(bpf_map__fd(flows), &key);
 	h->runtime[TEST_ENDPOINT].flows = h->runtime[TEST_ENDPOINT].tombstones = 0;
 }
 
+/* What opens flows, and where it keeps them. */
+struct opener {
+	struct bpf_program *prog;
+	const struct bpf_map *flows;
+};
+
 /* The median of single first packets, each to one of `count` addresses; the flow is written as well. */
-static unsigned int new_flows(struct harness *h, char (*addrs)[ADDR_TEXT_MAX], size_t count, unsigned int *ret_passed)
+static unsigned int new_flows(struct harness *h, const struct opener *by, char (*addrs)[ADDR_TEXT_MAX], size_t count,
+			      unsigned int *ret_passed)
 {
 	static unsigned int ns[FLOWS];
 	size_t n = quick ? 100 : FLOWS;
 
 	*ret_passed = 0;
-	clear_flows(h);
+	clear_flows(h, by->flows);
 	for (size_t i = 0; i < n; i++) {
 		struct frame f = pod_tcp(addrs[random64() % count], (uint16_t)(1024 + i), 443, SYN);
 		int verdict;
 
-		ns[i] = run_once(h, h->skel->progs.from_pod, &f, 1, &verdict);
+		ns[i] = run_once(h, by->prog, &f, 1, &verdict);
 		*ret_passed += verdict == PASS;
 	}
 	qsort(ns, n, sizeof(ns[0]), by_number);
@@ -155,7 +162,7 @@ static unsigned int new_flows(struct harness *h, char (*addrs)[ADDR_TEXT_MAX], s
 }
 
 /* From a table of the first size to one of the last; each holds the one before. */
-static void growth(struct harness *h, const char *what, const size_t *sizes, size_t nsizes,
+static void growth(struct harness *h, const struct opener *by, const char *what, const size_t *sizes, size_t nsizes,
 		   void (*fill)(struct harness *h, const char *addr))
 {
 	static char addrs[100000][ADDR_TEXT_MAX];
@@ -170,22 +177,35 @@ static void growth(struct harness *h, const char *what, const size_t *sizes, siz
 			fill(h, addrs[filled]);
 		}
 		for (int round = 0; round < (quick ? 1 : 5); round++) {
-			unsigned int ns = new_flows(h, addrs, sizes[i], &passed);
+			unsigned int ns = new_flows(h, by, addrs, sizes[i], &passed);
 
 			best = ns < best ? ns : best;
 		}
 		first = first ? first : best;
-		printf("new flow, %6zu %-34s %5u%% %6u %9.2f of %zu\n", sizes[i], what,
+		printf("new flow, %6zu %-40s %5u%% %6u %9.2f of %zu\n", sizes[i], what,
 		       passed * 100 / (quick ? 100 : FLOWS), best, (double)best / first, sizes[0]);
 	}
 }
 
-static void fill_cidr(struct harness *h, const char *addr)
+static void fill_prefix(struct harness *h, const char *addr, unsigned int bits)
 {
-	char prefix[ADDR_TEXT_MAX + 4];
+	char text[ADDR_TEXT_MAX + 4];
+	struct sluice_prefix p;
 
-	snprintf(prefix, sizeof(prefix), "%s/32", addr);
-	add_dest(h, TEST_POLICY, prefix, 1, 0);
+	snprintf(text, sizeof(text), "%s/%u", addr, bits);
+	if (prefix_parse(text, &p) < 0)
+		exit(1);
+	add_dest(h, TEST_POLICY, prefix_format(&p, text), 1, 0);
+}
+
+static void fill_address(struct harness *h, const char *addr)
+{
+	fill_prefix(h, addr, 32);
+}
+
+static void fill_network(struct harness *h, const char *addr)
+{
+	fill_prefix(h, addr, 24);
 }
 
 static void fill_lease(struct harness *h, const char *addr)
@@ -193,21 +213,49 @@ static void fill_lease(struct harness *h, const char *addr)
 	add_lease(h, addr, SLUICE_SET_NAME | 1, ~0ull, 1);
 }
 
-static void new_flow_costs(void **state)
+static const struct bpf_map *bare_leases;
+
+static void fill_bare(struct harness *h, const char *addr)
 {
-	static const size_t cidrs[] = { 10, 100, 1000, 10000 }, leases[] = { 10, 1000, 100000 };
+	struct sluice_lease lease = { .slots[0].set = 1 };
+	struct sluice_addr a;
+
+	(void)h;
+	if (addr_parse(addr, &a))
+		exit(1);
+	lease.key.addr.w[3] = a.w[3];
+	if (bpf_map_update_elem(bpf_map__fd(bare_leases), &lease.key, &lease, BPF_ANY))
+		exit(1);
+}
+
+static void new_flow_costs(void **state, const struct bare_bpf *bare)
+{
+	static const size_t cidrs[] = { 10, 100, 1000, 10000 }, leases[] = { 10, 1000, 10000, 100000 };
 	struct sluice_rule rule = { .precedence = SLUICE_PRECEDENCE_ALLOW, .rule = 1, .verdict = SLUICE_ALLOW };
 	struct harness *h = *state;
+	const struct opener ours = { h->skel->progs.from_pod, h->skel->maps.flows };
+	const struct opener theirs = { bare->progs.bare_new, bare->maps.bare_flows };
+	const struct {
+		const struct opener *by;
+		const char *what;
+		const size_t *sizes;
+		size_t count;
+		void (*fill)(struct harness *h, const char *addr);
+	} tables[] = {
+		{ &theirs, "members, bare program with one look-up", leases, ARRAY_SIZE(leases) - quick, fill_bare },
+		{ &ours, "CIDRs of /32", cidrs, ARRAY_SIZE(cidrs), fill_address },
+		{ &ours, "CIDRs of /24", cidrs, ARRAY_SIZE(cidrs), fill_network },
+		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease },
+	};
 
-	for (int by_lease = 0; by_lease < 2; by_lease++) {
+	bare_leases = bare->maps.bare_leases;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		if (harness_reset(state))
 			exit(1);
 		h->settings->flow_quota = h->settings->tombstone_quota = 2 * FLOWS;
-		add_rule(h, TEST_POLICY, by_lease ? SLUICE_SET_NAME | 1 : 1, IPPROTO_TCP, 443, 16, rule);
-		if (by_lease)
-			growth(h, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease);
-		else
-			growth(h, "CIDRs", cidrs, ARRAY_SIZE(cidrs), fill_cidr);
+		add_rule(h, TEST_POLICY, 1, IPPROTO_TCP, 443, 16, rule);
+		add_rule(h, TEST_POLICY, SLUICE_SET_NAME | 1, IPPROTO_TCP, 443, 16, rule);
+		growth(h, tables[i].by, tables[i].what, tables[i].sizes, tables[i].count, tables[i].fill);
 	}
 }
 
@@ -220,7 +268,7 @@ int main(int argc, char **argv)
 	if (!bare || harness_open_sized(&state, 4 * FLOWS) || harness_reset(&state))
 		return 1;
 	packets(state, bare);
-	new_flow_costs(&state);
+	new_flow_costs(&state, bare);
 	bare_bpf__destroy(bare);
 	harness_close(&state);
 	return 0;
