@@ -165,8 +165,8 @@ static SLUICE_INLINE void take_socket_ends(const struct __sk_buff *skb, struct p
 static SLUICE_INLINE __u8 ask_proxy(struct __sk_buff *skb, struct work *w, struct sluice_runtime *rt)
 {
 	const struct packet *p = &w->packet;
-	struct sluice_asker_key key = { .addr = p->src, .port = p->sport, .proto = p->proto };
-	struct sluice_asker asker = {};
+	struct sluice_asker_key *key = &w->asker_key;
+	struct sluice_asker *asker = &w->asker;
 	const struct sluice_addr *server;
 	__u64 cookie = bpf_get_socket_cookie(skb);
 
@@ -175,11 +175,16 @@ static SLUICE_INLINE __u8 ask_proxy(struct __sk_buff *skb, struct work *w, struc
 	if (!dns_within_rate(w, rt))
 		return SLUICE_REASON_DNS_RATE;
 	server = bpf_map_lookup_elem(&dns_servers, &cookie);
-	asker.server = server ? *server : p->dst;
-	asker.cookie = cookie;
-	asker.endpoint = w->endpoint;
-	asker.generation = w->generation;
-	if (bpf_map_update_elem(&dns_askers, &key, &asker, BPF_ANY))
+	__builtin_memset(key, 0, sizeof(*key));
+	key->addr = p->src;
+	key->port = p->sport;
+	key->proto = p->proto;
+	__builtin_memset(asker, 0, sizeof(*asker));
+	asker->server = server ? *server : p->dst;
+	asker->cookie = cookie;
+	asker->endpoint = w->endpoint;
+	asker->generation = w->generation;
+	if (bpf_map_update_elem(&dns_askers, key, asker, BPF_ANY))
 		return SLUICE_REASON_DNS_SOCKET;
 	total_add(SLUICE_TOTAL_DNS_ASSIGNED, 1);
 	__sync_fetch_and_add(&rt->dns_assigned, 1);

@@ -81,6 +81,8 @@ struct work {
 	struct sluice_flow flow; /* .key is the packet's; the rest is filled when a flow is written */
 	struct sluice_frag frag;
 	union sluice_reject reject;
+	struct sluice_asker_key asker_key; /* of a cgroup's question; here because 6.1's 512 bytes of stack are short */
+	struct sluice_asker asker;
 	__u64 stray_bucket; /* of events about frames that belong to no endpoint; outlives the packet */
 	__u8 audited;	    /* a packet of a flow that passes under audit only, reported when it opened */
 };
