@@ -8,20 +8,21 @@ coredns_is_ready() { kubectl -n kube-system rollout status deployment/coredns --
 
 # Line 0.4 declares the Deployment twice, without and with extensions: the one that has them counts.
 agent_sandbox_up() {
-	local module=agent-sandbox tag=1 k8s
-	[ "$CLUSTER_AGENT_SANDBOX" = 0.4.6 ] || module=agent-sandbox-next tag=next
-	k8s=$(module_dir $module)/k8s
-	cp -r "$k8s" "$dir/agent-sandbox"
-	sed -i "s#image: ko://[^ ]*.*#image: localhost/agent-sandbox:$tag#" "$dir"/agent-sandbox/*.yaml
-	kubectl apply --server-side -f "$dir/agent-sandbox/crds" || return
-	for k8s in controller rbac.generated extensions-rbac.generated extensions extensions.controller; do
-		kubectl apply --server-side --force-conflicts -f "$dir/agent-sandbox/$k8s.yaml" || return
+	local f files=()
+	cp -r "$(module_dir "$(sandbox_module)")/k8s" "$dir/agent-sandbox"
+	sed -i 's#image: ko://[^ ]*.*#image: localhost/agent-sandbox:1#' "$dir"/agent-sandbox/*.yaml
+	for f in crds controller.yaml rbac.generated.yaml extensions-rbac.generated.yaml extensions.yaml extensions.controller.yaml; do
+		files+=(-f "$dir/agent-sandbox/$f")
 	done
+	kubectl apply --server-side --force-conflicts "${files[@]}"
 }
 agent_sandbox_is_ready() { kubectl -n agent-sandbox-system rollout status deployment/agent-sandbox-controller --timeout=1s; }
 
+# It is ready long before its probe's first look, after ten seconds.
 kro_up() {
-	helm upgrade --install kro "$(module_dir kro)/chart" -n kro-system --create-namespace \
+	cp -r "$(module_dir controllers)/kro-chart" "$dir/kro"
+	sed -i '/readinessProbe:/,/periodSeconds:/ s/Seconds: .*/Seconds: 1/' "$dir/kro/templates/deployment.yaml"
+	helm upgrade --install kro "$dir/kro" -n kro-system --create-namespace \
 		--set image.repository=localhost/kro --set image.tag=1 --set image.pullPolicy=IfNotPresent
 }
 kro_is_ready() { kubectl -n kro-system rollout status deployment/kro --timeout=1s; }

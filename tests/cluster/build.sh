@@ -7,7 +7,12 @@
 
 # The toolchain that builds everything, whichever Go the machine has: it fetches this one as a module.
 toolchain=go1.26.8
-modules=(kubernetes coredns gvisor agent-sandbox agent-sandbox-next kro helm)
+
+# agent-sandbox 0.4.6 is built with KRO, whose libraries are the same; the newer line has a module of its own.
+sandbox_module() { case $CLUSTER_AGENT_SANDBOX in 0.4.6) echo controllers ;; *) echo agent-sandbox ;; esac; }
+
+# The modules that this cluster needs, each once.
+modules() { printf '%s\n' kubernetes controllers gvisor "$(sandbox_module)" | sort -u; }
 
 module_dir() { # MODULE: where its programs lie
 	local key
@@ -28,8 +33,8 @@ in_module() { # FOLDER COMMAND…
 		CGO_ENABLED=0 PATH="/usr/lib/go-1.23/bin:/usr/local/go/bin:$PATH" nice -n 5 "$@")
 }
 
-go_build() { # FOLDER PACKAGE PROGRAM [LINKER-FLAGS]
-	in_module "$1" go build -trimpath -ldflags "-s -w ${4:-}" -o "$out/$3" "$2"
+go_build() { # FOLDER PROGRAM LINKER-FLAGS PACKAGE…: PROGRAM may be empty, for the packages' own names
+	in_module "$1" go build -trimpath -ldflags "-s -w $3" -o "$out/$2" "${@:4}"
 }
 
 # The folder of a module's sources, for what else they hold.
@@ -38,31 +43,27 @@ sources_of() { # FOLDER MODULE
 	in_module "$1" go list -m -f '{{.Dir}}' "$2"
 }
 
+# One build for all that is made of Kubernetes' own libraries: each is compiled once.
 build_kubernetes() {
-	local p version=k8s.io/component-base/version
-	for p in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
-		go_build "$1" "k8s.io/kubernetes/cmd/$p" $p \
-			"-X $version.gitVersion=v1.34.4 -X $version.gitMajor=1 -X $version.gitMinor=34"
-	done
+	local k=k8s.io/kubernetes/cmd version=k8s.io/component-base/version
+	go_build "$1" "" "-X $version.gitVersion=v1.34.4 -X $version.gitMajor=1 -X $version.gitMinor=34" \
+		$k/kube-apiserver $k/kube-controller-manager $k/kube-scheduler $k/kubelet $k/kube-proxy $k/kubectl \
+		github.com/coredns/coredns helm.sh/helm/v3/cmd/helm
 }
 
-build_coredns() { go_build "$1" github.com/coredns/coredns coredns; }
-build_helm() { go_build "$1" helm.sh/helm/v3/cmd/helm helm; }
+build_controllers() {
+	local sources
+	build_agent-sandbox "$1"
+	go_build "$1" kro "" github.com/kubernetes-sigs/kro/cmd/controller
+	sources=$(sources_of "$1" github.com/kubernetes-sigs/kro)
+	cp -r --no-preserve=mode "$sources/helm" "$out/kro-chart"
+}
 
 build_agent-sandbox() {
 	local sources
-	go_build "$1" sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller agent-sandbox-controller
+	go_build "$1" "" "" sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller
 	sources=$(sources_of "$1" sigs.k8s.io/agent-sandbox)
 	cp -r --no-preserve=mode "$sources/k8s" "$out/k8s"
-}
-
-build_agent-sandbox-next() { build_agent-sandbox "$1"; }
-
-build_kro() {
-	local sources
-	go_build "$1" github.com/kubernetes-sigs/kro/cmd/controller kro
-	sources=$(sources_of "$1" github.com/kubernetes-sigs/kro)
-	cp -r --no-preserve=mode "$sources/helm" "$out/chart"
 }
 
 # Its containerd is a patched copy (patches/ says why).
@@ -75,8 +76,8 @@ build_gvisor() {
 	cp -r --no-preserve=mode "$sources" "$copy/containerd"
 	patch --quiet -d "$copy/containerd" -p1 <"$here/patches/containerd-oom-score.patch"
 	in_module "$copy" go mod edit -replace github.com/containerd/containerd=./containerd
-	go_build "$copy" gvisor.dev/gvisor/runsc runsc
-	go_build "$copy" gvisor.dev/gvisor/shim containerd-shim-runsc-v1
+	go_build "$copy" "" "" gvisor.dev/gvisor/runsc
+	go_build "$copy" containerd-shim-runsc-v1 "" gvisor.dev/gvisor/shim
 }
 
 build_module() { # MODULE
@@ -98,11 +99,13 @@ build_module() { # MODULE
 }
 
 build_all() {
-	local m
-	for m in "${modules[@]}"; do [ -d "$(module_dir "$m")" ] || break; done
-	[ ! -d "$(module_dir "$m")" ] || return 0
+	local m wanted=()
+	for m in $(modules); do
+		if [ -d "$(module_dir "$m")" ]; then touch "$(module_dir "$m")"; else wanted+=("$m"); fi
+	done
+	[ ${#wanted[@]} -gt 0 ] || return 0
 	need_go
-	for m in "${modules[@]}"; do build_module "$m"; done
+	for m in "${wanted[@]}"; do build_module "$m"; done
 	rm -rf "$cache/work"
 }
 

@@ -3,7 +3,9 @@
 # The cluster's container images, without a registry: each a tar archive in the cache, named by a hash of what it is made
 # from. Sourced by tools/cluster, after build.sh.
 
-images=(pause busybox coredns kro agent-sandbox agent-sandbox-next agent)
+# The first ones are what the cluster itself runs.
+images=(pause coredns agent-sandbox kro)
+images_for_tests=(busybox agent)
 
 # Of what an image is made, as text; and how. One pair per image.
 inputs_of_pause() { cat "$here/pause.c"; }
@@ -33,14 +35,12 @@ program_image() { # IMAGE MODULE PROGRAM
 	cp "$(module_dir "$2")/$3" "$root/$3"
 	pack "$1" "$root" "Entrypoint=[\"/$3\"]"
 }
-inputs_of_coredns() { module_dir coredns; }
-make_coredns() { program_image localhost/coredns:1 coredns coredns; }
-inputs_of_kro() { module_dir kro; }
-make_kro() { program_image localhost/kro:1 kro kro; }
-inputs_of_agent-sandbox() { module_dir agent-sandbox; }
-make_agent-sandbox() { program_image localhost/agent-sandbox:1 agent-sandbox agent-sandbox-controller; }
-inputs_of_agent-sandbox-next() { module_dir agent-sandbox-next; }
-make_agent-sandbox-next() { program_image localhost/agent-sandbox:next agent-sandbox-next agent-sandbox-controller; }
+inputs_of_coredns() { module_dir kubernetes; }
+make_coredns() { program_image localhost/coredns:1 kubernetes coredns; }
+inputs_of_kro() { module_dir controllers; }
+make_kro() { program_image localhost/kro:1 controllers kro; }
+inputs_of_agent-sandbox() { module_dir "$(sandbox_module)"; }
+make_agent-sandbox() { program_image localhost/agent-sandbox:1 "$(sandbox_module)" agent-sandbox-controller; }
 
 # The reference agent: a Debian with a real pip and boto3, and tools to look around with. That it is in a lab it knows from
 # the file that every lab has.
@@ -72,7 +72,7 @@ image_file() { # NAME
 make_image() { # NAME
 	local file work root
 	file=$(image_file "$1")
-	[ ! -e "$file" ] || return 0
+	[ ! -e "$file" ] || { touch "$file"; return 0; }
 	work=$cache/work-$1 root=$cache/work-$1/root
 	rm -rf "$work"
 	mkdir -p "$work"
@@ -88,7 +88,7 @@ make_image() { # NAME
 
 make_images() {
 	local i
-	for i in "${images[@]}"; do make_image "$i"; done
+	for i in "${images[@]}" "${images_for_tests[@]}"; do make_image "$i"; done
 }
 
 # moto, for STS, in the cache too. The machine's own Python runs it.
@@ -101,7 +101,7 @@ sts_dir() {
 make_sts() {
 	local folder
 	folder=$(sts_dir)
-	[ ! -d "$folder" ] || return 0
+	[ ! -d "$folder" ] || { touch "$folder"; return 0; }
 	say "fetching moto (once)"
 	rm -rf "$cache/work-sts"
 	python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-cache-dir --no-compile \
@@ -111,4 +111,9 @@ make_sts() {
 		die "cannot install moto from PyPI; see $cache/sts.log"
 	}
 	mv "$cache/work-sts" "$folder"
+}
+
+# What no `up` has used for two weeks goes.
+prune_cache() {
+	find "$cache" -mindepth 1 -maxdepth 1 -mtime +14 -name '*-????????????*' -exec rm -rf {} +
 }

@@ -34,12 +34,12 @@ cluster() { "$top/tools/cluster" "$@"; }
 k() { cluster kubectl "$@"; }
 
 # Builds, or skips where that cannot be done. Somebody's running cluster is left alone.
-cluster_test_begin() {
+cluster_test_begin() { # UP-OPTION…
 	local log
 	[ ! -e $folder ] || { echo "skipped: a cluster is up here already"; exit 77; }
 	[ "$(uname -m)" = x86_64 ] || { echo "skipped: only tried on x86-64"; exit 77; }
 	log=$(mktemp)
-	if ! cluster build >"$log" 2>&1; then
+	if ! cluster build "$@" >"$log" 2>&1; then
 		tail -n 5 "$log"
 		rm -f "$log"
 		# Without the package archives there is no cluster; whatever else went wrong is a failure.
