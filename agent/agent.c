@@ -41,6 +41,7 @@
 #include "agent/publish.h"
 #include "agent/status.h"
 #include "agent/sweep.h"
+#include "agent/trace.h"
 #include "agent/watch.h"
 #include "agent/web.h"
 #include "base/addr.h"
@@ -308,9 +309,9 @@ static void ensure_routing(struct agent *a)
 		log_warning("%u rule(s) or route(s) that lead DNS to the proxy were gone; they are put back", added);
 }
 
-static void apply(struct agent *a)
+static struct endpoints_input input_of(const struct agent *a)
 {
-	const struct endpoints_input in = {
+	return (struct endpoints_input){
 		.store = policy_dir_store(a->policies),
 		.node = a->node,
 		.nnode = a->nnode,
@@ -321,6 +322,11 @@ static void apply(struct agent *a)
 		.cluster_domain = a->config->dns.cluster_domain[0] ? a->config->dns.cluster_domain : NULL,
 		.audit = a->config->audit,
 	};
+}
+
+static void apply(struct agent *a)
+{
+	const struct endpoints_input in = input_of(a);
 	uint64_t failures = publisher_failures(a->publisher);
 
 	kernel_configure(a->kernel, a->config, endpoints_count(a->endpoints));
@@ -454,6 +460,9 @@ static void each_second(struct agent *a)
 	__atomic_store_n(&a->kernel->settings->agent_heartbeat, now, __ATOMIC_RELEASE);
 	ensure_routing(a);
 	discover_check(a->discover);
+	endpoints_repair_cgroups(a->endpoints);
+	if (endpoints_moved(a->endpoints))
+		reconcile(a, false);
 	publisher_collect(a->publisher, now);
 	if (watch_retry(a->watch))
 		refresh_soon(a);
@@ -464,6 +473,7 @@ static void each_second(struct agent *a)
 			sweep_flows(a->sweep, now);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
+		endpoints_watch_cgroups(a->endpoints);
 		if (a->apply_again || endpoints_waiting(a->endpoints))
 			refresh_soon(a);
 	}
@@ -671,6 +681,14 @@ static int start_net(struct agent *a)
 	return 0;
 }
 
+static json_t *answer_trace(void *context, const json_t *request, const char **ret_error)
+{
+	struct agent *a = context;
+	const struct endpoints_input in = input_of(a);
+
+	return trace_answer(a->endpoints, &in, request, ret_error);
+}
+
 static int start_api(struct agent *a)
 {
 	const struct api_handlers handlers = {
@@ -679,6 +697,7 @@ static int start_api(struct agent *a)
 		.endpoints = answer_endpoints,
 		.policies = answer_policies,
 		.interface = answer_interface,
+		.trace = answer_trace,
 		.reload = do_reload,
 		.observe = a->observe,
 	};

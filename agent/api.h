@@ -12,6 +12,10 @@
  *   {"method": "interface", "name": N}    -> {"ok": true, "result": {"name": N, "known": true|false, "mode": M}}
  *                                            M: "quarantine" until the policy of an endpoint on it is in force; for
  *                                            sluice-cni, whose program on it is exchanged for the agent's
+ *   {"method": "trace", "endpoint": ID, "generation": N, "address": TEXT, "in_cluster": true|false, "protocol": N,
+ *    "port": N, "name": TEXT}             -> {"ok": true, "result": {"current": true|false, "rules": [...]}}
+ *                                            every rule that speaks for the destination, the strongest first; without
+ *                                            "name" no name rules. "current": they are those of the policy in force
  *   {"method": "reload"}                  -> re-reads config-independent inputs: endpoints file and policy directory
  * Errors: {"ok": false, "error": "text"}.
  */
@@ -34,5 +38,6 @@
 #define API_METHOD_POLICIES  "policies"
 #define API_METHOD_OBSERVE   "observe"
 #define API_METHOD_RELOAD    "reload"
+#define API_METHOD_TRACE     "trace"
 
 #endif

@@ -172,6 +172,18 @@ static void do_interface(struct client *c, const json_t *request)
 		client_error(c, "no \"name\"");
 }
 
+static void do_trace(struct client *c, const json_t *request)
+{
+	const struct api_handlers *h = &c->server->handlers;
+	const char *error = "out of memory";
+	json_t *result = h->trace(h->context, request, &error);
+
+	if (result)
+		client_result(c, result);
+	else
+		client_error(c, error);
+}
+
 static void client_request(struct client *c, const char *line, size_t len)
 {
 	const struct api_handlers *h = &c->server->handlers;
@@ -193,6 +205,8 @@ static void client_request(struct client *c, const char *line, size_t len)
 		do_interface(c, request);
 	else if (strcmp(method, API_METHOD_OBSERVE) == 0)
 		do_observe(c, request);
+	else if (strcmp(method, API_METHOD_TRACE) == 0)
+		do_trace(c, request);
 	else if (strcmp(method, API_METHOD_RELOAD) == 0) {
 		h->reload(h->context);
 		client_result(c, json_object());

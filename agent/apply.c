@@ -374,3 +374,23 @@ size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 	free(p.moves);
 	return p.quarantined;
 }
+
+int endpoints_trace(struct endpoints *e, const struct endpoints_input *in, const struct endpoint *ep,
+		    const struct trace_query *q, struct trace_rule **ret, size_t *ret_count, bool *ret_current)
+{
+	CLEANUP(world_clear) struct world world = {};
+	struct inventory inv;
+	const struct subject *subject;
+	int r;
+
+	if (ep < e->items || ep >= e->items + e->count)
+		return -ENOENT;
+	r = gather_inventory(e, in, &world, &inv);
+	if (r < 0)
+		return r;
+	subject = &inv.pods[ep - e->items];
+	r = compile_trace(in->store, subject, &inv, q, ret, ret_count);
+	if (r == 0)
+		*ret_current = ep->key != 0 && compile_key(in->store, subject, &inv) == ep->key;
+	return r;
+}

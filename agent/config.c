@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "bpf/abi.h"
 #include "policy/array.h"
+#include "policy/names.h"
 #include "policy/yaml.h"
 
 #define DNS_PORT 53
@@ -157,13 +158,6 @@ static void read_seconds(struct yctx *c, const struct ynode *node, const char *w
 		*ret = (uint32_t)(ns / NSEC_PER_SEC);
 }
 
-/* A key of the product that this version does not act on yet: only its "off" may be said. */
-static void read_off(struct yctx *c, const struct ynode *node, const char *what, const char *off)
-{
-	if (node->kind != YNODE_SCALAR || strcmp(node->text, off) != 0)
-		yctx_error(c, node, "%s is not supported by this version; expected %s", what, off[0] ? off : "\"\"");
-}
-
 /* ---- dns --------------------------------------------------------------------------------------------------------- */
 
 /* "ADDRESS", "ADDRESS4:PORT" or "[ADDRESS6]:PORT". */
@@ -219,36 +213,11 @@ static void read_resolvers(struct yctx *c, const struct ynode *node, void *out)
 	}
 }
 
-/* Lower case, no final dot, letters, digits, hyphen, underscore, labels of 1 to 63. */
-static int canonical_name(const char *text, char ret[256])
-{
-	size_t len = strlen(text), label = 0;
-
-	if (len && text[len - 1] == '.')
-		len--;
-	if (len == 0 || len > 253)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		char ch = text[i];
-
-		if (ch >= 'A' && ch <= 'Z')
-			ch = (char)(ch - 'A' + 'a');
-		if (ch == '.' ? label == 0 : !strchr("abcdefghijklmnopqrstuvwxyz0123456789-_", ch))
-			return -EINVAL;
-		label = ch == '.' ? 0 : label + 1;
-		if (label > 63)
-			return -EINVAL;
-		ret[i] = ch;
-	}
-	ret[len] = '\0';
-	return label ? 0 : -EINVAL;
-}
-
 static void read_name(struct yctx *c, const struct ynode *node, const char *what, char ret[256])
 {
 	const char *text;
 
-	if (yread_text(c, node, what, &text) && text[0] && canonical_name(text, ret) < 0)
+	if (yread_text(c, node, what, &text) && text[0] && name_canonical(text, ret) < 0)
 		yctx_error(c, node, "%s '%s' is no domain name", what, text);
 }
 
@@ -746,7 +715,7 @@ static void add_resolver(struct proxy_settings *dns, const char *text)
 
 static void add_search(struct proxy_settings *dns, const char *text)
 {
-	if (dns->nsearch < PROXY_MAX_SEARCH - 1 && canonical_name(text, dns->search[dns->nsearch]) == 0)
+	if (dns->nsearch < PROXY_MAX_SEARCH - 1 && name_canonical(text, dns->search[dns->nsearch]) == 0)
 		dns->nsearch++;
 }
 

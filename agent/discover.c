@@ -169,6 +169,7 @@ static void quarantine(struct discover *d, struct link *link)
 		.naddrs = link->nroutes,
 		.why = SLUICE_QUARANTINE_UNKNOWN,
 	};
+	const struct endpoint_place place = { .ifindex = link->ifindex };
 	struct slot slot = {};
 	bool first = link->slot == 0;
 
@@ -176,7 +177,7 @@ static void quarantine(struct discover *d, struct link *link)
 		return;
 	release_slot(d, link);
 	link->routes_moved = false;
-	if (slot_take(d->k, &owner, link->ifindex, &slot) < 0) {
+	if (slot_take(d->k, &owner, &place, &slot) < 0) {
 		d->no_slot++;
 		return;
 	}

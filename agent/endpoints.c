@@ -20,11 +20,56 @@
 #include <string.h>
 
 #include "agent/apply.h"
+#include "agent/cgroup_programs.h"
+#include "agent/cgroup_watch.h"
 #include "agent/slot.h"
 #include "base/addr.h"
+#include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "policy/array.h"
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+static const char *place_name(const struct static_endpoint *w)
+{
+	return w->cgroup ? w->cgroup : w->interface;
+}
+
+static bool same_place(const struct endpoint_place *a, const struct endpoint_place *b)
+{
+	return a->ifindex == b->ifindex && a->cgroup == b->cgroup;
+}
+
+/* False: it is not there. */
+static bool place_find(const struct static_endpoint *w, struct endpoint_place *ret)
+{
+	*ret = (struct endpoint_place){};
+	if (w->cgroup)
+		return cgroup_identify(w->cgroup, &ret->cgroup, &ret->level) == 0;
+	ret->ifindex = if_nametoindex(w->interface);
+	return ret->ifindex != 0;
+}
+
+static int place_attach(struct kernel *k, const struct static_endpoint *w, const struct endpoint_place *place,
+			const struct slot *slot)
+{
+	const struct sluice_if owner = { slot->id, slot->generation };
+
+	if (place->cgroup)
+		return cgroup_programs_attach(k, w->cgroup, place->cgroup, &owner);
+	return kernel_attach(k, place->ifindex);
+}
+
+static void place_detach(struct kernel *k, const struct endpoint_place *place)
+{
+	if (place->cgroup)
+		cgroup_programs_detach(k, place->cgroup);
+	else if (place->ifindex)
+		kernel_detach(k, place->ifindex);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void adopted_clear(struct endpoint *ep)
 {
@@ -50,8 +95,8 @@ void endpoints_freep(struct endpoints **e)
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
 
-/* The endpoint gets a slot and its interface the programs. 0 or -errno; what came so far of the programs stays, closed. */
-static int endpoint_enter(struct endpoints *e, struct endpoint *ep, uint32_t ifindex)
+/* The endpoint gets a slot and its place the programs. 0 or -errno; what came so far of the programs stays, closed. */
+static int endpoint_enter(struct endpoints *e, struct endpoint *ep, const struct endpoint_place *place)
 {
 	const struct slot_owner owner = {
 		.namespace_name = ep->wanted.namespace_name,
@@ -62,18 +107,18 @@ static int endpoint_enter(struct endpoints *e, struct endpoint *ep, uint32_t ifi
 		.why = SLUICE_QUARANTINE_POLICY,
 	};
 	struct slot slot = {};
-	int r = slot_take(e->k, &owner, ifindex, &slot);
+	int r = slot_take(e->k, &owner, place, &slot);
 
 	if (r < 0)
 		return r;
-	r = kernel_attach(e->k, ifindex);
+	r = place_attach(e->k, &ep->wanted, place, &slot);
 	if (r < 0) {
 		slot_release(e->k, slot.id);
 		return r;
 	}
 	ep->id = slot.id;
 	ep->generation = slot.generation;
-	ep->ifindex = ifindex;
+	ep->place = *place;
 	ep->phase = ENDPOINT_READY;
 	return 0;
 }
@@ -86,18 +131,31 @@ static void endpoint_leave(struct endpoints *e, struct endpoint *ep)
 		published_unref(ep->policy, e->now);
 	ep->policy = NULL;
 	ep->key = 0;
-	ep->id = ep->generation = ep->ifindex = 0;
+	ep->id = ep->generation = 0;
+	ep->place = (struct endpoint_place){};
 	ep->phase = ENDPOINT_WAITING;
 }
 
 /* ---- adoption ---------------------------------------------------------------------------------------------------- */
+
+/* The index may be another interface's by now. A cgroup's programs are renewed with the file, which has its path. */
+static void adopt_interface(struct endpoints *e, const struct endpoint *ep)
+{
+	int r;
+
+	if (if_nametoindex(ep->wanted.interface) != ep->place.ifindex)
+		log_info("%s/%s: its interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
+			 ep->wanted.interface);
+	else if ((r = kernel_attach(e->k, ep->place.ifindex)) < 0)
+		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
+			  ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, strerror(-r));
+}
 
 static int adopt_slot(struct endpoints *e, uint32_t id)
 {
 	const struct sluice_endpoint *slot = &e->k->endpoints[id];
 	struct sluice_label label = {};
 	struct endpoint *ep;
-	int r;
 
 	if (slot->generation == 0)
 		return 0;
@@ -114,7 +172,7 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 		.phase = ENDPOINT_ADOPTED,
 		.id = id,
 		.generation = slot->generation,
-		.ifindex = slot->ifindex,
+		.place = { slot->ifindex, slot->cgroup, slot->level },
 		.policy = publisher_find(e->p, SLUICE_STATE_POLICY(slot->state)),
 	};
 	ep->wanted.namespace_name = strndup(label.namespace_name, sizeof(label.namespace_name) - 1);
@@ -128,13 +186,8 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 		return -ENOMEM;
 	if (SLUICE_STATE_EPOCH(slot->state) > e->epoch)
 		e->epoch = SLUICE_STATE_EPOCH(slot->state);
-	/* The index may be another interface's by now. */
-	if (if_nametoindex(ep->wanted.interface) != ep->ifindex)
-		log_info("%s/%s: its interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
-			 ep->wanted.interface);
-	else if ((r = kernel_attach(e->k, ep->ifindex)) < 0)
-		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
-			  ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, strerror(-r));
+	if (ep->place.ifindex)
+		adopt_interface(e, ep);
 	return 0;
 }
 
@@ -173,37 +226,56 @@ static bool same_addresses(const struct static_endpoint *a, const struct static_
 	return true;
 }
 
-static bool same_endpoint(const struct static_endpoint *a, const struct static_endpoint *b)
+/* An adopted cgroup endpoint has no path, only the cgroup itself. */
+static bool same_endpoint(const struct endpoint *a, const struct static_endpoint *b)
 {
-	return strcmp(a->name, b->name) == 0 && strcmp(a->namespace_name, b->namespace_name) == 0 &&
-	       strcmp(a->interface, b->interface) == 0 && same_addresses(a, b);
+	const struct static_endpoint *w = &a->wanted;
+	struct endpoint_place place;
+
+	if (strcmp(w->name, b->name) != 0 || strcmp(w->namespace_name, b->namespace_name) != 0 ||
+	    (a->place.cgroup != 0) != (b->cgroup != NULL))
+		return false;
+	if (b->cgroup)
+		return place_find(b, &place) && same_place(&place, &a->place);
+	return strcmp(w->interface, b->interface) == 0 && same_addresses(w, b);
 }
 
 static struct endpoint *find_same(struct endpoint *items, size_t count, const struct static_endpoint *wanted)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].id && same_endpoint(&items[i].wanted, wanted))
+		if (items[i].id && same_endpoint(&items[i], wanted))
 			return &items[i];
 	}
 	return NULL;
 }
 
 /* The old record's slot goes to the new one. */
-static void endpoint_keep(struct endpoint *ep, struct endpoint *old)
+static void endpoint_keep(struct kernel *k, struct endpoint *ep, struct endpoint *old)
 {
+	const struct slot slot = { old->id, old->generation };
+	int r = 0;
+
 	ep->phase = ENDPOINT_READY;
 	ep->id = old->id;
 	ep->generation = old->generation;
-	ep->ifindex = old->ifindex;
+	ep->place = old->place;
+	memcpy(ep->escape, old->escape, sizeof(ep->escape));
 	ep->policy = TAKE_PTR(old->policy);
 	ep->key = old->key;
+	if (old->phase == ENDPOINT_ADOPTED && ep->place.cgroup)
+		r = place_attach(k, &ep->wanted, &ep->place, &slot);
+	if (r < 0)
+		log_error("%s/%s: the programs on %s cannot be renewed, the old ones go on: %s",
+			  ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted), strerror(-r));
 	old->id = 0;
 }
 
-static bool wants_interface(const struct static_endpoints *list, const char *interface)
+static bool wants_place(const struct static_endpoints *list, const struct endpoint_place *place)
 {
+	struct endpoint_place wanted;
+
 	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->items[i].interface, interface) == 0)
+		if (place_find(&list->items[i], &wanted) && same_place(&wanted, place))
 			return true;
 	}
 	return false;
@@ -217,7 +289,13 @@ void endpoints_set_keep(struct endpoints *e, endpoints_keep_fn *keep, void *cont
 
 bool endpoints_wants(const struct endpoints *e, const char *interface)
 {
-	return e->wanted && wants_interface(&e->wanted->endpoints, interface);
+	const struct static_endpoints *list = e->wanted ? &e->wanted->endpoints : NULL;
+
+	for (size_t i = 0; list && i < list->count; i++) {
+		if (!list->items[i].cgroup && !strcmp(list->items[i].interface, interface))
+			return true;
+	}
+	return false;
 }
 
 void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const char *file)
@@ -235,17 +313,17 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		items[i].wanted = list->items[i];
 		if (old)
-			endpoint_keep(&items[i], old);
+			endpoint_keep(e->k, &items[i], old);
 	}
 	for (size_t i = 0; i < e->count; i++) {
 		struct endpoint *old = &e->items[i];
-		uint32_t ifindex = old->id ? old->ifindex : 0;
+		struct endpoint_place place = old->id ? old->place : (struct endpoint_place){};
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if (ifindex && !wants_interface(list, old->wanted.interface) &&
-		    !(e->keep && e->keep(e->keep_context, ifindex)))
-			kernel_detach(e->k, ifindex);
+		if (!wants_place(list, &place) &&
+		    !(e->keep && place.ifindex && e->keep(e->keep_context, place.ifindex)))
+			place_detach(e->k, &place);
 		if (e->wanted == NULL)
 			adopted_clear(old);
 	}
@@ -264,37 +342,38 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 static void tell_missing(const struct endpoints *e, struct endpoint *ep, const char *what)
 {
 	if (!ep->told)
-		log_warning("%s:%u:%u: %s/%s: interface %s: %s", e->file ? e->file : "", ep->wanted.line,
-			    ep->wanted.column, ep->wanted.namespace_name, ep->wanted.name, ep->wanted.interface, what);
+		log_warning("%s:%u:%u: %s/%s: %s %s: %s", e->file ? e->file : "", ep->wanted.line, ep->wanted.column,
+			    ep->wanted.namespace_name, ep->wanted.name, ep->wanted.cgroup ? "cgroup" : "interface",
+			    place_name(&ep->wanted), what);
 	ep->told = true;
 }
 
 static bool reconcile_one(struct endpoints *e, struct endpoint *ep)
 {
-	uint32_t ifindex = if_nametoindex(ep->wanted.interface);
-	bool changed = false;
+	struct endpoint_place place;
+	bool there = place_find(&ep->wanted, &place), changed = false;
 	int r;
 
-	if (ep->id && ep->ifindex != ifindex) {
-		log_info("%s/%s: interface %s has gone", ep->wanted.namespace_name, ep->wanted.name,
-			 ep->wanted.interface);
+	if (ep->id && !same_place(&ep->place, &place)) {
+		log_info("%s/%s: %s has gone", ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted));
 		/* Renamed rather than gone, it keeps the programs and is closed. */
 		endpoint_leave(e, ep);
 		changed = true;
 	}
 	if (ep->id)
 		return changed;
-	if (ifindex == 0) {
-		tell_missing(e, ep, "no such interface; nothing is enforced for it until it comes");
+	if (!there) {
+		tell_missing(e, ep, "it is not there; nothing is enforced for it until it comes");
 		return changed;
 	}
-	r = endpoint_enter(e, ep, ifindex);
+	r = endpoint_enter(e, ep, &place);
 	if (r < 0) {
 		tell_missing(e, ep, r == -ENOSPC ? "the table of endpoints is full (limits.endpoints)" : strerror(-r));
 		return changed;
 	}
 	ep->told = false;
-	log_info("%s/%s: endpoint %u on %s", ep->wanted.namespace_name, ep->wanted.name, ep->id, ep->wanted.interface);
+	log_info("%s/%s: endpoint %u on %s", ep->wanted.namespace_name, ep->wanted.name, ep->id,
+		 place_name(&ep->wanted));
 	return true;
 }
 
@@ -313,13 +392,66 @@ bool endpoints_reconcile(struct endpoints *e)
 	return changed;
 }
 
+/* Interfaces are discover_check's. */
+unsigned int endpoints_repair_cgroups(struct endpoints *e)
+{
+	unsigned int repaired = 0;
+
+	for (size_t i = 0; i < e->count; i++) {
+		struct endpoint *ep = &e->items[i];
+		const struct slot slot = { ep->id, ep->generation };
+		struct endpoint_place place;
+
+		if (ep->id == 0 || !ep->place.cgroup || cgroup_programs_attached(e->k, ep->place.cgroup) != 0 ||
+		    !place_find(&ep->wanted, &place) || !same_place(&place, &ep->place))
+			continue;
+		log_warning("%s/%s: the programs on %s were taken off; they are put back", ep->wanted.namespace_name,
+			    ep->wanted.name, place_name(&ep->wanted));
+		repaired += place_attach(e->k, &ep->wanted, &place, &slot) == 0;
+	}
+	return repaired;
+}
+
 bool endpoints_waiting(const struct endpoints *e)
 {
+	struct endpoint_place place;
+
 	for (size_t i = 0; i < e->count; i++) {
-		if (e->items[i].phase == ENDPOINT_WAITING && if_nametoindex(e->items[i].wanted.interface))
+		if (e->items[i].phase == ENDPOINT_WAITING && place_find(&e->items[i].wanted, &place))
 			return true;
 	}
 	return false;
+}
+
+bool endpoints_moved(const struct endpoints *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		const struct endpoint *ep = &e->items[i];
+		struct endpoint_place place;
+
+		if (!ep->wanted.cgroup)
+			continue;
+		if (place_find(&ep->wanted, &place) != (ep->id != 0) || (ep->id && !same_place(&place, &ep->place)))
+			return true;
+	}
+	return false;
+}
+
+void endpoints_watch_cgroups(struct endpoints *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		struct endpoint *ep = &e->items[i];
+		char found[sizeof(ep->escape)] = "";
+
+		if (!ep->wanted.cgroup || ep->id == 0)
+			continue;
+		if (cgroup_watch_escape(ep->wanted.cgroup, found, sizeof(found)) < 0)
+			continue;
+		if (found[0] && !ep->escape[0])
+			log_warning("%s/%s: not enforceable: %s, and could get past the programs on %s",
+				    ep->wanted.namespace_name, ep->wanted.name, found, ep->wanted.cgroup);
+		memcpy(ep->escape, found, sizeof(ep->escape));
+	}
 }
 
 size_t endpoints_count(const struct endpoints *e)

@@ -15,6 +15,7 @@
 #include "policy/endpoints_file.h"
 #include "agent/kernel.h"
 #include "agent/publish.h"
+#include "agent/slot.h"
 #include "dnsproxy/settings.h"
 #include "policy/compile.h"
 
@@ -28,11 +29,12 @@ struct endpoint {
 	enum endpoint_phase phase;
 	uint32_t id; /* slot; 0: none (slot 0 is never used) */
 	uint32_t generation;
-	uint32_t ifindex;
+	struct endpoint_place place;
 	struct static_endpoint wanted; /* borrowed from the list, or owned by an adopted one */
 	struct published *policy;      /* a reference; NULL when open or quarantined */
 	uint64_t key;		       /* compile_key() of `policy`; 0: not known */
-	bool told;		       /* that the interface is missing */
+	bool told;		       /* that its place is missing */
+	char escape[96]; /* of a cgroup: why its programs do not hold it; "" when they do, as last looked */
 };
 
 struct endpoints;
@@ -80,8 +82,24 @@ struct endpoints_input {
  */
 size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in);
 
+/*
+ * Every rule that speaks for a destination of that endpoint, as compile_trace(), by the present manifests and inventory.
+ * `ret_current`: what is in force was compiled from the same. 0; -ENOENT: no such endpoint; -ENOMEM.
+ */
+int endpoints_trace(struct endpoints *e, const struct endpoints_input *in, const struct endpoint *ep,
+		    const struct trace_query *q, struct trace_rule **ret, size_t *ret_count, bool *ret_current);
+
 /* Is there an endpoint without its programs whose interface is there? */
 bool endpoints_waiting(const struct endpoints *e);
+
+/* Has a cgroup come, gone or been made anew? There is no news of cgroups: it is looked at. */
+bool endpoints_moved(const struct endpoints *e);
+
+/* Programs that were taken off a cgroup are put back. Returns how many times that was done. */
+unsigned int endpoints_repair_cgroups(struct endpoints *e);
+
+/* Looks which cgroup endpoints have processes that their programs do not hold, and says so, once, in the log. */
+void endpoints_watch_cgroups(struct endpoints *e);
 
 size_t endpoints_count(const struct endpoints *e);
 const struct endpoint *endpoints_at(const struct endpoints *e, size_t i);

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "agent/attach.h"
+#include "agent/cgroup_programs.h"
 #include "agent/proxy_filter.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -62,6 +63,7 @@ void kernel_freep(struct kernel **k)
 	unmap(o->runtime, o->nendpoints, sizeof(*o->runtime));
 	unmap(o->dns_log, o->ndns_log, sizeof(*o->dns_log));
 	unmap(o->dns_stats, 1, sizeof(*o->dns_stats));
+	cgroup_programs_close(o);
 	veth_bpf__destroy(o->skel);
 	closep(&o->proxy_peers);
 	closep(&o->lock);
@@ -416,6 +418,8 @@ int kernel_open(const struct config *config, struct kernel **ret)
 	/* Sockets of other programs are not in its way; the node is served without it too. */
 	if (r == 0 && proxy_filter_open(k) < 0)
 		log_warning("the DNS proxy's egress filter cannot be loaded: it runs without");
+	if (r == 0 && cgroup_programs_open(k) < 0)
+		log_warning("no cgroup endpoint can be enforced");
 	if (r == 0)
 		r = attach_choose(config->attach, k->from_pod, &k->attach);
 	if (r < 0)

@@ -15,6 +15,7 @@
 
 struct kernel {
 	struct veth_bpf *skel;
+	struct cgroup_bpf *cgroup; /* NULL: this kernel, or our capabilities, cannot hold cgroup endpoints */
 	char *pin_path;
 	int lock;		 /* of the pin folder */
 	bool adopted;		 /* the maps were there before */

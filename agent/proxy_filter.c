@@ -15,16 +15,18 @@
 
 static int prepare(const struct kernel *k, struct proxy_bpf *skel)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], askers[PATH_MAX];
 	int r = bpf_map__reuse_fd(skel->maps.ifindexes, k->ifindexes);
 
 	if (r == 0)
 		r = bpf_map__reuse_fd(skel->maps.totals, k->totals);
 	if (r < 0)
 		return r;
-	if (snprintf(path, sizeof(path), "%s/" SLUICE_MAP_PROXY_PEERS, k->pin_path) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/" SLUICE_MAP_PROXY_PEERS, k->pin_path) >= (int)sizeof(path) ||
+	    snprintf(askers, sizeof(askers), "%s/" SLUICE_MAP_DNS_ASKERS, k->pin_path) >= (int)sizeof(askers))
 		return -ENAMETOOLONG;
-	return bpf_map__set_pin_path(skel->maps.proxy_peers, path);
+	r = bpf_map__set_pin_path(skel->maps.dns_askers, askers);
+	return r < 0 ? r : bpf_map__set_pin_path(skel->maps.proxy_peers, path);
 }
 
 static int pin_all(const struct kernel *k, const struct proxy_bpf *skel)

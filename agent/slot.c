@@ -31,15 +31,16 @@ static uint32_t free_slot(const struct kernel *k)
 	return 0;
 }
 
-static void fill(struct kernel *k, const struct slot_owner *owner, uint32_t ifindex, const struct slot *slot)
+static void fill(struct kernel *k, const struct slot_owner *owner, const struct endpoint_place *place,
+		 const struct slot *slot)
 {
 	struct sluice_endpoint *ep = &k->endpoints[slot->id];
 
 	store_state(k, slot->id, 0);
 	memset(&k->runtime[slot->id], 0, sizeof(k->runtime[0]));
-	ep->cgroup = 0;
-	ep->flags = 0;
-	ep->ifindex = ifindex;
+	ep->cgroup = place->cgroup;
+	ep->level = place->level;
+	ep->ifindex = place->ifindex;
 	memset(ep->addrs, 0, sizeof(ep->addrs));
 	if (owner->naddrs)
 		memcpy(ep->addrs, owner->addrs, owner->naddrs * sizeof(ep->addrs[0]));
@@ -55,12 +56,12 @@ void slot_release(struct kernel *k, uint32_t id)
 	struct sluice_if link;
 
 	store_state(k, id, 0);
-	if (bpf_map_lookup_elem(k->ifindexes, &ifindex, &link) == 0 && link.endpoint == id)
+	if (ifindex && bpf_map_lookup_elem(k->ifindexes, &ifindex, &link) == 0 && link.endpoint == id)
 		bpf_map_delete_elem(k->ifindexes, &ifindex);
 	__atomic_store_n(&slot->generation, 0, __ATOMIC_RELEASE);
 }
 
-int slot_take(struct kernel *k, const struct slot_owner *owner, uint32_t ifindex, struct slot *ret)
+int slot_take(struct kernel *k, const struct slot_owner *owner, const struct endpoint_place *place, struct slot *ret)
 {
 	struct slot slot = { .id = free_slot(k) };
 	struct sluice_if link;
@@ -68,9 +69,9 @@ int slot_take(struct kernel *k, const struct slot_owner *owner, uint32_t ifindex
 	if (slot.id == 0)
 		return -ENOSPC;
 	slot.generation = k->settings->next_generation++;
-	fill(k, owner, ifindex, &slot);
+	fill(k, owner, place, &slot);
 	link = (struct sluice_if){ slot.id, slot.generation };
-	if (bpf_map_update_elem(k->ifindexes, &ifindex, &link, BPF_ANY) < 0) {
+	if (place->ifindex && bpf_map_update_elem(k->ifindexes, &place->ifindex, &link, BPF_ANY) < 0) {
 		int r = -errno;
 
 		slot_release(k, slot.id);

@@ -22,13 +22,20 @@ struct slot_owner {
 	enum sluice_quarantine why; /* while its state word is 0 */
 };
 
+/* Where an endpoint's programs sit; all zero: nowhere. */
+struct endpoint_place {
+	uint32_t ifindex; /* 0: in a cgroup */
+	uint64_t cgroup;  /* id; 0: on an interface */
+	uint32_t level;
+};
+
 struct slot {
 	uint32_t id; /* 0: none; slot 0 is never used */
 	uint32_t generation;
 };
 
-/* A slot under quarantine, with the interface's entry leading to it. 0; -ENOSPC: the table is full; else -errno. */
-int slot_take(struct kernel *k, const struct slot_owner *owner, uint32_t ifindex, struct slot *ret);
+/* A slot under quarantine; the entry of an interface leads to it. 0; -ENOSPC: the table is full; else -errno. */
+int slot_take(struct kernel *k, const struct slot_owner *owner, const struct endpoint_place *place, struct slot *ret);
 /* The programs stay on the interface, and without a slot they drop everything: taking them off is the caller's word. */
 void slot_release(struct kernel *k, uint32_t id);
 /* Why it is in quarantine, for whoever lists it. */

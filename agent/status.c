@@ -45,6 +45,22 @@ static json_t *losses_json(const struct status *s)
 			 "file_lines", (json_int_t)l.file_lines);
 }
 
+/* The node's settings, and the cgroups that their programs do not hold. */
+static json_t *problems_json(const struct status *s)
+{
+	json_t *list = lines_json(s->problems);
+
+	for (size_t i = 0; i < endpoints_count(s->endpoints); i++) {
+		const struct endpoint *ep = endpoints_at(s->endpoints, i);
+
+		if (ep->escape[0])
+			json_array_append_new(list,
+					      json_sprintf("%s/%s: not enforceable: %s", ep->wanted.namespace_name,
+							   ep->wanted.name, ep->escape));
+	}
+	return list;
+}
+
 json_t *status_json(const struct status *s)
 {
 	double uptime = (double)((clock_now() - s->started) / NSEC_PER_MSEC) / 1000;
@@ -56,7 +72,7 @@ json_t *status_json(const struct status *s)
 			 (json_int_t)publisher_count(s->publisher), "not_published",
 			 (json_int_t)publisher_failures(s->publisher), "quarantined", (json_int_t)s->quarantined,
 			 "resolvers", resolvers_json(s->proxy), "losses", losses_json(s), "interfaces",
-			 discover_json(s->discover), "problems", lines_json(s->problems));
+			 discover_json(s->discover), "problems", problems_json(s));
 }
 
 static const char *phase_name(enum endpoint_phase phase)
@@ -79,11 +95,17 @@ json_t *status_endpoints_json(const struct endpoints *e)
 	for (size_t i = 0; i < endpoints_count(e); i++) {
 		const struct endpoint *ep = endpoints_at(e, i);
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "namespace",
-						      ep->wanted.namespace_name, "name", ep->wanted.name, "interface",
-						      ep->wanted.interface, "phase", phase_name(ep->phase), "id",
-						      (json_int_t)ep->id, "generation", (json_int_t)ep->generation,
-						      "policy_id", (json_int_t)(ep->policy ? ep->policy->id : 0)));
+		json_t *o =
+			json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "namespace", ep->wanted.namespace_name, "name",
+				  ep->wanted.name, "interface", ep->wanted.interface, "phase", phase_name(ep->phase),
+				  "id", (json_int_t)ep->id, "generation", (json_int_t)ep->generation, "policy_id",
+				  (json_int_t)(ep->policy ? ep->policy->id : 0));
+
+		if (ep->wanted.cgroup)
+			json_object_set_new(o, "cgroup", json_string(ep->wanted.cgroup));
+		if (ep->escape[0])
+			json_object_set_new(o, "not_enforceable", json_string(ep->escape));
+		json_array_append_new(list, o);
 	}
 	return list;
 }

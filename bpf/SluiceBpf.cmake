@@ -8,6 +8,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
 else()
   set(SLUICE_BPF_TRIPLE x86_64-linux-gnu)
 endif()
+# Headers of the machine that is built for. Without a sysroot that is this machine's own, where clang looks by itself.
+set(SLUICE_BPF_INCLUDES -isystem ${CMAKE_SYSROOT}/usr/include/${SLUICE_BPF_TRIPLE})
+if(CMAKE_SYSROOT)
+  list(APPEND SLUICE_BPF_INCLUDES --sysroot=${CMAKE_SYSROOT} -isystem ${CMAKE_SYSROOT}/usr/include)
+endif()
 
 function(sluice_bpf_object name)
   set(source ${CMAKE_SOURCE_DIR}/bpf/${name}.bpf.c)
@@ -20,7 +25,7 @@ function(sluice_bpf_object name)
     OUTPUT ${object}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/bpf/skel
     COMMAND ${SLUICE_BPF_CLANG} -target bpf -mcpu=v3 -g -O2 -mllvm -no-stack-slot-sharing -std=gnu17 -Wall -Wextra -Werror
-            -I${CMAKE_SOURCE_DIR} -isystem /usr/include/${SLUICE_BPF_TRIPLE}
+            -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -I${CMAKE_SOURCE_DIR} ${SLUICE_BPF_INCLUDES}
             -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
     DEPENDS ${source}
     DEPFILE ${object}.d

@@ -25,7 +25,7 @@
 
 #define SLUICE_ABI_VERSION 2
 
-/* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to>. */
+/* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to> and SLUICE_CGROUP_LINK. */
 #define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
 #define SLUICE_MAP_IFINDEXES   "ifindexes"   /* hash: __u32 ifindex -> struct sluice_if */
 #define SLUICE_MAP_ENDPOINTS   "endpoints"   /* array, mmapable: struct sluice_endpoint, index = endpoint id */
@@ -45,6 +45,9 @@
 #define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
 #define SLUICE_MAP_PROXY_PEERS "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
 #define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
+#define SLUICE_MAP_ATTACHED    "attached" /* cgroup storage: __u64 cgroup id -> struct sluice_if of the endpoint there */
+#define SLUICE_MAP_DNS_ASKERS  "dns_askers"  /* LRU hash: struct sluice_asker_key -> struct sluice_asker */
+#define SLUICE_MAP_DNS_SERVERS "dns_servers" /* LRU hash: __u64 socket cookie -> struct sluice_addr, the server asked */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
 #define SLUICE_MAX_ENDPOINTS   1024
@@ -59,6 +62,7 @@
 #define SLUICE_DNS_LOG_RECORDS 4096
 #define SLUICE_LEASE_USE_WORDS 65536
 #define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
+#define SLUICE_MAX_ASKERS      16384
 
 /*
  * Programs the proxy puts on its own cgroup at its start, pinned by the agent as PINPATH/programs/<name>; the links as
@@ -67,6 +71,9 @@
 #define SLUICE_PROG_PROXY_EGRESS   "proxy_egress"
 #define SLUICE_PROG_PROXY_SENDMSG4 "proxy_sendmsg4"
 #define SLUICE_PROG_PROXY_SENDMSG6 "proxy_sendmsg6"
+
+/* Links of a cgroup endpoint: PINPATH/links/cgroup-<cgroup id, hex>-<hook>, the hook a program's name of cgroup.bpf.c. */
+#define SLUICE_CGROUP_LINK "cgroup-%llx-%s"
 
 /*
  * skb marks. FWMARK sends a datagram assigned to the proxy's socket to local delivery (an `ip rule` on value and
@@ -150,8 +157,8 @@ struct sluice_endpoint {
 	__u32 generation; /* 0: the slot is free. Never reused, so a recycled ifindex or id inherits nothing */
 	__u32 ifindex;	  /* host side of the veth; 0 for a cgroup endpoint */
 	__u64 cgroup;	  /* cgroup id; 0 for a veth */
-	__u32 naddrs;
-	__u32 flags;
+	__u32 naddrs;	  /* 0 for a cgroup endpoint: it has the node's */
+	__u32 level;	  /* of a cgroup: how far below the root, whose level is 0 */
 	struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS];
 };
 _Static_assert(sizeof(struct sluice_endpoint) == 128, "abi");
@@ -217,6 +224,7 @@ enum sluice_total {
 	SLUICE_TOTAL_PROXY_BLOCKED,	 /* packets of the DNS proxy's own that its cgroup did not let out */
 	SLUICE_TOTAL_REJECTED,		 /* of the drops, those answered by a TCP reset or an ICMP error */
 	SLUICE_TOTAL_REJECTS_SUPPRESSED, /* not answered, being over the endpoint's rate of answers */
+	SLUICE_TOTAL_CGROUP_BUSY,	 /* packets of cgroup endpoints dropped for want of working memory */
 	SLUICE_TOTAL_MAX = 288,
 };
 
@@ -265,7 +273,8 @@ _Static_assert(sizeof(struct sluice_rule_key) == 20, "abi");
 /*
  * Flattened: for a port, the set's one answer. Higher precedence wins between sets; at equal precedence deny wins. Where a
  * rule of the Admin tier passed the flow on, `pass` is that rule's precedence less SLUICE_PRECEDENCE_ADMIN: name rules of
- * the Admin tier below it do not speak. With precedence 0 a row says nothing but that.
+ * the Admin tier below it do not speak; SLUICE_PASS_NO_NAMES: no name rule of any tier does, the address being one that no
+ * name opens (hazards 12, 13). With precedence 0 a row says nothing but that.
  */
 struct sluice_rule {
 	__u32 precedence;
@@ -286,6 +295,9 @@ _Static_assert(sizeof(struct sluice_rule) == 12, "abi");
 #define SLUICE_PRECEDENCE_BASELINE 0x20000000u
 #define SLUICE_PRECEDENCE_DEFAULT  1u /* of an endpoint that is not isolated: everything is allowed */
 #define SLUICE_PRECEDENCE_SUB	   63u
+
+/* Beyond every place of the Admin tier. */
+#define SLUICE_PASS_NO_NAMES 0xffffu
 
 /* ---- leases ------------------------------------------------------------------------------------------------------ */
 
@@ -460,8 +472,31 @@ enum sluice_sock {
 	SLUICE_SOCK_UDP6 = 1,
 	SLUICE_SOCK_TCP4 = 2,
 	SLUICE_SOCK_TCP6 = 3,
-	SLUICE_SOCK_MAX = 4,
+	/* On ::1, for cgroup endpoints; for IPv4 theirs is the loopback address of the first and third. */
+	SLUICE_SOCK_LOOP_UDP6 = 4,
+	SLUICE_SOCK_LOOP_TCP6 = 5,
+	SLUICE_SOCK_MAX = 6,
 };
+
+/*
+ * A cgroup endpoint's question to the proxy, as it arrives there: by loopback, where the interface says nothing. The
+ * endpoint's own egress program writes the entry before the question leaves.
+ */
+struct sluice_asker_key {
+	struct sluice_addr addr;
+	__be16 port;
+	__u8 proto;
+	__u8 pad[5];
+};
+_Static_assert(sizeof(struct sluice_asker_key) == 24, "abi");
+
+struct sluice_asker {
+	struct sluice_addr server; /* the address it meant to ask; the proxy's own when it meant the proxy */
+	__u64 cookie;		   /* of its socket */
+	__u32 endpoint;
+	__u32 generation;
+};
+_Static_assert(sizeof(struct sluice_asker) == 32, "abi");
 
 struct sluice_proxy_peer {
 	struct sluice_addr addr;

@@ -93,6 +93,7 @@ static const char *const totals[] = {
 	[SLUICE_TOTAL_PROXY_BLOCKED] = "proxy_blocked",
 	[SLUICE_TOTAL_REJECTED] = "rejected",
 	[SLUICE_TOTAL_REJECTS_SUPPRESSED] = "rejects_suppressed",
+	[SLUICE_TOTAL_CGROUP_BUSY] = "cgroup_busy",
 };
 
 static const char *const dns_stats[] = {

@@ -70,9 +70,11 @@ static SLUICE_INLINE void decision_take(struct sluice_decision *d, const struct 
 		d->reason = SLUICE_REASON_POLICY_DEFAULT;
 }
 
-/* The Admin tier passed the flow on before it came to this name rule of its own. */
+/* The Admin tier passed the flow on before it came to this name rule of its own, or no name opens the address. */
 static SLUICE_INLINE bool decision_passed(const struct sluice_rule *r, const struct sluice_decision *d)
 {
+	if (d->pass == SLUICE_PASS_NO_NAMES)
+		return true;
 	return r->precedence >= SLUICE_PRECEDENCE_ADMIN && r->precedence - SLUICE_PRECEDENCE_ADMIN < d->pass;
 }
 
@@ -105,6 +107,8 @@ static SLUICE_INLINE void decide_by_embedded(const struct sluice_tables *t, cons
 
 	decision_init(&e);
 	decide_by_address(t, q, v4, in_cluster, &e);
+	if (e.pass == SLUICE_PASS_NO_NAMES)
+		d->pass = SLUICE_PASS_NO_NAMES;
 	/* Two addresses are judged, so what orders the rules of one level says nothing here: deny wins within it. */
 	e.precedence |= SLUICE_PRECEDENCE_SUB;
 	if (e.reason != SLUICE_REASON_POLICY_DENY || e.precedence < d->precedence)

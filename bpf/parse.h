@@ -38,9 +38,14 @@ struct ipv6_fragment {
 	__be32 id;
 };
 
+/* Bytes before the network header: a program that is given none says so before it includes this. */
+#ifndef PARSE_LINK
+#define PARSE_LINK sizeof(struct ethhdr)
+#endif
+
 /* The two places where nearly every transport header is: no options, no extension headers. */
-#define PARSE_PLAIN4 (sizeof(struct ethhdr) + sizeof(struct iphdr))
-#define PARSE_PLAIN6 (sizeof(struct ethhdr) + sizeof(struct ipv6hdr))
+#define PARSE_PLAIN4 (PARSE_LINK + sizeof(struct iphdr))
+#define PARSE_PLAIN6 (PARSE_LINK + sizeof(struct ipv6hdr))
 
 /*
  * At an offset that is a constant: the bytes that bpf_skb_load_bytes gives, without the call where they are in the linear
@@ -126,7 +131,7 @@ static SLUICE_INLINE __u8 parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	__u32 header, start = p->cursor;
 	__u16 offset;
 
-	if (!PARSE_LOAD(skb, sizeof(struct ethhdr), struct iphdr, &ip))
+	if (!PARSE_LOAD(skb, PARSE_LINK, struct iphdr, &ip))
 		return SLUICE_REASON_MALFORMED;
 	header = ip.ihl * 4;
 	if (ip.version != 4 || header < sizeof(ip) || !parse_set_end(p, start, bpf_ntohs(ip.tot_len), skb->len) ||
@@ -155,7 +160,7 @@ static SLUICE_INLINE __u8 parse_ipv6(struct __sk_buff *skb, struct packet *p)
 	struct ipv6hdr ip;
 	__u32 start = p->cursor + sizeof(ip);
 
-	if (!PARSE_LOAD(skb, sizeof(struct ethhdr), struct ipv6hdr, &ip))
+	if (!PARSE_LOAD(skb, PARSE_LINK, struct ipv6hdr, &ip))
 		return SLUICE_REASON_MALFORMED;
 	if (ip.version != 6 || !parse_set_end(p, start, bpf_ntohs(ip.payload_len), skb->len))
 		return SLUICE_REASON_MALFORMED;

@@ -6,8 +6,8 @@
  * -------------------
  * A Service's address is turned into a backend's before a packet passes here, so a query is known by what its socket is
  * connected to, not by its header. So that the two agree, no socket but those on port 53 may name a destination per
- * datagram (sendmsg4, sendmsg6). Those on port 53 speak to pods: they get no further than an endpoint's veth, whatever
- * they are connected to.
+ * datagram (sendmsg4, sendmsg6). Those on port 53 speak to pods: they get no further than an endpoint's veth, or by
+ * loopback to a cgroup endpoint that has asked, whatever they are connected to.
  */
 #include "bpf/kernel.h"
 
@@ -32,13 +32,21 @@ struct {
 	__type(value, __u64);
 } totals SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SLUICE_MAX_ASKERS);
+	__type(key, struct sluice_asker_key);
+	__type(value, struct sluice_asker);
+} dns_askers SEC(".maps");
+
 /* <sys/socket.h> has no BPF form. */
 #define AF_INET	 2
 #define AF_INET6 10
 
-#define DNS_PORT 53
-#define PASS	 1
-#define REFUSE	 0
+#define DNS_PORT	 53
+#define LOOPBACK_IFINDEX 1
+#define PASS		 1
+#define REFUSE		 0
 
 static SLUICE_INLINE int refuse(void)
 {
@@ -68,6 +76,32 @@ static SLUICE_INLINE bool to_resolver(const volatile struct bpf_sock *sk)
 	return bpf_map_lookup_elem(&proxy_peers, &peer) != NULL;
 }
 
+/* By loopback answers go to cgroup endpoints: to an address and port that one of them has asked from. */
+static SLUICE_INLINE bool to_asker(struct __sk_buff *skb, __u8 proto)
+{
+	struct sluice_asker_key key = { .proto = proto };
+	struct ipv6hdr ip6;
+	struct iphdr ip;
+	__u32 at;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) || ip.protocol != proto)
+			return false;
+		key.addr.w[2] = bpf_htonl(0xffff);
+		key.addr.w[3] = ip.daddr;
+		at = ip.ihl * 4;
+	} else {
+		if (bpf_skb_load_bytes(skb, 0, &ip6, sizeof(ip6)) || ip6.nexthdr != proto)
+			return false;
+		__builtin_memcpy(&key.addr, &ip6.daddr, sizeof(key.addr));
+		at = sizeof(ip6);
+	}
+	/* The destination port is where TCP and UDP both have it. */
+	if (bpf_skb_load_bytes(skb, at + 2, &key.port, sizeof(key.port)))
+		return false;
+	return bpf_map_lookup_elem(&dns_askers, &key) != NULL;
+}
+
 SEC("cgroup_skb/egress")
 int proxy_egress(struct __sk_buff *skb)
 {
@@ -79,6 +113,8 @@ int proxy_egress(struct __sk_buff *skb)
 	if (!sk || (sk->family != AF_INET && sk->family != AF_INET6) ||
 	    (sk->protocol != IPPROTO_UDP && sk->protocol != IPPROTO_TCP))
 		return refuse();
+	if (ifindex == LOOPBACK_IFINDEX && to_asker(skb, sk->protocol))
+		return PASS;
 	if (sk->src_port == DNS_PORT)
 		return bpf_map_lookup_elem(&ifindexes, &ifindex) ? PASS : refuse();
 	return to_resolver(sk) ? PASS : refuse();
@@ -91,6 +127,16 @@ static SLUICE_INLINE int sendmsg(const struct bpf_sock_addr *ctx)
 	return sk && sk->src_port == DNS_PORT ? PASS : refuse();
 }
 
+/* The socket on ::1 has a port of the kernel's choosing; egress holds it to askers all the same. */
+static SLUICE_INLINE bool is_on_loopback(const struct bpf_sock_addr *ctx)
+{
+	const volatile struct bpf_sock *sk = ctx->sk;
+
+	if (!ctx->sk)
+		return false;
+	return (sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[2]) == 0 && sk->src_ip6[3] == bpf_htonl(1);
+}
+
 SEC("cgroup/sendmsg4")
 int proxy_sendmsg4(struct bpf_sock_addr *ctx)
 {
@@ -100,7 +146,7 @@ int proxy_sendmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg6")
 int proxy_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return sendmsg(ctx);
+	return is_on_loopback(ctx) ? PASS : sendmsg(ctx);
 }
 
 char LICENSE[] SEC("license") = "GPL";

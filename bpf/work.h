@@ -98,24 +98,35 @@ struct {
 	__type(value, struct work);
 } work SEC(".maps");
 
+static SLUICE_INLINE void work_clear(struct work *w)
+{
+	w->now = bpf_ktime_get_coarse_ns();
+	w->state = 0;
+	w->endpoint = 0;
+	w->generation = 0;
+	w->ifindex = 0;
+	w->length = 0;
+	w->audited = 0;
+	w->decision = (struct sluice_decision){};
+	__builtin_memset(&w->packet, 0, sizeof(w->packet));
+}
+
+static SLUICE_INLINE void work_set_skb(struct work *w, const struct __sk_buff *skb)
+{
+	work_clear(w);
+	w->ifindex = skb->ifindex;
+	w->length = skb->len;
+	w->packet.pkt_type = skb->pkt_type;
+	w->packet.gso = skb->gso_size != 0;
+}
+
 static SLUICE_INLINE struct work *work_get(const struct __sk_buff *skb)
 {
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&work, &zero);
 
-	if (!w)
-		return NULL;
-	w->now = bpf_ktime_get_coarse_ns();
-	w->state = 0;
-	w->endpoint = 0;
-	w->generation = 0;
-	w->ifindex = skb->ifindex;
-	w->length = skb->len;
-	w->audited = 0;
-	w->decision = (struct sluice_decision){};
-	__builtin_memset(&w->packet, 0, sizeof(w->packet));
-	w->packet.pkt_type = skb->pkt_type;
-	w->packet.gso = skb->gso_size != 0;
+	if (w)
+		work_set_skb(w, skb);
 	return w;
 }
 

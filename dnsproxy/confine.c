@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -35,58 +36,6 @@ static const struct hook hooks[] = {
 };
 
 /* ---- which cgroup ------------------------------------------------------------------------------------------------ */
-
-/* "0::/path" is the line of cgroup2, whether other hierarchies are mounted or not (cgroups(7)). Cuts `text` up. */
-static const char *own_path(char *text)
-{
-	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-		if (strncmp(line, "0::", 3) == 0)
-			return line + 3;
-	return NULL;
-}
-
-/*
- * proc(5): "36 35 98:0 /root /mount/point options [fields] - type source options". The mount may show a part of the tree
- * only; then the path begins with that part's.
- */
-static bool read_mount(const char *line, const char *path, char *ret, size_t size)
-{
-	char root[PATH_MAX], point[PATH_MAX];
-	const char *type = strstr(line, " - ");
-	size_t len;
-
-	if (!type || strncmp(type, " - cgroup2 ", 11) != 0 ||
-	    sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2)
-		return false;
-	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
-	if (strncmp(path, root, len) != 0)
-		return false;
-	return snprintf(ret, size, "%s%s", point, path + len) < (int)size;
-}
-
-static int find_cgroup(char *ret, size_t size)
-{
-	_cleanup_free_ char *cgroups = NULL, *mounts = NULL;
-	const char *path;
-	size_t len;
-	int r = file_read(AT_FDCWD, "/proc/self/cgroup", PROC_MAX, &cgroups, &len);
-
-	if (r == 0)
-		r = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_MAX, &mounts, &len);
-	if (r < 0)
-		return r;
-	path = own_path(cgroups);
-	for (char *line = strtok(mounts, "\n"); path && line; line = strtok(NULL, "\n"))
-		if (read_mount(line, path, ret, size))
-			return 0;
-	return -ENOENT;
-}
-
-/* The root has no such file, whatever a cgroup namespace makes it look like. */
-static bool is_root(int dir)
-{
-	return faccessat(dir, "cgroup.events", F_OK, 0) < 0;
-}
 
 /* A filter on a shared one (a login's, a shell's) would cut off others. */
 static bool is_alone(int dir)
@@ -162,7 +111,7 @@ int confine(const char *pin_path)
 {
 	_cleanup_close_ int cgroup = -1;
 	char path[PATH_MAX] = "";
-	int r = find_cgroup(path, sizeof(path));
+	int r = cgroup_own_path(path, sizeof(path));
 
 	if (r == 0) {
 		cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -172,7 +121,7 @@ int confine(const char *pin_path)
 		log_warning("no egress filter: no cgroup2 found: %s", strerror(-r));
 		return r;
 	}
-	if (is_root(cgroup) || (!is_alone(cgroup) && !is_attached(pin_path, cgroup))) {
+	if (cgroup_is_root(cgroup) || (!is_alone(cgroup) && !is_attached(pin_path, cgroup))) {
 		log_warning("no egress filter: cgroup %s is not the proxy's own", path);
 		return -EPERM;
 	}

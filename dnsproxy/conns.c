@@ -73,7 +73,7 @@ struct conns {
 	uint16_t resume[2 *
 			CONNS_MAX]; /* to be gone on with at the end of the turn; each once, but while that happens */
 	uint16_t *per_endpoint;
-	struct listener listeners[2];
+	struct listener listeners[3];
 	struct conn slots[CONNS_MAX];
 };
 
@@ -460,10 +460,11 @@ void conns_sweep(struct conns *c, uint64_t now)
 	}
 }
 
-int conns_new(int loop, int tcp4, int tcp6, const struct maps *maps, struct conns **ret)
+int conns_new(int loop, const int fds[SLUICE_SOCK_MAX], const struct maps *maps, struct conns **ret)
 {
 	struct conns *c = calloc(1, sizeof(*c));
-	int fds[2] = { tcp4, tcp6 }, r = 0;
+	static const int slots[] = { SLUICE_SOCK_TCP4, SLUICE_SOCK_TCP6, SLUICE_SOCK_LOOP_TCP6 };
+	int r = 0;
 
 	if (!c)
 		return -ENOMEM;
@@ -477,12 +478,12 @@ int conns_new(int loop, int tcp4, int tcp6, const struct maps *maps, struct conn
 		c->slots[i].conns = c;
 		c->slots[i].fd = -1;
 	}
-	for (int i = 0; r == 0 && i < 2; i++) {
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(slots); i++) {
 		struct listener *l = &c->listeners[i];
 
-		if (fds[i] < 0)
+		if (fds[slots[i]] < 0)
 			continue;
-		*l = (struct listener){ .source = { listener_ready, l }, .conns = c, .fd = fds[i], .v6 = i == 1 };
+		*l = (struct listener){ .source = { listener_ready, l }, .conns = c, .fd = fds[slots[i]], .v6 = i > 0 };
 		r = loop_watch(loop, l->fd, EPOLLIN, &l->source);
 	}
 	if (r < 0) {

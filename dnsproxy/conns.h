@@ -12,8 +12,8 @@
 
 struct conns;
 
-/* Borrows the two listeners; -1: there is none. 0 or -errno. */
-int conns_new(int loop, int tcp4, int tcp6, const struct maps *maps, struct conns **ret);
+/* Borrows the listeners among `fds` (by enum sluice_sock); -1: there is none. 0 or -errno. */
+int conns_new(int loop, const int fds[SLUICE_SOCK_MAX], const struct maps *maps, struct conns **ret);
 void conns_freep(struct conns **c);
 void conns_set_core(struct conns *c, struct core *core);
 

@@ -33,6 +33,8 @@
 #define INTERFACE_CACHE 1024 /* direct-mapped, a power of two */
 #define SETTLE_TRIES	4
 
+#define LOOPBACK_IFINDEX 1 /* in every network namespace */
+
 struct core {
 	struct maps maps;
 	struct core_io io;
@@ -153,11 +155,31 @@ static uint64_t state_of(const struct core *c, const struct core_asker *a)
 	return __atomic_load_n(&c->maps.endpoints[a->endpoint].state, __ATOMIC_ACQUIRE);
 }
 
+static int identify_by_loopback(struct core *c, struct core_asker *asker)
+{
+	struct sluice_asker_key key = { .addr = asker->addr,
+					.port = htons(asker->port),
+					.proto = asker->tcp ? IPPROTO_TCP : IPPROTO_UDP };
+	struct sluice_asker found;
+
+	if (c->maps.find_asker(c->maps.context, &key, &found) < 0 ||
+	    !endpoint_is(c, found.endpoint, found.generation, 0))
+		return -ENOENT;
+	asker->ifindex = 0;
+	asker->server = found.server;
+	asker->endpoint = found.endpoint;
+	asker->generation = found.generation;
+	return 0;
+}
+
 int core_identify(struct core *c, struct core_asker *asker)
 {
 	uint32_t slot = asker->ifindex & (INTERFACE_CACHE - 1);
 	struct sluice_if *link = &c->interfaces[slot].link;
 
+	asker->from = asker->server;
+	if (asker->ifindex == LOOPBACK_IFINDEX)
+		return identify_by_loopback(c, asker);
 	if (c->interfaces[slot].ifindex != asker->ifindex ||
 	    !endpoint_is(c, link->endpoint, link->generation, asker->ifindex)) {
 		c->interfaces[slot].ifindex = 0;
@@ -319,7 +341,8 @@ static enum answer_fate fate_of(const struct job *job, const struct sluice_addr 
 	if (job->j.verdict == JUDGE_ALLOWED && !in_cluster_domain && was_opened(job, addr))
 		return ANSWER_OPEN;
 	in_cluster = c->maps.in_cluster(c->maps.context, addr);
-	may_open = judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
+	may_open = !image_bars_names(job->img, addr) &&
+		   judge_may_open(&c->settings, addr, in_cluster || stands_for_cluster(c, addr), in_cluster_domain);
 	if (job->j.verdict == JUDGE_ALLOWED && may_open)
 		return ANSWER_OPEN;
 	if (job->j.verdict == JUDGE_WHOLE || job->j.open || judge_rule_allows(job->img, addr, in_cluster))

@@ -17,7 +17,8 @@
 struct core_asker {
 	struct sluice_addr addr;
 	struct sluice_addr server; /* the address asked */
-	uint32_t ifindex;	   /* the veth it arrived on */
+	struct sluice_addr from;   /* the address the answer comes from: `server`, or our own on loopback */
+	uint32_t ifindex;	   /* the veth it arrived on; 0: of a cgroup endpoint, by loopback */
 	uint32_t endpoint;
 	uint32_t generation;
 	uint32_t connection; /* the I/O side's, for TCP */
@@ -25,6 +26,7 @@ struct core_asker {
 	uint16_t port; /* host order */
 	bool tcp;
 	bool v6;
+	bool loop; /* came by the sockets on ::1 */
 };
 
 /* What the core needs done. `transport` values are the I/O side's names for its sockets, unique while in use. */
@@ -51,7 +53,8 @@ void core_freep(struct core **c);
 void core_set_settings(struct core *c, const struct proxy_settings *settings);
 
 /*
- * Fills endpoint and generation from the interface. -ENOENT: nobody's. For TCP, once per connection; a later query of
+ * Fills endpoint and generation from the interface; where that is loopback, from what the endpoint's own program noted of
+ * the sender, which also says whom it meant to ask. -ENOENT: nobody's. For TCP, once per connection; a later query of
  * the connection is refused when the endpoint is no longer the same.
  */
 int core_identify(struct core *c, struct core_asker *asker);

@@ -20,6 +20,13 @@ static int find_interface(void *context, uint32_t ifindex, struct sluice_if *ret
 	return bpf_map_lookup_elem(k->interfaces, &ifindex, ret) < 0 ? -errno : 0;
 }
 
+static int find_asker(void *context, const struct sluice_asker_key *key, struct sluice_asker *ret)
+{
+	const struct kmaps *k = context;
+
+	return bpf_map_lookup_elem(k->askers, key, ret) < 0 ? -errno : 0;
+}
+
 /* A look-up that fails for another reason than absence counts as found: what belongs to the cluster opens nothing. */
 static bool in_cluster(void *context, const struct sluice_addr *addr)
 {
@@ -176,6 +183,8 @@ static int open_tables(const char *pin_path, struct kmaps *k)
 		int *fd;
 	} pins[] = {
 		{ { SLUICE_MAP_IFINDEXES, 4, sizeof(struct sluice_if), false }, &k->interfaces },
+		{ { SLUICE_MAP_DNS_ASKERS, sizeof(struct sluice_asker_key), sizeof(struct sluice_asker), false },
+		  &k->askers },
 		{ { SLUICE_MAP_CLUSTER, sizeof(struct sluice_addr), sizeof(struct sluice_cluster), false },
 		  &k->cluster },
 		{ { SLUICE_MAP_LEASES, sizeof(struct sluice_lease_key), sizeof(struct sluice_lease), true },
@@ -214,6 +223,7 @@ int kmaps_open(const char *pin_path, struct kmaps *k)
 	}
 	k->maps.context = k;
 	k->maps.find_interface = find_interface;
+	k->maps.find_asker = find_asker;
 	k->maps.in_cluster = in_cluster;
 	k->maps.get_lease = get_lease;
 	k->maps.put_lease = put_lease;
@@ -226,6 +236,7 @@ int kmaps_open(const char *pin_path, struct kmaps *k)
 void kmaps_close(struct kmaps *k)
 {
 	closep(&k->interfaces);
+	closep(&k->askers);
 	closep(&k->cluster);
 	closep(&k->leases);
 	closep(&k->names);

@@ -9,6 +9,9 @@
  *
  * The address asked comes with each datagram (IP_RECVORIGDSTADDR, port and all), the veth too (IP_PKTINFO). An answer
  * leaves by that veth, from that address.
+ *
+ * Cgroup endpoints are turned to our own address: the sockets above for IPv4, two more on ::1 for IPv6, since 100::/64 is
+ * routed nowhere.
  */
 #include "dnsproxy/listen.h"
 
@@ -50,6 +53,7 @@ struct endpoint_socket {
 	struct listen *listen;
 	int fd;
 	bool v6;
+	bool loop;
 	unsigned int queued;
 	uint64_t last; /* something came */
 	struct batch out;
@@ -58,8 +62,8 @@ struct endpoint_socket {
 struct listen {
 	struct core *core;
 	struct batch in;
-	int used; /* of its headers, which the kernel has written to */
-	struct endpoint_socket udp[2];
+	int used;		       /* of its headers, which the kernel has written to */
+	struct endpoint_socket udp[3]; /* IPv4, IPv6, ::1 */
 };
 
 /* ---- making them ------------------------------------------------------------------------------------------------- */
@@ -106,15 +110,20 @@ static void own_address(bool v6, int n, struct sluice_addr *ret)
 		  : (struct sluice_addr){ .b = { [10] = 0xff, [11] = 0xff, 127, 0, 53, (uint8_t)n } };
 }
 
+static bool is_loop(int slot)
+{
+	return slot == SLUICE_SOCK_LOOP_UDP6 || slot == SLUICE_SOCK_LOOP_TCP6;
+}
+
 static bool is_v6(int slot)
 {
-	return slot == SLUICE_SOCK_UDP6 || slot == SLUICE_SOCK_TCP6;
+	return slot == SLUICE_SOCK_UDP6 || slot == SLUICE_SOCK_TCP6 || is_loop(slot);
 }
 
 static int open_socket(int slot, int n, int *ret)
 {
 	bool v6 = is_v6(slot);
-	bool tcp = slot == SLUICE_SOCK_TCP4 || slot == SLUICE_SOCK_TCP6;
+	bool tcp = slot == SLUICE_SOCK_TCP4 || slot == SLUICE_SOCK_TCP6 || slot == SLUICE_SOCK_LOOP_TCP6;
 	_cleanup_close_ int fd =
 		socket(v6 ? AF_INET6 : AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_storage ss;
@@ -127,8 +136,12 @@ static int open_socket(int slot, int n, int *ret)
 	r = set_all_options(fd, v6, tcp);
 	if (r < 0)
 		return r;
-	own_address(v6, n, &addr);
-	len = addr_to_sockaddr(&addr, 53, &ss);
+	if (is_loop(slot))
+		addr_from_in6(&in6addr_loopback, &addr);
+	else
+		own_address(v6, n, &addr);
+	/* On ::1 port 53 may be a resolver's of the host; the kernel's choice is read off the socket. */
+	len = addr_to_sockaddr(&addr, is_loop(slot) ? 0 : 53, &ss);
 	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || (tcp && listen(fd, TCP_BACKLOG) < 0))
 		return -errno;
 	*ret = TAKE_FD(fd);
@@ -151,8 +164,8 @@ int listen_open(int fds[SLUICE_SOCK_MAX], int *ret_n)
 		r = 0;
 		for (int slot = 0; r == 0 && slot < SLUICE_SOCK_MAX; slot++) {
 			r = open_socket(slot, n, &fds[slot]);
-			/* A kernel started without IPv6: no pod asks by it either. */
-			if (r == -EAFNOSUPPORT && is_v6(slot))
+			/* A kernel started without IPv6, or no ::1: nobody asks by it either. */
+			if ((r == -EAFNOSUPPORT && is_v6(slot)) || (r == -EADDRNOTAVAIL && is_loop(slot)))
 				r = 0;
 		}
 		if (r < 0)
@@ -173,7 +186,7 @@ static void put_source(struct msghdr *h, const struct core_asker *to)
 	if (to->v6) {
 		struct in6_pktinfo info = { .ipi6_ifindex = to->ifindex };
 
-		memcpy(&info.ipi6_addr, to->server.b, 16);
+		memcpy(&info.ipi6_addr, to->from.b, 16);
 		c->cmsg_level = IPPROTO_IPV6;
 		c->cmsg_type = IPV6_PKTINFO;
 		c->cmsg_len = CMSG_LEN(sizeof(info));
@@ -182,7 +195,7 @@ static void put_source(struct msghdr *h, const struct core_asker *to)
 	} else {
 		struct in_pktinfo info = { .ipi_ifindex = (int)to->ifindex };
 
-		memcpy(&info.ipi_spec_dst, to->server.b + 12, 4);
+		memcpy(&info.ipi_spec_dst, to->from.b + 12, 4);
 		c->cmsg_level = IPPROTO_IP;
 		c->cmsg_type = IP_PKTINFO;
 		c->cmsg_len = CMSG_LEN(sizeof(info));
@@ -212,7 +225,7 @@ static void flush_socket(struct endpoint_socket *s)
 
 void listen_reply(struct listen *l, const struct core_asker *to, const uint8_t *msg, size_t len)
 {
-	struct endpoint_socket *s = &l->udp[to->v6 ? 1 : 0];
+	struct endpoint_socket *s = &l->udp[to->loop ? 2 : to->v6];
 	unsigned int i = s->queued;
 	struct msghdr *h = &s->out.headers[i].msg_hdr;
 
@@ -236,8 +249,8 @@ void listen_reply(struct listen *l, const struct core_asker *to, const uint8_t *
 
 void listen_flush(struct listen *l)
 {
-	flush_socket(&l->udp[0]);
-	flush_socket(&l->udp[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(l->udp); i++)
+		flush_socket(&l->udp[i]);
 }
 
 /* ---- queries ----------------------------------------------------------------------------------------------------- */
@@ -312,7 +325,7 @@ static void udp_ready(struct source *source, uint32_t events, uint64_t now)
 
 	(void)events;
 	for (int i = 0; i < n; i++) {
-		struct core_asker from = { .v6 = s->v6 };
+		struct core_asker from = { .v6 = s->v6, .loop = s->loop };
 
 		if (addr_from_sockaddr(&b->peers[i], &from.addr, &from.port) == 0 &&
 		    read_controls(&b->headers[i].msg_hdr, &from))
@@ -323,17 +336,17 @@ static void udp_ready(struct source *source, uint32_t events, uint64_t now)
 
 int listen_new(int loop, const int fds[SLUICE_SOCK_MAX], struct listen **ret)
 {
-	static const int slots[2] = { SLUICE_SOCK_UDP4, SLUICE_SOCK_UDP6 };
+	static const int slots[] = { SLUICE_SOCK_UDP4, SLUICE_SOCK_UDP6, SLUICE_SOCK_LOOP_UDP6 };
 	struct listen *l = calloc(1, sizeof(*l));
 	int r = l ? 0 : -ENOMEM;
 
 	if (l)
 		l->used = BATCH;
-	for (int i = 0; r == 0 && i < 2; i++) {
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(slots); i++) {
 		struct endpoint_socket *s = &l->udp[i];
 
 		*s = (struct endpoint_socket){
-			.source = { udp_ready, s }, .listen = l, .fd = fds[slots[i]], .v6 = i == 1
+			.source = { udp_ready, s }, .listen = l, .fd = fds[slots[i]], .v6 = i > 0, .loop = i == 2
 		};
 		if (s->fd >= 0)
 			r = loop_watch(loop, s->fd, EPOLLIN, &s->source);

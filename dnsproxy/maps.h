@@ -13,6 +13,7 @@ typedef void maps_lease_fn(const struct sluice_lease *lease, void *context);
 struct maps {
 	void *context;
 	int (*find_interface)(void *context, uint32_t ifindex, struct sluice_if *ret);
+	int (*find_asker)(void *context, const struct sluice_asker_key *key, struct sluice_asker *ret);
 	bool (*in_cluster)(void *context, const struct sluice_addr *addr);
 	int (*get_lease)(void *context, const struct sluice_lease_key *key, struct sluice_lease *ret);
 	int (*put_lease)(void *context, const struct sluice_lease *lease);

@@ -272,7 +272,7 @@ static int make_parts(struct proxy *p, const int fds[SLUICE_SOCK_MAX], const str
 	if (r == 0)
 		r = listen_new(p->loop, fds, &p->listen);
 	if (r == 0)
-		r = conns_new(p->loop, fds[SLUICE_SOCK_TCP4], fds[SLUICE_SOCK_TCP6], &p->kmaps->maps, &p->conns);
+		r = conns_new(p->loop, fds, &p->kmaps->maps, &p->conns);
 	if (r == 0)
 		r = core_new(&p->kmaps->maps, &io, settings, &p->core);
 	if (r == 0)

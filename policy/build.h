@@ -52,12 +52,18 @@ struct slots {
 	size_t used;
 };
 
+enum set_kind {
+	SET_ADDRESSES,
+	SET_BARRED, /* of addresses that no name opens, whatever the policy's names resolve to */
+	SET_NAMES,
+};
+
 /* Which grants have been flattened before, and to what. */
 struct memo {
 	uint64_t hash;
 	size_t first; /* in memo_grants */
 	size_t count;
-	bool name;
+	enum set_kind kind;
 	uint32_t info; /* index plus one; 0: the empty set */
 };
 
@@ -76,8 +82,11 @@ struct sets {
 	uint32_t next_name_id;
 };
 
-/* The id of the flattened set; 0 when there are no grants. 0, -ENOMEM. `info` (may be NULL) borrowed until the next. */
-int sets_intern(struct sets *s, const struct grant *grants, size_t n, bool name, uint32_t *ret,
+/*
+ * The id of the flattened set; 0 when there are no grants and nothing is barred. 0, -ENOMEM. `info` (may be NULL)
+ * borrowed until the next.
+ */
+int sets_intern(struct sets *s, const struct grant *grants, size_t n, enum set_kind kind, uint32_t *ret,
 		const struct set_info **info);
 /* The answer of a set, before sets_sort(). False: none. */
 bool sets_find(const struct sets *s, uint32_t set, uint8_t proto, uint16_t port, struct sluice_rule *ret);
@@ -105,9 +114,18 @@ struct dests {
 	bool opens_outside;
 };
 
-/* In `masks` (the Service CIDRs) only written rules count: an address there is a ClusterIP. 0, -ENOMEM. */
-int dests_build(const struct addr_rule *rules, size_t n, const struct sluice_prefix *masks, size_t nmasks,
-		struct sets *sets, struct dests *ret);
+/* What beside the rules tells addresses apart. */
+struct dest_places {
+	const struct sluice_prefix
+		*masks; /* the Service CIDRs: only written rules count, an address there is a ClusterIP */
+	size_t nmasks;
+	const struct sluice_addr *barred; /* no name opens them */
+	size_t nbarred;
+	bool names; /* the policy has some: else nothing is barred; in the masks everything is */
+};
+
+int dests_build(const struct addr_rule *rules, size_t n, const struct dest_places *places, struct sets *sets,
+		struct dests *ret); /* 0, -ENOMEM */
 bool dests_find(const struct dests *d, const struct sluice_addr *addr, struct sluice_dest *ret);
 int dests_put(struct dests *d, const struct sluice_addr *addr, const struct sluice_dest *dest); /* replaces or adds */
 void dests_sort(struct dests *d);

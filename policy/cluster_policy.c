@@ -425,6 +425,17 @@ static void read_rule_ports(struct yctx *c, struct cluster_rule *r)
 	}
 }
 
+/* A node has no ports with names either; upstream's CRD refuses the pair. */
+static void check_named_nodes(struct yctx *c, const struct ynode *at, const struct entry *e)
+{
+	for (size_t i = 0; e->nnamed > 0 && i < e->npeers; i++) {
+		if (e->peers[i].kind != PEER_NODES)
+			continue;
+		yctx_error(c, at, "port: a named port (%s) cannot go with nodes; expected a number", e->named[0].name);
+		return;
+	}
+}
+
 static void read_rule(struct yctx *c, const struct ynode *node, struct cluster *cluster)
 {
 	const struct yfield fields[] = {
@@ -454,6 +465,7 @@ static void read_rule(struct yctx *c, const struct ynode *node, struct cluster *
 		for (size_t i = 0; i < r.to->count; i++)
 			read_peer(c, r.to->items[i], &r);
 	read_check_named(c, node, entry);
+	check_named_nodes(c, node, entry);
 }
 
 /* ---- spec --------------------------------------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ static int lower_names(struct lowering *lo)
 			first = grant.rule;
 		grant.rule = first;
 		if (!n->ask)
-			r = sets_intern(&lo->parts.sets, &grant, 1, true, &set, NULL);
+			r = sets_intern(&lo->parts.sets, &grant, 1, SET_NAMES, &set, NULL);
 		if (r >= 0)
 			r = trie_add(&lo->parts.trie, &lo->parts.strings, n->name, set, n->grant.rule);
 		if (r < 0)
@@ -46,17 +46,27 @@ static int lower_names(struct lowering *lo)
 
 /* ---- images ------------------------------------------------------------------------------------------------------ */
 
-static int build(struct lowering *lo)
+static int build_dests(struct lowering *lo)
 {
 	const struct inventory *inv = lo->index.inv;
+	const struct dest_places places = { .masks = inv->service_cidrs,
+					    .nmasks = inv->nservice_cidrs,
+					    .barred = lo->index.api_server,
+					    .nbarred = lo->index.napi_server,
+					    .names = lo->nnames > 0 };
+
+	return dests_build(lo->rules, lo->nrules, &places, &lo->parts.sets, &lo->parts.dests);
+}
+
+static int build(struct lowering *lo)
+{
 	int r = lower_names(lo);
 
 	if (lo->nnames > 0)
 		lo->parts.flags |= IMAGE_NAMES;
 	lo->parts.flags |= lo->isolated ? IMAGE_ISOLATED : IMAGE_ASK_ANY;
 	if (r >= 0)
-		r = dests_build(lo->rules, lo->nrules, inv->service_cidrs, inv->nservice_cidrs, &lo->parts.sets,
-				&lo->parts.dests);
+		r = build_dests(lo);
 	if (r >= 0)
 		r = services_build(lo);
 	if (r < 0)
@@ -129,6 +139,8 @@ static int hash_resolved(const struct store *s, const struct selection *sel, con
 		hash_rule(b, &lo.rules[i]);
 	for (size_t i = 0; inv && i < inv->nservice_cidrs; i++)
 		hash_prefix(b, &inv->service_cidrs[i]);
+	if (lo.nnames > 0 && lo.index.napi_server > 0)
+		strbuf_add(b, lo.index.api_server, lo.index.napi_server * sizeof(*lo.index.api_server));
 	return r < 0 ? r : services_fingerprint(&lo, b);
 }
 

@@ -25,6 +25,7 @@ struct edge {
 	uint32_t rule; /* index; UINT32_MAX: none, the prefix only has to have an entry */
 	bool stop;
 	bool mask; /* below here only written rules count */
+	bool bar;  /* and no name opens anything */
 };
 #define NO_RULE UINT32_MAX
 
@@ -33,13 +34,13 @@ struct frame {
 	uint32_t *active; /* rules that reach here */
 	size_t nactive;
 	bool masked;
+	bool barred;
 	struct sluice_dest dest;
 };
 
 struct flatten {
 	const struct addr_rule *rules;
-	const struct sluice_prefix *masks;
-	size_t nmasks;
+	const struct dest_places *places;
 	struct sets *sets;
 	struct dests *out;
 	struct frame stack[130]; /* one per prefix length, and the root */
@@ -98,16 +99,31 @@ static bool all_excepted(const struct addr_rule *rule)
 	return false;
 }
 
-static int add_masks(const struct flatten *fl, bool ipv4, struct edge **edges, size_t *nedges)
+static int add_place(const struct flatten *fl, const struct sluice_prefix *prefix, bool mask, struct edge **edges,
+		     size_t *nedges)
 {
-	for (size_t i = 0; i < fl->nmasks; i++) {
-		if (prefix_is_ipv4(&fl->masks[i]) != ipv4)
-			continue;
-		if (add_edge(edges, nedges, &fl->masks[i], NO_RULE, false) < 0)
-			return -ENOMEM;
-		(*edges)[*nedges - 1].mask = true;
-	}
+	if (add_edge(edges, nedges, prefix, NO_RULE, false) < 0)
+		return -ENOMEM;
+	(*edges)[*nedges - 1].mask = mask;
+	(*edges)[*nedges - 1].bar = fl->places->names;
 	return 0;
+}
+
+static int add_places(const struct flatten *fl, bool ipv4, struct edge **edges, size_t *nedges)
+{
+	const struct dest_places *places = fl->places;
+	int r = 0;
+
+	for (size_t i = 0; i < places->nmasks && r >= 0; i++)
+		if (prefix_is_ipv4(&places->masks[i]) == ipv4)
+			r = add_place(fl, &places->masks[i], true, edges, nedges);
+	for (size_t i = 0; places->names && i < places->nbarred && r >= 0; i++) {
+		const struct sluice_prefix whole = { .addr = places->barred[i], .bits = 128 };
+
+		if (prefix_is_ipv4(&whole) == ipv4)
+			r = add_place(fl, &whole, false, edges, nedges);
+	}
+	return r;
 }
 
 /* An IPv6 prefix that happens to cover where IPv4 lives. */
@@ -141,7 +157,7 @@ static int collect_edges(const struct flatten *fl, size_t n, bool ipv4, struct e
 	if (r >= 0 && ipv4 && shadowed)
 		r = add_edge(edges, nedges, &all_ipv4, NO_RULE, false);
 	if (r >= 0)
-		r = add_masks(fl, ipv4, edges, nedges);
+		r = add_places(fl, ipv4, edges, nedges);
 	if (r >= 0 && *nedges > 1)
 		qsort(*edges, *nedges, sizeof(**edges), compare_edges);
 	return r;
@@ -172,8 +188,10 @@ static int push_frame(struct flatten *fl, const struct edge *edges, size_t n)
 		memcpy(f->active, parent->active, parent->nactive * sizeof(*f->active));
 	f->nactive = parent->nactive;
 	f->masked = parent->masked;
+	f->barred = parent->barred;
 	for (size_t i = 0; i < n; i++) {
 		f->masked = f->masked || edges[i].mask;
+		f->barred = f->barred || edges[i].bar;
 		if (edges[i].rule == NO_RULE)
 			continue;
 		if (edges[i].stop)
@@ -201,7 +219,8 @@ static int scope_set(struct flatten *fl, const struct frame *f, bool inside, uin
 		if ((inside ? rule->inside : rule->outside) && (!f->masked || rule->written))
 			fl->grants[n++] = rule->grant;
 	}
-	return sets_intern(fl->sets, fl->grants, n, false, ret, info);
+	/* Names never open an address of the cluster's table, so its set need not say so. */
+	return sets_intern(fl->sets, fl->grants, n, f->barred && !inside ? SET_BARRED : SET_ADDRESSES, ret, info);
 }
 
 /* 169.254/16 and fe80::/10 whole. */
@@ -246,14 +265,20 @@ static int emit_dest(struct flatten *fl, struct frame *f, bool forced)
 	return 0;
 }
 
+/* An edge that has to become an entry of its own, whatever its sets. */
+static bool is_forced(const struct edge *e)
+{
+	return e->rule == NO_RULE && !e->mask && !e->bar;
+}
+
 static int walk_edges(struct flatten *fl, const struct edge *edges, size_t n)
 {
 	for (size_t i = 0; i < n;) {
 		size_t end = i + 1;
-		bool forced = edges[i].rule == NO_RULE && !edges[i].mask;
+		bool forced = is_forced(&edges[i]);
 
 		for (; end < n && prefix_equal(&edges[end].prefix, &edges[i].prefix); end++)
-			forced = forced || (edges[end].rule == NO_RULE && !edges[end].mask);
+			forced = forced || is_forced(&edges[end]);
 		while (fl->depth > 1 && !prefix_contains(&fl->stack[fl->depth - 1].prefix, &edges[i].prefix.addr))
 			pop_frame(fl);
 		if (push_frame(fl, edges + i, end - i) < 0 || emit_dest(fl, &fl->stack[fl->depth - 1], forced) < 0)
@@ -345,8 +370,8 @@ bool addr_rule_meets(const struct addr_rule *rule, const struct sluice_addr *add
 	return true;
 }
 
-int dests_build(const struct addr_rule *rules, size_t n, const struct sluice_prefix *masks, size_t nmasks,
-		struct sets *sets, struct dests *ret)
+int dests_build(const struct addr_rule *rules, size_t n, const struct dest_places *places, struct sets *sets,
+		struct dests *ret)
 {
 	_cleanup_free_ struct flatten *fl = calloc(1, sizeof(*fl));
 	_cleanup_free_ struct grant *grants = calloc(n ? n : 1, sizeof(*grants));
@@ -356,8 +381,7 @@ int dests_build(const struct addr_rule *rules, size_t n, const struct sluice_pre
 	if (!fl || !grants)
 		return -ENOMEM;
 	fl->rules = rules;
-	fl->masks = masks;
-	fl->nmasks = nmasks;
+	fl->places = places;
 	fl->sets = sets;
 	fl->out = &out;
 	fl->grants = grants;

@@ -15,6 +15,7 @@ static void endpoint_clear(struct static_endpoint *e)
 {
 	free(e->namespace_name);
 	free(e->name);
+	free(e->cgroup);
 	for (size_t i = 0; i < e->nlabels; i++) {
 		free((char *)e->labels[i].key);
 		free((char *)e->labels[i].value);
@@ -139,10 +140,22 @@ static void read_addresses(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_cgroup(struct yctx *c, const struct ynode *node, void *out)
 {
+	struct static_endpoint *e = out;
 	const char *text;
+	size_t len;
 
-	(void)out;
-	yread_text(c, node, "cgroup", &text);
+	if (!yread_text(c, node, "cgroup", &text))
+		return;
+	len = strlen(text);
+	if (text[0] != '/' || strstr(text, "/../") || strstr(text, "//") ||
+	    (len >= 3 && !strcmp(text + len - 3, "/.."))) {
+		yctx_error(c, node, "'%s' is no absolute path of a cgroup", text);
+		return;
+	}
+	while (len > 1 && text[len - 1] == '/')
+		len--;
+	e->cgroup = strndup(text, len);
+	c->oom |= !e->cgroup;
 }
 
 static const struct yfield endpoint_fields[] = {
@@ -152,11 +165,17 @@ static const struct yfield endpoint_fields[] = {
 
 static void check_placed(struct yctx *c, const struct ynode *node, const struct static_endpoint *e)
 {
-	static const char *const wanted[] = { "namespace", "interface", "addresses" };
+	static const char *const wanted[] = { "interface", "addresses" };
 
-	if (ynode_get(node, "cgroup")) {
-		yctx_error(c, ynode_get(node, "cgroup"),
-			   "cgroup endpoints are not enforced by this version; expected 'interface'");
+	if (!ynode_get(node, "namespace")) {
+		yctx_error(c, node, "the endpoint has no 'namespace'");
+		return;
+	}
+	if (e->cgroup) {
+		if (ynode_get(node, "interface") || ynode_get(node, "addresses"))
+			yctx_error(c, ynode_get(node, "cgroup"),
+				   "an endpoint has either a cgroup, with the node's addresses, or an interface and "
+				   "addresses");
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
@@ -196,11 +215,22 @@ static void read_endpoint(struct yctx *c, const struct ynode *node, bool placed,
 	}
 }
 
+/* Is `inner` the cgroup `outer`, or below it? */
+static bool holds_cgroup(const char *outer, const char *inner)
+{
+	size_t len = strlen(outer);
+
+	return strncmp(outer, inner, len) == 0 && (inner[len] == '\0' || inner[len] == '/');
+}
+
 /* Two endpoints on one interface, of one name or with one address would each get part of the other's traffic. */
 static void check_pair(struct yctx *c, const struct ynode *at, const struct static_endpoint *a,
 		       const struct static_endpoint *b)
 {
-	if (strcmp(a->interface, b->interface) == 0)
+	if (a->cgroup && b->cgroup && (holds_cgroup(a->cgroup, b->cgroup) || holds_cgroup(b->cgroup, a->cgroup)))
+		yctx_error(c, at, "cgroup %s lies within that of the endpoint in line %u, or around it", a->cgroup,
+			   b->line);
+	if (!a->cgroup && !b->cgroup && strcmp(a->interface, b->interface) == 0)
 		yctx_error(c, at, "interface %s is already that of the endpoint in line %u", a->interface, b->line);
 	if (strcmp(a->name, b->name) == 0 && strcmp(a->namespace_name, b->namespace_name) == 0)
 		yctx_error(c, at, "%s/%s is already the endpoint in line %u", a->namespace_name, a->name, b->line);
@@ -280,8 +310,9 @@ int endpoints_file_read(const char *file, const char *text, size_t len, struct d
 		found = read_document(&c, docs->roots[i], found, f) || found;
 	if (c.oom)
 		return -ENOMEM;
-	if (c.errors)
-		return -EINVAL;
+	r = objects_duplicates(&f->objects, diags);
+	if (r < 0 || r > 0 || c.errors)
+		return r < 0 ? r : -EINVAL;
 	*ret = TAKE_PTR(f);
 	return 0;
 }

@@ -22,7 +22,8 @@ struct static_endpoint {
 	char *name;
 	struct label *labels; /* owned strings */
 	size_t nlabels;
-	char interface[IF_NAMESIZE];
+	char interface[IF_NAMESIZE]; /* "": in a cgroup */
+	char *cgroup;		     /* absolute path; NULL: behind an interface */
 	struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS];
 	size_t naddrs;
 	uint32_t line; /* in the file, for messages */

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,6 +352,16 @@ bool image_find_rule(const struct image *img, uint32_t set, uint8_t proto, __be1
 		}
 	}
 	return false;
+}
+
+/* A set that bars names does so for every port. */
+bool image_bars_names(const struct image *img, const struct sluice_addr *addr)
+{
+	struct sluice_dest dest;
+	struct sluice_rule rule;
+
+	return image_find_dest(img, addr, &dest) && dest.set && image_find_rule(img, dest.set, IPPROTO_TCP, 0, &rule) &&
+	       rule.pass == SLUICE_PASS_NO_NAMES;
 }
 
 size_t image_rule_source_count(const struct image *img)

@@ -65,6 +65,8 @@ const struct image_rule *image_rule_at(const struct image *img, size_t i);
 
 /* Longest-prefix look-ups, the same answers as the kernel's tries give. False: no entry. */
 bool image_find_dest(const struct image *img, const struct sluice_addr *addr, struct sluice_dest *ret);
+/* Outside the cluster's table, but no name opens it: the API server's address, or one in a Service CIDR. */
+bool image_bars_names(const struct image *img, const struct sluice_addr *addr);
 bool image_find_rule(const struct image *img, uint32_t set, uint8_t proto, __be16 port, struct sluice_rule *ret);
 
 /* ---- where rules come from ------------------------------------------------------------------------------------ */

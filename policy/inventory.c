@@ -72,6 +72,51 @@ bool index_in_cluster(const struct inventory_index *index, const struct sluice_a
 	       bsearch(addr, index->cluster, index->ncluster, sizeof(*addr), compare_addrs) != NULL;
 }
 
+/* ---- the API server ------------------------------------------------------------------------------------------------ */
+
+bool service_is_api_server(const struct inventory_service *s)
+{
+	return strcmp(s->namespace_name, "default") == 0 && strcmp(s->name, "kubernetes") == 0;
+}
+
+static int add_api_server(struct inventory_index *index, const struct inventory_service *s)
+{
+	CLEANUP(members_clear) struct members m = {};
+	struct addrs all = { index->api_server, index->napi_server, false };
+
+	if (service_members(index, s, &m) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < m.count; i++)
+		if (!index_in_cluster(index, &m.items[i].addr))
+			add_addrs(&all, &m.items[i].addr, 1);
+	index->api_server = all.items;
+	index->napi_server = all.count;
+	return all.failed ? -ENOMEM : 0;
+}
+
+static int find_api_server(struct inventory_index *index)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < index->inv->nservices && r >= 0; i++)
+		if (service_is_api_server(&index->inv->services[i]))
+			r = add_api_server(index, &index->inv->services[i]);
+	if (index->napi_server > 1)
+		qsort(index->api_server, index->napi_server, sizeof(*index->api_server), compare_addrs);
+	return r;
+}
+
+bool index_bars_names(const struct inventory_index *index, const struct sluice_addr *addr)
+{
+	if (index->napi_server > 0 &&
+	    bsearch(addr, index->api_server, index->napi_server, sizeof(*addr), compare_addrs) != NULL)
+		return true;
+	for (size_t i = 0; i < index->inv->nservice_cidrs; i++)
+		if (prefix_contains(&index->inv->service_cidrs[i], addr))
+			return true;
+	return false;
+}
+
 /* ---- the index --------------------------------------------------------------------------------------------------- */
 
 static int compare_slices(const void *a, const void *b)
@@ -110,6 +155,8 @@ int index_build(const struct inventory *inv, struct inventory_index *ret)
 			index.pods[index.npods++] = &inv->pods[i];
 	qsort(index.slices, inv->nslices, sizeof(*index.slices), compare_slices);
 	qsort(index.pods, index.npods, sizeof(*index.pods), compare_pods);
+	if (find_api_server(&index) < 0)
+		return -ENOMEM;
 	*ret = index;
 	index = (struct inventory_index){};
 	return 0;
@@ -120,6 +167,7 @@ void index_clear(struct inventory_index *index)
 	free(index->slices);
 	free(index->pods);
 	free(index->cluster);
+	free(index->api_server);
 	*index = (struct inventory_index){};
 }
 

@@ -12,11 +12,16 @@ struct inventory_index {
 	size_t npods;
 	struct sluice_addr *cluster; /* sorted */
 	size_t ncluster;
+	struct sluice_addr *api_server; /* its EndpointSlices' addresses, sorted: names open none of them (hazard 12) */
+	size_t napi_server;
 };
 
 int index_build(const struct inventory *inv, struct inventory_index *ret); /* `inv` may be NULL. 0, -ENOMEM */
 void index_clear(struct inventory_index *index);
 bool index_in_cluster(const struct inventory_index *index, const struct sluice_addr *addr);
+/* An address outside the cluster's table that no name opens: the API server's, or in a Service CIDR. */
+bool index_bars_names(const struct inventory_index *index, const struct sluice_addr *addr);
+bool service_is_api_server(const struct inventory_service *s);
 
 /* One address behind a Service. */
 struct member {

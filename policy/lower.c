@@ -427,8 +427,7 @@ static int lower_apiserver(struct lowering *lo, const struct entry *e, const str
 	int r = 0;
 
 	for (size_t i = 0; i < inv->nservices && r >= 0; i++)
-		if (strcmp(inv->services[i].namespace_name, "default") == 0 &&
-		    strcmp(inv->services[i].name, "kubernetes") == 0)
+		if (service_is_api_server(&inv->services[i]))
 			r = lower_members(lo, e, grant, &inv->services[i], true);
 	return r;
 }

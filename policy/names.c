@@ -244,3 +244,31 @@ bool name_pattern_matches(const struct name_pattern *p, const char *name, size_t
 	}
 	return p->deep ? len > 0 : len == 0;
 }
+
+static bool in_alphabet(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+int name_canonical(const char *text, char ret[256])
+{
+	size_t len = strlen(text), label = 0;
+
+	if (len && text[len - 1] == '.')
+		len--;
+	if (len == 0 || len > NAME_MAX_TEXT)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		c = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+		if (c == '.' ? label == 0 : !in_alphabet(c))
+			return -EINVAL;
+		label = c == '.' ? 0 : label + 1;
+		if (label > NAME_MAX_LABEL)
+			return -EINVAL;
+		ret[i] = c;
+	}
+	ret[len] = '\0';
+	return label ? 0 : -EINVAL;
+}

@@ -36,6 +36,12 @@ enum name_check {
  */
 int name_pattern_parse(enum name_dialect dialect, const char *text, struct name_pattern *ret, const char **ret_why);
 
+/*
+ * A name as people write one: lower case without a final dot into `ret`. 0; -EINVAL when it is none (RFC 1035 section
+ * 2.3.1, and the underscore of service names; labels of 1 to 63 bytes, 253 in all).
+ */
+int name_canonical(const char *text, char ret[256]);
+
 /* `name` is canonical (lower case, no final dot), `len` bytes. One pattern at a time: images have a trie for many. */
 bool name_pattern_matches(const struct name_pattern *p, const char *name, size_t len);
 /* `*` is zero or more characters. */

@@ -35,6 +35,7 @@ void objects_clear(struct objects *o)
 	free(o->nodes);
 	free(o->services);
 	free(o->slices);
+	free(o->places);
 	*o = (struct objects){};
 }
 
@@ -399,18 +400,80 @@ static void read_slice(struct reader *r)
 				       .nports = m };
 }
 
+/* ---- objects that are there twice ---------------------------------------------------------------------------------- */
+
+static void add_place(struct reader *r, const char *kind, bool namespaced)
+{
+	struct objects *o = r->objects;
+	const char *last = o->nplaces ? o->places[o->nplaces - 1].file : NULL;
+	struct object_place *p = array_push(&o->places, &o->nplaces, sizeof(*p));
+
+	if (!p) {
+		r->ctx->oom = true;
+		return;
+	}
+	*p = (struct object_place){ .kind = kind,
+				    .namespace_name = namespaced ? namespace_of(r) : "",
+				    .name = name_of(r),
+				    .file = last && !strcmp(last, r->ctx->file) ? last : keep(r, r->ctx->file),
+				    .line = r->root->line,
+				    .column = r->root->column };
+}
+
+static int compare_identity(const struct object_place *x, const struct object_place *y)
+{
+	int order = strcmp(x->kind, y->kind);
+
+	if (order == 0)
+		order = strcmp(x->namespace_name, y->namespace_name);
+	return order ? order : strcmp(x->name, y->name);
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct object_place *x = *(const struct object_place *const *)a;
+	const struct object_place *y = *(const struct object_place *const *)b;
+	int order = compare_identity(x, y);
+
+	return order ? order : (x > y) - (x < y); /* in the order they were read */
+}
+
+int objects_duplicates(const struct objects *o, struct diags *diags)
+{
+	_cleanup_free_ const struct object_place **sorted = calloc(o->nplaces + 1, sizeof(*sorted));
+	int found = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < o->nplaces; i++)
+		sorted[i] = &o->places[i];
+	qsort(sorted, o->nplaces, sizeof(*sorted), compare_places);
+	for (size_t i = 1; i < o->nplaces; i++) {
+		const struct object_place *first = sorted[i - 1], *p = sorted[i];
+
+		if (compare_identity(first, p) != 0)
+			continue;
+		found++;
+		diag_add(diags, DIAG_ERROR, p->file, p->line, p->column, "%s %s%s%s is already defined in %s:%u:%u",
+			 p->kind, p->namespace_name, *p->namespace_name ? "/" : "", p->name, first->file, first->line,
+			 first->column);
+	}
+	return found;
+}
+
 /* ---- documents ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *version;
 	const char *kind;
 	void (*read)(struct reader *r);
+	bool namespaced;
 } kinds[] = {
-	{ "v1", "Pod", read_pod },
-	{ "v1", "Namespace", read_namespace },
-	{ "v1", "Node", read_node },
-	{ "v1", "Service", read_service },
-	{ "discovery.k8s.io/v1", "EndpointSlice", read_slice },
+	{ "v1", "Pod", read_pod, true },
+	{ "v1", "Namespace", read_namespace, false },
+	{ "v1", "Node", read_node, false },
+	{ "v1", "Service", read_service, true },
+	{ "discovery.k8s.io/v1", "EndpointSlice", read_slice, true },
 };
 
 static bool is_list(const char *kind)
@@ -439,10 +502,12 @@ const struct ynode *objects_add(struct objects *o, struct yctx *c, const struct 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (strcmp(kinds[i].version, version) != 0 || strcmp(kinds[i].kind, kind) != 0)
 			continue;
-		if (ynode_text(root, "metadata", "name", NULL))
-			kinds[i].read(&r);
-		else
+		if (!ynode_text(root, "metadata", "name", NULL)) {
 			yctx_error(c, root, "%s: expected a metadata.name", kind);
+			return NULL;
+		}
+		kinds[i].read(&r);
+		add_place(&r, kinds[i].kind, kinds[i].namespaced);
 		return NULL;
 	}
 	return root;

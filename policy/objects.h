@@ -6,6 +6,16 @@
 #include "policy/compile.h"
 #include "policy/yaml.h"
 
+/* Where an object stands. */
+struct object_place {
+	const char *kind;
+	const char *namespace_name; /* "" when the kind has none */
+	const char *name;
+	const char *file;
+	uint32_t line;
+	uint32_t column;
+};
+
 /* `= {}` is an empty one. All of it is the objects' own: the documents may go. */
 struct objects {
 	struct subject *pods;
@@ -18,6 +28,8 @@ struct objects {
 	size_t nservices;
 	struct inventory_slice *slices;
 	size_t nslices;
+	struct object_place *places;
+	size_t nplaces;
 	void **chunks; /* what the above point into */
 	size_t nchunks;
 	char *free; /* of the last chunk */
@@ -30,6 +42,12 @@ void objects_clear(struct objects *o);
  * passed over), NULL when there is none; mistakes go to `c`.
  */
 const struct ynode *objects_add(struct objects *o, struct yctx *c, const struct ynode *root);
+
+/*
+ * An error to `diags` for each object that is there twice, by kind, namespace and name: it says where the first one is. The
+ * number of them, or -ENOMEM.
+ */
+int objects_duplicates(const struct objects *o, struct diags *diags);
 
 /* All but the pods as an inventory; borrows. */
 struct inventory objects_inventory(const struct objects *o);

@@ -209,6 +209,7 @@ struct gather {
 	const struct frontend *fronts; /* of one address */
 	size_t nfronts;
 	bool cluster_ip;
+	enum set_kind kind;
 };
 
 static int push_grant(struct gather *g, const struct grant *grant)
@@ -337,7 +338,7 @@ static int intern_scope(struct gather *g, bool inside, uint32_t *ret)
 	r = gather_rules(g, inside);
 	for (size_t i = 0; i < g->nfronts && r >= 0; i++)
 		r = add_judged(g, &g->fronts[i]);
-	return r < 0 ? r : sets_intern(&g->lo->parts.sets, g->grants, g->ngrants, false, ret, NULL);
+	return r < 0 ? r : sets_intern(&g->lo->parts.sets, g->grants, g->ngrants, g->kind, ret, NULL);
 }
 
 static int put_address(struct lowering *lo, const struct frontend *fronts, size_t n)
@@ -352,7 +353,8 @@ static int put_address(struct lowering *lo, const struct frontend *fronts, size_
 	r = intern_scope(&g, true, &dest.cluster_set);
 	if (r >= 0 && g.cluster_ip)
 		dest.set = dest.cluster_set;
-	else if (r >= 0)
+	g.kind = lo->nnames > 0 && index_bars_names(&lo->index, &fronts[0].addr) ? SET_BARRED : SET_ADDRESSES;
+	if (r >= 0 && !g.cluster_ip)
 		r = intern_scope(&g, false, &dest.set);
 	free(g.grants);
 	/* A ClusterIP is in the table of cluster addresses, so its other set is never asked for. */

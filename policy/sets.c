@@ -93,10 +93,12 @@ static int add_cut(struct line *l, uint32_t at)
 	return 0;
 }
 
-static int make_cuts(struct line *l, const struct grant *grants, size_t n, uint32_t bit)
+static int make_cuts(struct line *l, const struct grant *grants, size_t n, uint32_t bit, bool whole)
 {
 	size_t out = 0;
 
+	if (whole && (add_cut(l, 0) < 0 || add_cut(l, PORTS) < 0))
+		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		size_t np;
 		const struct port_range *p = grant_ports(&grants[i], &np);
@@ -371,16 +373,19 @@ static int emit_line(struct sets *s, const struct line *l, uint8_t proto)
 	return 0;
 }
 
-static int flatten_proto(struct sets *s, const struct grant *sorted, size_t n, uint32_t bit, uint8_t proto)
+static int flatten_proto(struct sets *s, const struct grant *sorted, size_t n, enum set_kind kind, uint32_t bit,
+			 uint8_t proto)
 {
 	CLEANUP(line_clear) struct line l = {};
 
-	if (make_cuts(&l, sorted, n, bit) < 0)
+	if (make_cuts(&l, sorted, n, bit, kind == SET_BARRED) < 0)
 		return -ENOMEM;
 	if (l.ncuts == 0)
 		return 0;
 	if (line_alloc(&l) < 0 || paint_tiers(&l, sorted, n, bit) < 0)
 		return -ENOMEM;
+	for (size_t i = 0; kind == SET_BARRED && i < l.ncuts; i++)
+		l.colour[i].pass = SLUICE_PASS_NO_NAMES;
 	return emit_line(s, &l, proto);
 }
 
@@ -499,13 +504,15 @@ static int keep_set(struct sets *s, struct set_info info, bool name, const struc
 	return index_info(s);
 }
 
-static int flatten(struct sets *s, const struct grant *sorted, size_t n, bool name, const struct set_info **ret)
+static int flatten(struct sets *s, const struct grant *sorted, size_t n, enum set_kind kind,
+		   const struct set_info **ret)
 {
+	bool name = kind == SET_NAMES;
 	struct set_info info = { .first = s->nrules };
 	const struct set_info *kept = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
-		if (flatten_proto(s, sorted, n, protocols[i].bit, protocols[i].proto) < 0)
+		if (flatten_proto(s, sorted, n, kind, protocols[i].bit, protocols[i].proto) < 0)
 			return -ENOMEM;
 	info.count = s->nrules - info.first;
 	if (info.count > 0) {
@@ -528,10 +535,10 @@ static bool same_grant(const struct grant *a, const struct grant *b)
 	       a->rank.precedence == b->rank.precedence;
 }
 
-static uint64_t hash_grants(const struct grant *grants, size_t n, bool name)
+static uint64_t hash_grants(const struct grant *grants, size_t n, enum set_kind kind)
 {
 	static const uint64_t key[2] = { 0x736c75696365, 0x6772616e7473 };
-	uint64_t h = n << 1 | name;
+	uint64_t h = n << 2 | kind;
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t row[4] = { h, (uint64_t)(uintptr_t)grants[i].ports,
@@ -543,7 +550,7 @@ static uint64_t hash_grants(const struct grant *grants, size_t n, bool name)
 	return h;
 }
 
-static const struct memo *find_memo(const struct sets *s, const struct grant *sorted, size_t n, bool name,
+static const struct memo *find_memo(const struct sets *s, const struct grant *sorted, size_t n, enum set_kind kind,
 				    uint64_t hash)
 {
 	const struct slots *t = &s->by_grants;
@@ -552,7 +559,7 @@ static const struct memo *find_memo(const struct sets *s, const struct grant *so
 		const struct memo *m = &s->memos[t->items[i] - 1];
 		size_t k = 0;
 
-		if (m->hash != hash || m->count != n || m->name != name)
+		if (m->hash != hash || m->count != n || m->kind != kind)
 			continue;
 		while (k < n && same_grant(&s->memo_grants[m->first + k], &sorted[k]))
 			k++;
@@ -562,7 +569,7 @@ static const struct memo *find_memo(const struct sets *s, const struct grant *so
 	return NULL;
 }
 
-static int remember(struct sets *s, const struct grant *sorted, size_t n, bool name, uint64_t hash,
+static int remember(struct sets *s, const struct grant *sorted, size_t n, enum set_kind kind, uint64_t hash,
 		    const struct set_info *info)
 {
 	size_t first = s->nmemo_grants;
@@ -578,7 +585,7 @@ static int remember(struct sets *s, const struct grant *sorted, size_t n, bool n
 	m = array_push(&s->memos, &s->nmemos, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
-	*m = (struct memo){ .hash = hash, .first = first, .count = n, .name = name };
+	*m = (struct memo){ .hash = hash, .first = first, .count = n, .kind = kind };
 	m->info = info ? (uint32_t)(info - s->infos) + 1 : 0;
 	if (!slots_full(&s->by_grants)) {
 		slots_put(&s->by_grants, hash, (uint32_t)s->nmemos);
@@ -591,12 +598,13 @@ static int remember(struct sets *s, const struct grant *sorted, size_t n, bool n
 	return 0;
 }
 
-int sets_intern(struct sets *s, const struct grant *grants, size_t n, bool name, uint32_t *ret,
+int sets_intern(struct sets *s, const struct grant *grants, size_t n, enum set_kind kind, uint32_t *ret,
 		const struct set_info **ret_info)
 {
 	_cleanup_free_ struct grant *sorted = calloc(n ? n : 1, sizeof(*sorted));
 	const struct set_info *info = NULL;
 	const struct memo *known;
+	bool empty = n == 0 && kind != SET_BARRED;
 	uint64_t hash;
 
 	if (!sorted)
@@ -605,11 +613,11 @@ int sets_intern(struct sets *s, const struct grant *grants, size_t n, bool name,
 		memcpy(sorted, grants, n * sizeof(*sorted));
 		qsort(sorted, n, sizeof(*sorted), compare_grants);
 	}
-	hash = hash_grants(sorted, n, name);
-	known = n > 0 ? find_memo(s, sorted, n, name, hash) : NULL;
+	hash = hash_grants(sorted, n, kind);
+	known = empty ? NULL : find_memo(s, sorted, n, kind, hash);
 	if (known)
 		info = known->info ? &s->infos[known->info - 1] : NULL;
-	else if (n > 0 && (flatten(s, sorted, n, name, &info) < 0 || remember(s, sorted, n, name, hash, info) < 0))
+	else if (!empty && (flatten(s, sorted, n, kind, &info) < 0 || remember(s, sorted, n, kind, hash, info) < 0))
 		return -ENOMEM;
 	*ret = info ? info->id : 0;
 	if (ret_info)

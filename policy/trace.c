@@ -88,13 +88,27 @@ static int add_trace(struct trace *t, const struct grant *g, bool by_name)
 	return 0;
 }
 
+/* An unknown ClusterIP: only who writes its address down speaks for it. */
+static bool is_unknown_service(const struct trace *t)
+{
+	const struct inventory *inv = t->lo.index.inv;
+
+	for (size_t i = 0; inv && !t->q->in_cluster && i < inv->nservice_cidrs; i++)
+		if (prefix_contains(&inv->service_cidrs[i], &t->q->remote))
+			return true;
+	return false;
+}
+
 static int trace_addresses(struct trace *t)
 {
+	bool written = is_unknown_service(t);
+
 	for (size_t i = 0; i < t->lo.nrules; i++) {
 		const struct addr_rule *r = &t->lo.rules[i];
 
-		if ((t->q->in_cluster ? r->inside : r->outside) && addr_rule_meets(r, &t->q->remote) &&
-		    speaks_for(&r->grant, t->q->proto, t->q->port) && add_trace(t, &r->grant, false) < 0)
+		if ((t->q->in_cluster ? r->inside : r->outside) && (r->written || !written) &&
+		    addr_rule_meets(r, &t->q->remote) && speaks_for(&r->grant, t->q->proto, t->q->port) &&
+		    add_trace(t, &r->grant, false) < 0)
 			return -ENOMEM;
 	}
 	return 0;

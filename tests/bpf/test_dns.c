@@ -30,7 +30,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-static int slots[SLUICE_SOCK_MAX] = { -1, -1, -1, -1 };
+static int slots[SLUICE_SOCK_MAX] = { -1, -1, -1, -1, -1, -1 };
 
 static socklen_t address(const char *text, uint16_t port, struct sockaddr_storage *ret)
 {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup.skel.h"
 #include "proxy.skel.h"
 #include "tests/bpf/harness.h"
 
@@ -55,7 +56,7 @@ static void print_size(struct bpf_program *prog, const char *log)
 
 /* Statistics alone (BPF_LOG_STATS), of every program. */
 #define LOG_STATS 4
-#define MAX_PROGS 8
+#define MAX_PROGS 16
 
 struct logs {
 	char text[MAX_PROGS][1024];
@@ -87,16 +88,27 @@ static void loads_with_the_agents_capabilities(void **state)
 {
 	struct veth_bpf *skel = veth_bpf__open();
 	struct proxy_bpf *proxy = proxy_bpf__open();
-	static struct logs veth_logs, proxy_logs;
+	struct cgroup_bpf *cgroup = cgroup_bpf__open();
+	static struct logs veth_logs, proxy_logs, cgroup_logs;
 
 	(void)state;
 	assert_non_null(skel);
 	assert_non_null(proxy);
+	assert_non_null(cgroup);
 	bpf_map__set_max_entries(skel->maps.endpoints, 16);
 	bpf_map__set_max_entries(skel->maps.runtime, 16);
 	bpf_map__set_max_entries(skel->maps.dns_log, 16);
+	bpf_map__set_max_entries(cgroup->maps.endpoints, 16);
+	bpf_map__set_max_entries(cgroup->maps.runtime, 16);
+	bpf_map__set_max_entries(cgroup->maps.dns_log, 16);
 	ask_for_sizes(skel->obj, &veth_logs);
 	ask_for_sizes(proxy->obj, &proxy_logs);
+	ask_for_sizes(cgroup->obj, &cgroup_logs);
+	/* Everywhere: a million steps do not lead through connect4's speculative paths. */
+	assert_int_equal(keep_only(1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | 1ull << CAP_PERFMON), 0);
+	assert_int_equal(cgroup_bpf__load(cgroup), 0);
+	print_sizes(cgroup->obj, &cgroup_logs);
+	cgroup_bpf__destroy(cgroup);
 	assert_int_equal(keep_only(1ull << CAP_BPF | 1ull << CAP_NET_ADMIN | (uint64_t)needs_perfmon() << CAP_PERFMON),
 			 0);
 	assert_int_equal(veth_bpf__load(skel), 0);

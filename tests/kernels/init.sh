@@ -36,6 +36,7 @@ mount -t devtmpfs dev /root/dev
 mount -t bpf bpf /root/sys/fs/bpf
 mkdir -p /root/dev/pts /root/dev/shm
 ln -s /proc/self/fd /root/dev/fd
+mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 bin=$(arg sluice.bin)
 say "kernel $(uname -r)"
 for test in $(arg sluice.tests | tr , ' '); do

@@ -17,7 +17,6 @@ series=$1
 bin=$(realpath "$2")
 shift 2
 here=$(dirname "$(realpath "$0")")
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/sluice/kernels
 limit=${SLUICE_KERNELS_SECONDS:-900}
 work=$(mktemp -d)
 qemu=
@@ -31,81 +30,8 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' INT TERM
 
-skip() {
-	echo "skipped: $*"
-	exit 77
-}
-
-# A package list of our own, so that neither the machine's sources nor its lists are touched.
-apt() {
-	apt-get -qq -o Dir::Etc::SourceList="$cache/apt/sources.list" -o Dir::Etc::SourceParts=- \
-		-o Dir::State::Lists="$cache/apt/lists" -o Dir::Cache="$cache/apt/cache" -o APT::Sandbox::User=root "$@"
-}
-
-apt_prepare() {
-	mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
-	cat >"$cache/apt/sources.list" <<-END
-		deb http://deb.debian.org/debian bookworm main
-		deb http://deb.debian.org/debian-security bookworm-security main
-		deb http://deb.debian.org/debian bookworm-backports main
-	END
-	apt update >"$work/apt.log" 2>&1 || :
-	[ -n "$(find "$cache/apt/lists" -maxdepth 1 -name '*_Packages*')" ]
-}
-
-# The newest package of the series, not a flavour's: linux-image-6.1.0-56-amd64.
-kernel_package() {
-	apt-cache -o Dir::Etc::SourceList="$cache/apt/sources.list" -o Dir::Etc::SourceParts=- \
-		-o Dir::State::Lists="$cache/apt/lists" -o Dir::Cache="$cache/apt/cache" pkgnames "linux-image-$series" |
-		grep -E "^linux-image-$(echo "$series" | sed 's/\./\\./')\.[0-9][^-]*(-[0-9]+|\+deb12)?-amd64$" |
-		sort -V | tail -n 1
-}
-
-fetch_kernel() {
-	[ "$(uname -m)" = x86_64 ] || skip "kernels are fetched for x86_64 only"
-	command -v apt-get >/dev/null || skip "kernel packages come from Debian, and there is no apt-get"
-	apt_prepare || skip "no package lists from Debian: $(tail -n 1 "$work/apt.log")"
-	package=$(kernel_package)
-	[ -n "$package" ] || skip "Debian has no kernel package of $series"
-	(cd "$work" && apt download "$package" >"$work/apt.log" 2>&1) ||
-		skip "cannot download $package: $(tail -n 1 "$work/apt.log")"
-	dpkg -x "$work"/"$package"_*.deb "$work/kernel"
-	find "$work/kernel" -name '*.ko.xz' -exec xz -d {} +
-	mkdir -p "$cache"
-	rm -rf "${cache:?}/$series"
-	mv "$work/kernel" "$cache/$series"
-}
-
-# qemu and a static busybox.
-need_tools() {
-	missing=
-	command -v qemu-system-x86_64 >/dev/null || missing="$missing qemu-system-x86"
-	[ -x /bin/busybox ] && /bin/busybox --list | grep -qx modprobe && ! ldd /bin/busybox >/dev/null 2>&1 ||
-		missing="$missing busybox-static"
-	command -v cpio >/dev/null || missing="$missing cpio"
-	command -v xz >/dev/null || missing="$missing xz-utils"
-	[ -n "$missing" ] || return 0
-	# shellcheck disable=SC2086 # a list of words
-	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >"$work/apt.log" 2>&1 ||
-		skip "needs$missing: $(tail -n 1 "$work/apt.log")"
-}
-
-make_initramfs() {
-	root=$work/initramfs
-	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/root" "$root/lib/modules/$release/kernel"
-	cp /bin/busybox "$root/bin/"
-	cp "$here/init.sh" "$root/init"
-	chmod 755 "$root/init"
-	modules=$cache/$series/lib/modules/$release
-	[ -d "$modules" ] || modules=$cache/$series/usr/lib/modules/$release
-	for part in drivers/virtio drivers/net/veth.ko net/9p net/sched net/bridge net/802 net/llc fs/9p fs/netfs fs/fscache lib crypto arch/x86/crypto; do
-		[ -e "$modules/kernel/$part" ] || continue
-		mkdir -p "$root/lib/modules/$release/kernel/$(dirname "$part")"
-		cp -r "$modules/kernel/$part" "$root/lib/modules/$release/kernel/$(dirname "$part")/"
-	done
-	busybox depmod -b "$root" "$release" 2>/dev/null
-	(cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$work/initramfs.gz"
-}
+# shellcheck source=tests/kernels/lib.sh
+. "$here/lib.sh"
 
 boot() {
 	# One thread for both processors: with two, emulated kernels that patch their own code now and then hit the half-patched
@@ -121,11 +47,8 @@ boot() {
 	qemu=
 }
 
-need_tools
-[ -d "$cache/$series/boot" ] || fetch_kernel
-release=$(basename "$cache/$series"/boot/vmlinuz-*)
-release=${release#vmlinuz-}
-make_initramfs
+prepare_kernel
+make_initramfs "$here/init.sh"
 boot "$@"
 tr -d '\r' <"$work/console"
 failed=0

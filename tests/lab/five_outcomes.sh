@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The reference agent's five steps: IPv4, IPv6, names over TCP, both policy dialects. The control without Sluice must
 # reach what enforcement then blocks, and nothing of the blocked may arrive in the internet. $1 "clsact": attached the way
-# kernels before 6.6 need it.
+# kernels before 6.6 need it; "gvisor", "kata": the pod under that runtime (runtimes.sh).
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
+# shellcheck source=tests/lab/runtimes.sh
+. "$tests_lab/runtimes.sh"
 
 want="PASS PASS PASS BLOCKED BLOCKED"
 blocked="r.get('dst') in ('8.8.8.8', '2001:4860:4860::8888', '192.0.2.44', '2001:db8:2::44')"
@@ -13,6 +15,7 @@ if [ "${1:-}" = clsact ]; then
 	export SLUICE_EXTRA='bpf: {attach: clsact}'
 fi
 lab_begin
+case "${1:-}" in gvisor | kata) runtime_start "$1" ;; esac
 canary_start internet
 equal "control, IPv4" "PASS PASS PASS REACHED REACHED" "$(outcomes -4)"
 equal "control, IPv6" "PASS PASS PASS REACHED REACHED" "$(outcomes -6)"
@@ -30,10 +33,8 @@ check "control: the resolver's log shows the unlisted name" grep -q blocked-exam
 asked=$(wc -l <"$resolver_log")
 equal "CiliumNetworkPolicy, IPv4" "$want" "$(outcomes -4)"
 equal "CiliumNetworkPolicy, IPv6" "$want" "$(outcomes -6)"
-echo "options use-vc" >>"$(lab_dir)/pods/$POD/resolv.conf"
-equal "names over TCP, IPv4" "$want" "$(outcomes -4)"
-equal "names over TCP, IPv6" "$want" "$(outcomes -6)"
-sed -i '/use-vc/d' "$(lab_dir)/pods/$POD/resolv.conf"
+equal "names over TCP, IPv4" "$want" "$(RES_OPTIONS=use-vc outcomes -4)"
+equal "names over TCP, IPv6" "$want" "$(RES_OPTIONS=use-vc outcomes -6)"
 check "change to the ApplicationNetworkPolicy" sluice_switch sandbox.yaml <"$MANIFESTS/sandbox-anp.yaml"
 equal "ApplicationNetworkPolicy, IPv4" "$want" "$(outcomes -4)"
 equal "ApplicationNetworkPolicy, IPv6" "$want" "$(outcomes -6)"

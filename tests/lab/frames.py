@@ -5,7 +5,9 @@ The frames of a hostile root in a pod, for evasions.sh. Each case carries "SLUIC
 knows whose it is.
 
     frames.py list                  per case: CASE, WHERE it arrives without enforcement, REASON it is dropped for
-    frames.py send RUN GATEWAY-MAC  in the pod: sends each case named on standard input, and says how many frames it was
+    frames.py send RUN GATEWAY-MAC [sockets]
+                                    in the pod: sends each case named on standard input, says how many frames it was;
+                                    "sockets": where no frame can be sent, as IP packets, and those that can't are 0
     frames.py listen FILE           on the node: UDP port 9999 of every address and group, in the form of canary.py
     frames.py peer SRC PORT DST PORT  in the internet: one datagram to the pod
 """
@@ -438,20 +440,64 @@ for family, peer, far in (("4", PEER4, FAR4), ("6", PEER6, FAR6)):
 # ---- programs ----
 
 
-def send(run, gateway):
-    global RUN, GATEWAY, MAC  # pylint: disable=global-statement
-    RUN, GATEWAY = run, bytes.fromhex(gateway.replace(":", ""))
+def multicast_mac(dst):
+    """The address that a stack gives a frame to this group, None for one host's."""
+    if dst == b"\xff" * 4:
+        return b"\xff" * 6
+    if len(dst) == 4 and 224 <= dst[0] < 240:
+        return b"\x01\x00\x5e" + bytes([dst[1] & 127]) + dst[2:]
+    return b"\x33\x33" + dst[12:] if len(dst) == 16 and dst[0] == 255 else None
+
+
+def send_packet(data):
+    """One frame's packet by a raw socket; 0 where a stack would put another frame around it, or refuses."""
+    packet, four = data[14:], data[12:14] == b"\x08\x00"
+    if not four and data[12:14] != b"\x86\xdd":
+        return 0
+    dst = packet[16:20] if four else packet[24:40]
+    if data[:6] != (multicast_mac(dst) or GATEWAY):
+        return 0
+    # An IPv6 header cannot be given: the packet's own must be the one that the stack makes.
+    if not four and (packet[8:24] != packed(OWN6) or packet[6] not in (TCP, UDP, ICMP6)):
+        return 0
+    try:
+        family, proto = (socket.AF_INET, 255) if four else (socket.AF_INET6, packet[6])
+        with socket.socket(family, socket.SOCK_RAW, proto) as sock:
+            if four:
+                sock.setsockopt(socket.IPPROTO_IP, 3, 1)  # IP_HDRINCL
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.sendto(packet if four else packet[40:], (socket.inet_ntop(sock.family, dst), 0))
+        return 1
+    except OSError as error:
+        print(f"not sent: {error}", file=sys.stderr)
+        return 0
+
+
+def sender(way):
+    """What sends a case's frames and says how many it was."""
+    global MAC  # pylint: disable=global-statement
+    if way == "sockets":
+        return lambda frames: sum([send_packet(data) for data in frames])
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     sock.bind(("eth0", 0))
     MAC = sock.getsockname()[4]
+
+    def send_frames(frames):
+        for data in frames:
+            sock.send(data)
+        return len(frames)
+
+    return send_frames
+
+
+def send(run, gateway, way="frames"):
+    global RUN, GATEWAY  # pylint: disable=global-statement
+    RUN, GATEWAY = run, bytes.fromhex(gateway.replace(":", ""))
+    send_all = sender(way)
     for line in sys.stdin:
         title = line.strip()
         made = CASES[title][2](marker(title))
-        if isinstance(made, list):
-            for data in made:
-                sock.send(data)
-            made = len(made)
-        print(made, flush=True)
+        print(send_all(made) if isinstance(made, list) else made, flush=True)
 
 
 def listeners():

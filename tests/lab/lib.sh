@@ -88,9 +88,9 @@ print(n)' "$(lab_dir)/canary-$1.json" "$2"
 
 monotonic() { python3 -c 'import time; print(time.monotonic())'; }
 
-# The reference agent's outcomes in one line: "PASS PASS PASS BLOCKED BLOCKED".
+# The reference agent's outcomes in one line: "PASS PASS PASS BLOCKED BLOCKED". RES_OPTIONS is the resolver's.
 outcomes() {
-	pod python3 "$top/tools/lab/agent.py" "$@" 2>&1 | tee -a "$(lab_dir)/log/agent.log" |
+	pod env RES_OPTIONS="${RES_OPTIONS:-}" python3 "$top/tools/lab/agent.py" "$@" 2>&1 | tee -a "$(lab_dir)/log/agent.log" |
 		sed -nE 's/^[1-5]\. ([A-Z]+):.*/\1/p' | paste -sd' '
 }
 

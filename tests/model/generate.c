@@ -829,8 +829,10 @@ void generate_flow(struct rng *r, const struct world *w, struct flow *ret)
 /* Mostly the world's; now and then an address that no name may open. */
 void generate_lease(struct rng *r, struct lease *ret)
 {
-	static const char *const closed[] = { "10.0.0.1",      "10.1.0.1",	    "172.20.0.1",     "169.254.169.254",
-					      "fd00:ec2::254", "64:ff9b::c000:201", "64:ff9b::a00:1", "192.0.2.2" };
+	static const char *const closed[] = { "10.0.0.1",	 "10.1.0.1",	      "172.20.0.1",
+					      "169.254.169.254", "fd00:ec2::254",     "64:ff9b::c000:201",
+					      "64:ff9b::a00:1",	 "192.0.2.2",	      "172.20.99.9",
+					      "fd02::99",	 "64:ff9b::ac14:6309" };
 
 	ret->name = asked_names[chance(r, chance(r, 4) ? 4 : (uint32_t)nasked_names)];
 	if (addr_parse(chance(r, 8) ? PICK(r, outside) : PICK(r, closed), &ret->addr) < 0)

@@ -81,12 +81,6 @@ struct run {
 	struct tally tally;
 };
 
-/* Which names may not open (hazard 12); that is the proxy's to keep, the image does not know it. */
-static bool is_api_server(const struct world *w, const struct sluice_addr *addr)
-{
-	return addr_compare(addr, &w->services[w->nservices - 1].outside.items[0]) == 0;
-}
-
 static void take(struct run *run, const struct adapter_endpoint *e, const struct question *q)
 {
 	bool allowed = false;
@@ -121,10 +115,8 @@ static void ask_flows(struct run *run, struct rng *r, struct adapter_endpoint *e
 {
 	struct question q = { .pod = pod };
 
-	while (q.nleases < ADAPTER_LEASES) {
-		generate_lease(r, &q.leases[q.nleases]);
-		q.nleases += !is_api_server(&run->world, &q.leases[q.nleases].addr);
-	}
+	while (q.nleases < ADAPTER_LEASES)
+		generate_lease(r, &q.leases[q.nleases++]);
 	adapter_lease(e, q.leases, q.nleases);
 	for (size_t i = 0; i < (e->open ? 10 : QUESTIONS); i++) {
 		generate_flow(r, &run->world, &q.flow);

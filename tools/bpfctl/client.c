@@ -128,14 +128,16 @@ int client_receive(struct client *client, int timeout_ms, json_t **ret)
 	return 0;
 }
 
-int client_call(const char *path, const char *method, json_t **ret)
+int client_ask(const char *path, json_t *request, json_t **ret)
 {
 	__attribute__((cleanup(client_freep))) struct client *c = NULL;
 	_cleanup_json_ json_t *answer = NULL;
 	int r = client_connect(path, &c);
 
 	if (r == 0)
-		r = client_send(c, json_pack("{s:s}", "method", method));
+		r = client_send(c, request);
+	else
+		json_decref(request);
 	if (r == 0)
 		r = client_receive(c, CALL_TIMEOUT_MS, &answer);
 	if (r < 0)
@@ -146,4 +148,9 @@ int client_call(const char *path, const char *method, json_t **ret)
 	}
 	*ret = json_incref(json_object_get(answer, "result"));
 	return *ret ? 0 : -EBADMSG;
+}
+
+int client_call(const char *path, const char *method, json_t **ret)
+{
+	return client_ask(path, json_pack("{s:s}", "method", method), ret);
 }

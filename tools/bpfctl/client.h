@@ -20,6 +20,8 @@ int client_send(struct client *client, json_t *request);
  */
 int client_receive(struct client *client, int timeout_ms, json_t **ret);
 
+/* Connects, sends `request` (stolen), and gives the `result`. As client_call(). */
+int client_ask(const char *path, json_t *request, json_t **ret);
 /* Connects, asks `method`, and gives the `result`. 0; -EREMOTEIO with the agent's words on stderr; else as above. */
 int client_call(const char *path, const char *method, json_t **ret);
 

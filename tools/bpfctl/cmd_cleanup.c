@@ -28,6 +28,7 @@
 #include "tools/bpfctl/netlink.h"
 #include "tools/bpfctl/out.h"
 #include "tools/bpfctl/pins.h"
+#include "tools/bpfctl/run_scene.h"
 
 enum { CLEANUP_FORCE, CLEANUP_DRY };
 
@@ -301,6 +302,13 @@ static void remove_run_dir(struct cleanup *c)
 	remove_run_files(c, c->ctl->run_dir, RUN_TOP);
 }
 
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+static void report_run(void *context, const char *id)
+{
+	report(context, "run", id, 0);
+}
+
 /* ---- all of it ---------------------------------------------------------------------------------------------------- */
 
 /*
@@ -359,6 +367,7 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 
 	c.removed = removed;
 	c.failed = failed;
+	run_scene_sweep(c.dry, report_run, &c);
 	if (!c.dry && !args->value[CLEANUP_FORCE] && lock_out_agent(ctl, &lock) < 0) {
 		ctl_error("the agent is running and would put everything back: stop it first, or use --force");
 		return CTL_UNREACHABLE;
@@ -385,7 +394,9 @@ const struct ctl_command cmd_cleanup = {
 	.path = "cleanup",
 	.operands = "",
 	.summary = "Takes Sluice off this node: programs, maps, routing rules, run directory",
-	.detail = "Afterwards nothing is enforced any more: all endpoints are open.",
+	.detail = "Afterwards nothing is enforced any more: all endpoints are open. What a killed `bpfctl run` has "
+		  "left goes first, "
+		  "also while an agent runs; its command is ended.",
 	.opts = opts,
 	.run = run,
 };

@@ -11,7 +11,7 @@
 #include "tools/bpfctl/offline.h"
 #include "tools/bpfctl/out.h"
 
-enum { CHECK_QUIET, CHECK_RESOLVE, CHECK_RESOLVER, CHECK_TIMEOUT };
+enum { CHECK_QUIET, CHECK_RESOLVE, CHECK_RESOLVER, CHECK_TIMEOUT, CHECK_DOMAIN, CHECK_CIDRS };
 
 #define RESOLVE_TIMEOUT_SECONDS 2
 #define RESOLVE_TRIES		2
@@ -192,6 +192,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 
 	if ((args->value[CHECK_RESOLVER] || args->value[CHECK_TIMEOUT]) && !args->value[CHECK_RESOLVE])
 		return ctl_usage("--resolver and --timeout go with --resolve");
+	if (offline_set_cluster(&c.off, args->value[CHECK_DOMAIN], args->value[CHECK_CIDRS]) < 0)
+		return CTL_USAGE;
 	code = read_files(&c, args);
 	if (code == CTL_OK && args->value[CHECK_RESOLVE])
 		code = resolve(&c, args);
@@ -219,6 +221,8 @@ static const struct ctl_opt opts[] = {
 	[CHECK_RESOLVE] = { 'r', "resolve", NULL, "ask DNS for every exact name" },
 	[CHECK_RESOLVER] = { 0, "resolver", "ADDR[:PORT]", "ask this one (default: those of /etc/resolv.conf)" },
 	[CHECK_TIMEOUT] = { 0, "timeout", "SECONDS", "of each of two tries (default 2)" },
+	[CHECK_DOMAIN] = OFFLINE_CLUSTER_DOMAIN_OPT,
+	[CHECK_CIDRS] = OFFLINE_SERVICE_CIDRS_OPT,
 	{ 0 },
 };
 

@@ -13,7 +13,7 @@
 #include "tools/bpfctl/offline.h"
 #include "tools/bpfctl/out.h"
 
-enum { DIFF_FILE, DIFF_EXIT_CODE };
+enum { DIFF_FILE, DIFF_EXIT_CODE, DIFF_DOMAIN, DIFF_CIDRS };
 
 struct comparison {
 	struct offline was;
@@ -241,9 +241,13 @@ static bool newly_allowed(const struct comparison *c)
 static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 {
 	CLEANUP(comparison_clear) struct comparison c = {};
-	int r = load(&c, args);
+	const char *domain = args->value[DIFF_DOMAIN], *cidrs = args->value[DIFF_CIDRS];
 	bool more;
+	int r;
 
+	if (offline_set_cluster(&c.was, domain, cidrs) < 0 || offline_set_cluster(&c.is, domain, cidrs) < 0)
+		return CTL_USAGE;
+	r = load(&c, args);
 	if (r < 0)
 		return CTL_UNREACHABLE;
 	if (!c.was.fleet.count && !c.is.fleet.count) {
@@ -267,6 +271,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 static const struct ctl_opt opts[] = {
 	[DIFF_FILE] = { 'f', "file", "FILE|DIR", "endpoints, pods and other objects of both sides" },
 	[DIFF_EXIT_CODE] = { 'e', "exit-code", NULL, "exit 1 when anything becomes newly allowed" },
+	[DIFF_DOMAIN] = OFFLINE_CLUSTER_DOMAIN_OPT,
+	[DIFF_CIDRS] = OFFLINE_SERVICE_CIDRS_OPT,
 	{ 0 },
 };
 

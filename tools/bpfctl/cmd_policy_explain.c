@@ -21,7 +21,7 @@
 
 #define SERVICE_ADDRS 256 /* that are looked at behind a name */
 
-enum { EXPLAIN_FROM, EXPLAIN_TO, EXPLAIN_PORT, EXPLAIN_FILE, EXPLAIN_EXIT_CODE };
+enum { EXPLAIN_FROM, EXPLAIN_TO, EXPLAIN_PORT, EXPLAIN_FILE, EXPLAIN_EXIT_CODE, EXPLAIN_DOMAIN, EXPLAIN_CIDRS };
 
 /* One question on its way to its answer. */
 struct question {
@@ -34,6 +34,7 @@ struct question {
 	enum sluice_mode mode;
 	json_t *refusals;  /* texts; may be NULL */
 	json_t *beaten;	   /* rules; NULL: not known */
+	const char *note;  /* on them; NULL: nothing to say */
 	bool host_network; /* not enforced for it */
 };
 
@@ -95,6 +96,8 @@ static json_t *answer_json(const struct question *q)
 	json_object_set_new(o, "policies", image_policies(q->img));
 	if (q->beaten)
 		json_object_set(o, "beaten", q->beaten);
+	if (q->note)
+		json_object_set_new(o, "beaten_note", json_string(q->note));
 	if (q->refusals)
 		json_object_set(o, "refused", q->refusals);
 	return o;
@@ -124,6 +127,8 @@ static void print_answer(const json_t *o)
 		printf("  rule    %s: %s (%s:%lld)\n", get_text(rule, "policy"), get_text(rule, "text"),
 		       get_text(rule, "file"), (long long)get_number(rule, "line"));
 	print_beaten(json_object_get(o, "beaten"));
+	if (get_text(o, "beaten_note")[0])
+		printf("  beaten  %s\n", get_text(o, "beaten_note"));
 	if (get_text(o, "name")[0])
 		printf("  name    %s\n", get_text(o, "name"));
 	if (json_object_get(o, "askable"))
@@ -220,6 +225,39 @@ static void live_extras(struct records *r, const struct explain_world *world, co
 		json_object_set_new(o, "name", out_textz(name, sizeof(name)));
 }
 
+/* Do the rules that a deciding one beat mean anything, for an answer of this kind? */
+static bool has_beaten(const struct explain_answer *a)
+{
+	return a->by == EXPLAIN_BY_RULE || a->by == EXPLAIN_BY_NAME_RULE || a->by == EXPLAIN_BY_NOTHING;
+}
+
+/*
+ * The image in force holds the winners only: that is what makes one look-up enough. Who lost is the agent's to say, who
+ * has the manifests and the cluster's objects, last good texts included.
+ */
+static void live_beaten(const struct ctl *ctl, struct records *r, uint32_t id, struct question *q)
+{
+	struct beaten_agent agent = { .socket = ctl->socket,
+				      .endpoint = id,
+				      .generation = pins_endpoints(r->pins, NULL)[id].generation };
+	bool in_cluster = !q->query.is_name && live_cluster(r, &q->query.addr);
+	struct beaten_source source = beaten_from_agent(&agent, in_cluster);
+	struct image_source winner;
+	bool decided = image_rule_source(q->img, q->answer.rule, &winner);
+	int error;
+
+	if (!has_beaten(&q->answer))
+		return;
+	error = beaten_rules(&source, &q->query, decided ? &winner : NULL, &q->beaten);
+	json_decref(agent.answer);
+	if (error == -ENOENT || error == -ECONNREFUSED)
+		q->note = "not known, since no agent answers";
+	else if (error < 0)
+		q->note = "not known; the agent could not tell";
+	else if (!agent.is_current)
+		q->note = "by manifests or a cluster newer than the policy in force; see bpfctl policy get";
+}
+
 static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args, struct question *q)
 {
 	_cleanup_records_ struct records r = {};
@@ -251,8 +289,10 @@ static enum ctl_exit run_live(const struct ctl *ctl, const struct ctl_args *args
 			return CTL_UNREACHABLE;
 		}
 		explain(q->img, &world, &q->query, &q->answer);
+		live_beaten(ctl, &r, id, q);
 	}
 	o = answer_json(q);
+	json_decref(q->beaten);
 	live_extras(&r, &world, q, o);
 	return finish(ctl, args, o);
 }
@@ -314,7 +354,9 @@ static int offline_answer(struct offline *off, const struct subject *subject, st
 			  struct question *q)
 {
 	struct explain_world world = offline_world(off, subject);
-	struct image_source source;
+	struct beaten_files files = { off, subject };
+	struct beaten_source source;
+	struct image_source winner;
 	bool decided;
 	int r = offline_compile(off, subject, &off->diags, image);
 
@@ -330,11 +372,11 @@ static int offline_answer(struct offline *off, const struct subject *subject, st
 	q->judged = q->query;
 	explain(q->img, &world, &q->query, &q->answer);
 	explain_service(off, &world, q);
-	if (q->answer.by != EXPLAIN_BY_RULE && q->answer.by != EXPLAIN_BY_NAME_RULE &&
-	    q->answer.by != EXPLAIN_BY_NOTHING)
+	if (!has_beaten(&q->answer))
 		return 0;
-	decided = image_rule_source(q->img, q->answer.rule, &source);
-	return beaten_rules(off, subject, &q->judged, decided ? &source : NULL, &q->beaten);
+	decided = image_rule_source(q->img, q->answer.rule, &winner);
+	source = beaten_from_files(&files, &q->judged);
+	return beaten_rules(&source, &q->judged, decided ? &winner : NULL, &q->beaten);
 }
 
 static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *args, struct question *q)
@@ -345,6 +387,8 @@ static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *a
 	const struct subject *subject;
 	int r;
 
+	if (offline_set_cluster(&off, args->value[EXPLAIN_DOMAIN], args->value[EXPLAIN_CIDRS]) < 0)
+		return CTL_USAGE;
 	if (offline_load(&off, args) < 0)
 		return CTL_UNREACHABLE;
 	subject = fleet_find(&off.fleet, q->from);
@@ -371,6 +415,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 		return ctl_usage("policy explain needs --from, --to and --port");
 	if (args->noperands && !args->value[EXPLAIN_FILE])
 		return ctl_usage("files are read with -f only");
+	if ((args->value[EXPLAIN_DOMAIN] || args->value[EXPLAIN_CIDRS]) && !args->value[EXPLAIN_FILE])
+		return ctl_usage("--cluster-domain and --service-cidrs go with -f");
 	if (explain_parse_target(q.to, &q.query) < 0)
 		return ctl_usage("'%s' is neither an address nor a host name", q.to);
 	if (explain_parse_port(args->value[EXPLAIN_PORT], &q.query) < 0)
@@ -385,6 +431,8 @@ static const struct ctl_opt opts[] = {
 	[EXPLAIN_PORT] = { 0, "port", "N[/PROTOCOL]", "TCP by default; for ICMP and ICMPv6 the type" },
 	[EXPLAIN_FILE] = { 'f', "file", "FILE|DIR", "from manifests and endpoints or pods, not from this node", true },
 	[EXPLAIN_EXIT_CODE] = { 'e', "exit-code", NULL, "exit 1 when the verdict is denied" },
+	[EXPLAIN_DOMAIN] = OFFLINE_CLUSTER_DOMAIN_OPT,
+	[EXPLAIN_CIDRS] = OFFLINE_SERVICE_CIDRS_OPT,
 	{ 0 },
 };
 
@@ -401,9 +449,10 @@ const struct ctl_command cmd_policy_explain = {
 		"the rules for any address.\n\n"
 		"With -f, the files hold manifests and the endpoints they are for: endpoints: documents, or Pods with "
 		"the\n"
-		"Namespaces, Nodes, Services and EndpointSlices around them. The rules that the deciding one beat are "
-		"told\n"
-		"then too.",
+		"Namespaces, Nodes, Services and EndpointSlices around them. Live, the rules that the deciding one "
+		"beat "
+		"are\n"
+		"the agent's to tell; without it, only the verdict and its rule are known.",
 	.opts = opts,
 	.run = run,
 };

@@ -67,7 +67,8 @@ static void warn_of_agent(struct page *p, const json_t *details)
 	json_t *problem;
 	size_t i;
 
-	json_array_foreach(json_object_get(details, "problems"), i, problem) warn(p, "%s", json_string_value(problem));
+	json_array_foreach(json_object_get(details, "problems"), i, problem)
+		warn(p, "agent: %s", json_string_value(problem));
 	if (get_number(interfaces, "failed"))
 		warn(p, "%lld time(s) a pod's interface could not be closed; the agent's log says why",
 		     (long long)get_number(interfaces, "failed"));
@@ -153,12 +154,13 @@ static void add_endpoints(struct page *p)
 			continue;
 		total++;
 		modes[SLUICE_STATE_MODE(ep[i].state)]++;
-		attached = ep[i].ifindex ? pins_attached(p->r.pins, ep[i].ifindex) : 1;
+		attached = pins_endpoint_attached(p->r.pins, &ep[i]);
 		if (attached != 0)
 			continue;
 		detached++;
-		warn(p, "endpoint %u (%s): no program of ours is attached to interface %u", i,
-		     record_pod(&p->r, i, ep[i].generation, pod), ep[i].ifindex);
+		warn(p, "endpoint %u (%s): no program of ours is attached to its %s %llu", i,
+		     record_pod(&p->r, i, ep[i].generation, pod), ep[i].cgroup ? "cgroup" : "interface",
+		     ep[i].cgroup ? (unsigned long long)ep[i].cgroup : ep[i].ifindex);
 	}
 	if (modes[SLUICE_MODE_QUARANTINE])
 		warn(p, "%lld endpoint(s) in quarantine: all their egress is dropped until they are identified",

@@ -16,7 +16,7 @@
 #include "agent/api.h"
 #include "base/cleanup.h"
 
-enum { GLOBAL_OUTPUT, GLOBAL_PIN_PATH, GLOBAL_SOCKET, GLOBAL_RUN_DIR, GLOBAL_HELP };
+enum { GLOBAL_OUTPUT, GLOBAL_PIN_PATH, GLOBAL_SOCKET, GLOBAL_RUN_DIR, GLOBAL_HELP, GLOBAL_VERSION };
 
 const struct ctl_opt ctl_global_opts[] = {
 	[GLOBAL_OUTPUT] = { 'o', "output", "text|json", "form of the output (default text)" },
@@ -24,6 +24,7 @@ const struct ctl_opt ctl_global_opts[] = {
 	[GLOBAL_SOCKET] = { 0, "socket", "PATH", "the agent's control socket (default " API_DEFAULT_SOCKET ")" },
 	[GLOBAL_RUN_DIR] = { 0, "run-dir", "DIR", "the agent's run directory (default " API_DEFAULT_RUN_DIR ")" },
 	[GLOBAL_HELP] = { 'h', "help", NULL, "this text" },
+	[GLOBAL_VERSION] = { 0, "version", NULL, "what the command version says" },
 	{ 0 },
 };
 
@@ -166,6 +167,19 @@ static int take_value(struct parser *p, const struct ctl_opt *opt, const char *a
 	return 0;
 }
 
+static int take_listed(struct parser *p, const struct ctl_opt *opt, const char *attached, struct ctl_list *list)
+{
+	const char *value = NULL;
+	int r = take_value(p, opt, attached, &value);
+
+	if (r < 0)
+		return r;
+	if (list->count == CTL_MAX_LIST)
+		return -E2BIG;
+	list->items[list->count++] = value;
+	return 0;
+}
+
 static int parse_option(struct parser *p, const char *word)
 {
 	const struct ctl_opt *own = p->cmd && p->cmd->opts ? p->cmd->opts : no_opts;
@@ -175,6 +189,8 @@ static int parse_option(struct parser *p, const char *word)
 	size_t len = is_long ? (equals ? (size_t)(equals - word) : strlen(word)) - 2 : 0;
 	int i = is_long ? find_long(own, word + 2, len) : find_letter(own, word[1]);
 
+	if (i >= 0 && own[i].many)
+		return take_listed(p, &own[i], attached, &p->args.list[i]);
 	if (i >= 0)
 		return take_value(p, &own[i], attached, &p->args.value[i]);
 	i = is_long ? find_long(ctl_global_opts, word + 2, len) : find_letter(ctl_global_opts, word[1]);
@@ -257,6 +273,8 @@ static enum ctl_exit parse_command(struct parser *p, bool *options)
 	first = next_operand(p, options, &error);
 	if (error)
 		return CTL_USAGE;
+	if (!first && p->global[GLOBAL_VERSION])
+		first = "version";
 	if (!first) {
 		print_overview(p->global[GLOBAL_HELP] ? stdout : stderr);
 		return p->global[GLOBAL_HELP] ? CTL_OK : CTL_USAGE;
@@ -282,13 +300,17 @@ static enum ctl_exit parse_operands(struct parser *p, bool *options)
 	int error = 0;
 
 	while ((word = next_operand(p, options, &error))) {
+		if (p->cmd->takes_rest) {
+			p->args.rest = (const char **)&p->argv[p->at - 1];
+			return CTL_OK;
+		}
 		if (p->args.noperands == CTL_MAX_OPERANDS)
 			return ctl_usage("more than %d arguments", CTL_MAX_OPERANDS);
 		p->args.operand[p->args.noperands++] = word;
 	}
 	if (error)
 		return CTL_USAGE;
-	if (p->global[GLOBAL_HELP])
+	if (p->global[GLOBAL_HELP] || p->global[GLOBAL_VERSION])
 		return CTL_OK;
 	if (p->args.noperands < p->cmd->min_operands)
 		return ctl_usage("%s needs %s", p->cmd->path, p->cmd->operands);
@@ -331,6 +353,8 @@ enum ctl_exit ctl_main(int argc, char **argv)
 		print_command_help(stdout, p.cmd);
 		return CTL_OK;
 	}
+	if (p.global[GLOBAL_VERSION])
+		p.cmd = find_command("version", NULL);
 	code = set_globals(&p, &ctl);
 	if (code != CTL_OK)
 		return code;

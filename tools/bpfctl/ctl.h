@@ -31,12 +31,22 @@ struct ctl_opt {
 	const char *value; /* what to call the value in --help; NULL: a flag */
 	const char *help;
 	bool operands; /* more values are operands: -f A -f B is -f A B. Else giving a value twice is an error */
+	bool many;     /* every value counts, and is in `list` */
+};
+
+#define CTL_MAX_LIST 64
+
+struct ctl_list {
+	const char *items[CTL_MAX_LIST];
+	size_t count;
 };
 
 struct ctl_args {
 	const char *value[CTL_MAX_OPTS]; /* by index in the option table; NULL: not given; "" for a flag */
 	const char *operand[CTL_MAX_OPERANDS];
 	size_t noperands;
+	struct ctl_list list[CTL_MAX_OPTS]; /* of options with `many` */
+	const char **rest; /* the first operand and all words after it, NULL-terminated: of a command that takes them */
 };
 
 struct ctl_command {
@@ -47,6 +57,7 @@ struct ctl_command {
 	const struct ctl_opt *opts;
 	size_t min_operands;
 	size_t max_operands;
+	bool takes_rest; /* from the first operand on, no word is an option of ours */
 	enum ctl_exit (*run)(const struct ctl *ctl, const struct ctl_args *args);
 };
 
@@ -77,6 +88,7 @@ extern const struct ctl_command cmd_flow_list;
 extern const struct ctl_command cmd_map_list;
 extern const struct ctl_command cmd_map_dump;
 extern const struct ctl_command cmd_observe;
+extern const struct ctl_command cmd_run;
 extern const struct ctl_command cmd_cleanup;
 extern const struct ctl_command cmd_version;
 

@@ -17,6 +17,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "bpf/abi_names.h"
+#include "policy/names.h"
 #include "tools/bpfctl/ctl.h"
 
 struct sluice_tables {
@@ -58,36 +59,6 @@ static SLUICE_INLINE bool tables_in_cluster(const struct sluice_tables *t, const
 
 /* ---- what is asked ------------------------------------------------------------------------------------------------ */
 
-static bool in_alphabet(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
-/* The alphabet of names (RFC 1035 section 2.3.1, and the underscore of service names); labels of 1 to 63 bytes. */
-static int canonical_name(const char *text, char *ret, size_t *ret_len)
-{
-	size_t len = strlen(text), label = 0;
-
-	if (len && text[len - 1] == '.')
-		len--;
-	if (len == 0 || len > 253)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		char c = text[i];
-
-		c = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-		if (c == '.' ? label == 0 : !in_alphabet(c))
-			return -EINVAL;
-		label = c == '.' ? 0 : label + 1;
-		if (label > 63)
-			return -EINVAL;
-		ret[i] = c;
-	}
-	ret[len] = '\0';
-	*ret_len = len;
-	return label ? 0 : -EINVAL;
-}
-
 int explain_parse_target(const char *text, struct explain_query *q)
 {
 	char bare[ADDR_TEXT_MAX];
@@ -100,7 +71,10 @@ int explain_parse_target(const char *text, struct explain_query *q)
 		return addr_parse(bare, &q->addr) < 0 ? -EINVAL : 0;
 	}
 	q->is_name = addr_parse(text, &q->addr) < 0;
-	return q->is_name ? canonical_name(text, q->name, &q->name_len) : 0;
+	if (q->is_name && name_canonical(text, q->name) < 0)
+		return -EINVAL;
+	q->name_len = q->is_name ? strlen(q->name) : 0;
+	return 0;
 }
 
 int explain_parse_port(const char *text, struct explain_query *q)

@@ -168,6 +168,9 @@ struct inventory fleet_inventory(struct fleet *f, const struct subject *subject)
 		f->objects.nodes[i].local = is_own_node(f, subject, f->objects.nodes[i].name);
 	inv.pods = f->subjects;
 	inv.npods = f->count;
+	inv.service_cidrs = f->service_cidrs;
+	inv.nservice_cidrs = f->nservice_cidrs;
+	inv.cluster_domain = f->cluster_domain;
 	return inv;
 }
 

@@ -27,6 +27,8 @@ int paths_add(struct paths *p, const char *path);
 /* The file's bytes as the store wants them; "-" is standard input. 0 or -errno, with a message. */
 int paths_read(const char *path, char **ret, size_t *ret_len);
 
+#define FLEET_CIDRS 8
+
 /*
  * The endpoints of documents `endpoints: [...]`, and Kubernetes objects; `subjects` borrow from them: the endpoints, then
  * the pods that are none of them.
@@ -36,6 +38,9 @@ struct fleet {
 	struct objects objects;
 	struct subject *subjects;
 	size_t count;
+	const char *cluster_domain; /* borrowed; NULL: cluster.local */
+	struct sluice_prefix service_cidrs[FLEET_CIDRS];
+	size_t nservice_cidrs;
 };
 void fleet_clear(struct fleet *f);
 /*

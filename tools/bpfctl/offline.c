@@ -2,12 +2,14 @@
 #include "tools/bpfctl/offline.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "policy/names.h"
 #include "tools/bpfctl/ctl.h"
 
 void offline_clear(struct offline *off)
@@ -43,6 +45,51 @@ static int add_file(struct offline *off, const char *path)
 	return r == -ENOMEM ? r : store_update(off->store, path, text, len, &off->diags);
 }
 
+/* Objects of all files so far; the first pair of a run is enough to stop at. */
+static int refuse_duplicates(const struct offline *off)
+{
+	struct diags twice = {};
+	int r = objects_duplicates(&off->fleet.objects, &twice);
+
+	for (size_t i = 0; i < twice.count; i++) {
+		char line[1024];
+
+		ctl_error("%s", diag_format(&twice.items[i], line, sizeof(line)));
+	}
+	diags_clear(&twice);
+	return r > 0 ? -EINVAL : r;
+}
+
+int offline_set_cluster(struct offline *off, const char *domain, const char *service_cidrs)
+{
+	struct fleet *f = &off->fleet;
+
+	if (domain && name_canonical(domain, off->cluster_domain) < 0) {
+		ctl_error("--cluster-domain: '%s' is no domain name", domain);
+		return -EINVAL;
+	}
+	f->cluster_domain = domain ? off->cluster_domain : NULL;
+	f->nservice_cidrs = 0;
+	for (const char *at = service_cidrs; at && *at; at += *at == ',') {
+		char text[ADDR_TEXT_MAX];
+		size_t len = strcspn(at, ",");
+
+		if (f->nservice_cidrs == FLEET_CIDRS || len >= sizeof(text))
+			len = 0;
+		memcpy(text, at, len);
+		text[len] = '\0';
+		if (!len || prefix_parse(text, &f->service_cidrs[f->nservice_cidrs]) < 0) {
+			ctl_error("--service-cidrs: '%s'; expected up to %d prefixes, with commas between",
+				  service_cidrs, FLEET_CIDRS);
+			return -EINVAL;
+		}
+		addr_mask(&f->service_cidrs[f->nservice_cidrs].addr, f->service_cidrs[f->nservice_cidrs].bits);
+		f->nservice_cidrs++;
+		at += len;
+	}
+	return 0;
+}
+
 int offline_add(struct offline *off, const char *path)
 {
 	CLEANUP(paths_clear) struct paths paths = {};
@@ -57,6 +104,8 @@ int offline_add(struct offline *off, const char *path)
 		r = add_file(off, paths.items[i]);
 		off->nfiles++;
 	}
+	if (r >= 0)
+		r = refuse_duplicates(off);
 	return r < 0 ? r : 0;
 }
 
@@ -103,10 +152,11 @@ bool offline_is_enforced(const struct offline *off, const struct subject *subjec
 
 static const struct inventory_service *find_service(const struct offline *off, const char *name)
 {
-	static const char suffix[] = ".svc.cluster.local";
+	const char *domain = off->cluster_domain[0] ? off->cluster_domain : "cluster.local";
 	const struct objects *o = &off->fleet.objects;
 	const char *dot = strchr(name, '.');
-	size_t len = strlen(name), n = sizeof(suffix) - 1;
+	char suffix[264];
+	size_t len = strlen(name), n = (size_t)snprintf(suffix, sizeof(suffix), ".svc.%s", domain);
 
 	if (!dot || len <= n || strcmp(name + len - n, suffix) != 0 || dot == name + len - n)
 		return NULL;

@@ -21,8 +21,22 @@ struct offline {
 	struct fleet fleet;
 	struct tree tree; /* the manifests as they stand */
 	size_t nfiles;
+	char cluster_domain[256]; /* "": cluster.local */
 };
 void offline_clear(struct offline *off);
+
+/* What the agent's configuration says of the cluster, for the options of the commands. */
+#define OFFLINE_CLUSTER_DOMAIN_OPT                                                                                     \
+	{                                                                                                              \
+		0, "cluster-domain", "NAME", "dns.clusterDomain (default cluster.local)"                               \
+	}
+#define OFFLINE_SERVICE_CIDRS_OPT                                                                                      \
+	{                                                                                                              \
+		0, "service-cidrs", "CIDR[,CIDR...]", "cluster.serviceCIDRs (default: none)"                           \
+	}
+
+/* Their values, each NULL when it was not given; before offline_compile(). 0; -EINVAL with a message. */
+int offline_set_cluster(struct offline *off, const char *domain, const char *service_cidrs);
 
 /* Adds a file or a directory. 0; -errno with a message. */
 int offline_add(struct offline *off, const char *path);
@@ -42,7 +56,7 @@ int offline_compile(struct offline *off, const struct subject *subject, struct d
  */
 bool offline_is_enforced(const struct offline *off, const struct subject *subject);
 /*
- * The addresses behind NAME.NAMESPACE.svc.cluster.local as the inventory knows them: the Service's own, or those of its
+ * The addresses behind NAME.NAMESPACE.svc and the cluster domain as the inventory knows them: the Service's own, or those of its
  * pods when it has none. Number of them, at most `max`; 0 for any other name.
  */
 size_t offline_service_addrs(const struct offline *off, const char *name, struct sluice_addr *ret, size_t max);

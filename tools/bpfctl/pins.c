@@ -398,7 +398,7 @@ static bool filter_attached(uint32_t ifindex, enum bpf_tc_attach_point point)
 	return filter_at(ifindex, point, SLUICE_TC_HANDLE) || filter_at(ifindex, point, SLUICE_TC_HANDLE_2);
 }
 
-int pins_attached(const struct pins *pins, uint32_t ifindex)
+static int interface_attached(const struct pins *pins, uint32_t ifindex)
 {
 	int from = link_attached(pins, ifindex, "from");
 	int to = link_attached(pins, ifindex, "to");
@@ -406,6 +406,30 @@ int pins_attached(const struct pins *pins, uint32_t ifindex)
 	if (from < 0 || to < 0)
 		return from < 0 ? from : to;
 	return (from || filter_attached(ifindex, BPF_TC_INGRESS)) && (to || filter_attached(ifindex, BPF_TC_EGRESS));
+}
+
+/* The enforcing one of a cgroup's links. It outlives its cgroup with id 0. */
+static int cgroup_attached(const struct pins *pins, uint64_t id)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+	char path[PATH_MAX], name[64];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(name, sizeof(name), SLUICE_CGROUP_LINK, (unsigned long long)id, "egress");
+	if (snprintf(path, sizeof(path), "%s/links/%s", pins->path, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	return info.cgroup.cgroup_id == id;
+}
+
+int pins_endpoint_attached(const struct pins *pins, const struct sluice_endpoint *ep)
+{
+	return ep->cgroup ? cgroup_attached(pins, ep->cgroup) : interface_attached(pins, ep->ifindex);
 }
 
 static bool fresh(uint64_t heartbeat, uint64_t now)

@@ -93,8 +93,11 @@ int pins_totals(struct pins *pins, __u64 *ret);
 /* The lease's name as text into buf of 256 bytes; false: not known. */
 bool pins_name(struct pins *pins, uint64_t id, char *buf);
 
-/* Do both programs still sit on the interface, by pinned link or filter? 1, 0, or -errno when it cannot be told. */
-int pins_attached(const struct pins *pins, uint32_t ifindex);
+/*
+ * Do the programs still sit on the endpoint's interface, by pinned link or filter, or on its cgroup? 1, 0, or -errno when it
+ * cannot be told.
+ */
+int pins_endpoint_attached(const struct pins *pins, const struct sluice_endpoint *ep);
 
 /* A heartbeat older than this is a process that hangs or is gone. */
 #define PINS_ALIVE_NSEC (5ull * 1000000000ull)

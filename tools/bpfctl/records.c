@@ -160,7 +160,7 @@ json_t *record_endpoint(const struct records *r, uint32_t id)
 	set(o, "policies", split_policies(label.policy));
 	set(o, "addresses",
 	    addr_list(ep->addrs, ep->naddrs < SLUICE_ENDPOINT_ADDRS ? ep->naddrs : SLUICE_ENDPOINT_ADDRS));
-	attached = ep->ifindex ? pins_attached(r->pins, ep->ifindex) : -ENOTSUP;
+	attached = pins_endpoint_attached(r->pins, ep);
 	set(o, "attached", attached < 0 ? json_null() : json_boolean(attached));
 	return o;
 }

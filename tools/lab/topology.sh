@@ -110,7 +110,17 @@ pod_up() { # NAMESPACE NAME ADDRESS4 ADDRESS6
 	ip -n node -6 rule add pref 512 to "$4" lookup main
 	mkdir -p "$LAB_DIR/pods/$ns"
 	printf 'nameserver %s\noptions timeout:2 attempts:1\n' $KUBE_DNS4 >"$LAB_DIR/pods/$ns/resolv.conf"
+	printf 'hosts: files dns\n' >"$LAB_DIR/pods/$ns/nsswitch.conf"
+	printf '127.0.0.1 localhost\n::1 localhost\n' >"$LAB_DIR/pods/$ns/hosts"
 	echo "$1 $2 $3 $4 $host" >"$LAB_DIR/pods/$ns/pod"
+}
+
+# The environment of a pod's programs: none of this machine's certificates and settings. $1: the lab's folder.
+pod_environment() {
+	local ca=$1/tls/ca.pem name
+	printf '%s\n' HOME=/tmp TMPDIR=/tmp LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	echo "TERM=${TERM:-dumb}"
+	for name in LAB_CA SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE AWS_CA_BUNDLE; do echo "$name=$ca"; done
 }
 
 topology_up() {

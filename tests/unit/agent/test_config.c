@@ -162,9 +162,9 @@ static void test_resolv_conf(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_not_supported),
-		cmocka_unit_test(test_restart_keys), cmocka_unit_test(test_resolv_conf),
+		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_values),
+		cmocka_unit_test(test_mistakes),    cmocka_unit_test(test_restart_keys),
+		cmocka_unit_test(test_resolv_conf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

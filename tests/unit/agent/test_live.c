@@ -27,6 +27,7 @@
 #include "agent/net.h"
 #include "agent/publish.h"
 #include "agent/sweep.h"
+#include "agent/trace.h"
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -114,16 +115,23 @@ static void node_endpoints(struct node *n, const char *text)
 	endpoints_reconcile(n->e);
 }
 
-static size_t node_apply(struct node *n)
+/* Of one node and one resolver, the same at each call. */
+static struct endpoints_input node_input(const struct node *n)
 {
-	struct sluice_addr node;
-	struct proxy_resolver resolver = { .port = 53 };
-	const struct endpoints_input in = {
-		.store = n->store, .node = &node, .nnode = 1, .resolvers = &resolver, .nresolvers = 1
-	};
+	static struct sluice_addr node;
+	static struct proxy_resolver resolver = { .port = 53 };
 
 	assert_int_equal(addr_parse("10.0.0.10", &node), 0);
 	assert_int_equal(addr_parse("10.0.1.53", &resolver.addr), 0);
+	return (struct endpoints_input){
+		.store = n->store, .node = &node, .nnode = 1, .resolvers = &resolver, .nresolvers = 1
+	};
+}
+
+static size_t node_apply(struct node *n)
+{
+	const struct endpoints_input in = node_input(n);
+
 	return endpoints_apply(n->e, &in);
 }
 
@@ -200,6 +208,62 @@ static void test_two_share_a_policy(void **state)
 	assert_int_equal(count_elements(n.k->cluster, sizeof(struct sluice_addr)), 4);
 	assert_int_equal(kernel_attached(n.k, if_nametoindex("live-a")), 1);
 	assert_int_not_equal(endpoints_at(n.e, 0)->id, 0);
+}
+
+static json_t *node_trace(const struct node *n, const char *address, const char *name, const char **ret_error)
+{
+	const struct endpoint *ep = endpoints_at(n->e, 0);
+	const struct endpoints_input in = node_input(n);
+	json_t *request =
+		json_pack("{s:I, s:I, s:s?, s:i, s:i, s:s?}", "endpoint", (json_int_t)ep->id, "generation",
+			  (json_int_t)ep->generation, "address", address, "protocol", 6, "port", 443, "name", name);
+	json_t *answer = trace_answer(n->e, &in, request, ret_error);
+
+	json_decref(request);
+	return answer;
+}
+
+static const char *rule_text(const json_t *answer, size_t i)
+{
+	const json_t *rule = json_array_get(json_object_get(answer, "rules"), i);
+
+	return rule ? json_string_value(json_object_get(rule, "text")) : "";
+}
+
+/* Every rule that speaks for a destination, and whether what is in force was compiled from them. */
+static void test_trace(void **state)
+{
+	static const char text[] =
+		"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"
+		"spec:\n  endpointSelector: {matchLabels: {x: w}}\n  egress:\n  - toCIDR: [203.0.113.0/24]\n"
+		"  - toFQDNs: [{matchName: pypi.org}]\n  egressDeny:\n  - toCIDR: [203.0.113.7/32]\n";
+	CLEANUP(node_close) struct node n;
+	const char *error = NULL;
+	json_t *answer;
+
+	(void)state;
+	node_open(&n);
+	node_policy(&n, text);
+	node_endpoints(&n, TWO);
+	node_apply(&n);
+	answer = node_trace(&n, "203.0.113.7", NULL, &error);
+	assert_true(json_is_true(json_object_get(answer, "current")));
+	assert_string_equal(rule_text(answer, 0), "egressDeny toCIDR 203.0.113.7/32 any port");
+	assert_string_equal(rule_text(answer, 1), "toCIDR 203.0.113.0/24 any port");
+	assert_string_equal(rule_text(answer, 2), "");
+	json_decref(answer);
+	answer = node_trace(&n, "0.0.0.0", "pypi.org", &error);
+	assert_string_equal(rule_text(answer, 0), "toFQDNs pypi.org any port");
+	json_decref(answer);
+	/* Read, and not in force yet. */
+	node_policy(&n, text_other);
+	answer = node_trace(&n, "203.0.113.7", NULL, &error);
+	assert_true(json_is_false(json_object_get(answer, "current")));
+	assert_string_equal(rule_text(answer, 0), "toCIDR 203.0.113.0/24 any port");
+	json_decref(answer);
+	assert_null(node_trace(&n, "nonsense", NULL, &error));
+	assert_non_null(strstr(error, "address"));
+	assert_null(node_trace(&n, NULL, NULL, &error));
 }
 
 static void test_selected_by_nothing_is_open(void **state)
@@ -804,6 +868,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_two_share_a_policy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_selected_by_nothing_is_open, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_adoption, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_trace, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_quotas_are_shares, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_agent_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_policy_change_carries_leases, set_up, tear_down),

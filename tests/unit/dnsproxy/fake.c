@@ -17,6 +17,16 @@ static int find_interface(void *context, uint32_t ifindex, struct sluice_if *ret
 	return 0;
 }
 
+static int find_asker(void *context, const struct sluice_asker_key *key, struct sluice_asker *ret)
+{
+	struct fake *f = context;
+
+	if (f->asker.generation == 0 || memcmp(key, &f->asker_key, sizeof(*key)) != 0)
+		return -ENOENT;
+	*ret = f->asker;
+	return 0;
+}
+
 static bool in_cluster(void *context, const struct sluice_addr *addr)
 {
 	struct fake *f = context;
@@ -193,6 +203,7 @@ void fake_new(struct fake *f, const struct image *img)
 		(struct proxy_resolver){ .addr = { .b = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 53 } }, .port = 53 };
 	f->maps = (struct maps){ .context = f,
 				 .find_interface = find_interface,
+				 .find_asker = find_asker,
 				 .in_cluster = in_cluster,
 				 .get_lease = get_lease,
 				 .put_lease = put_lease,

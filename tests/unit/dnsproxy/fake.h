@@ -18,6 +18,8 @@ struct fake {
 	struct sluice_settings settings;
 	struct sluice_endpoint endpoints[FAKE_ENDPOINTS];
 	struct sluice_if links[FAKE_ENDPOINTS]; /* by ifindex - 100 */
+	struct sluice_asker_key asker_key;	/* the one that is known, while `asker` has a generation */
+	struct sluice_asker asker;
 	struct sluice_addr cluster[4];
 	uint32_t ncluster;
 	struct sluice_lease leases[FAKE_LEASES];

@@ -941,6 +941,37 @@ static void new_names_have_a_budget(void **state)
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_NEW_NAMES], 4);
 }
 
+/* By loopback the interface says nothing: what the endpoint's own program noted does, and nothing else (hazard 14). */
+static void a_cgroup_endpoint_is_known_by_what_its_program_noted(void **state)
+{
+	struct msg m = query("evil.example", WIRE_A);
+	struct core_asker from = {
+		.addr = test_addr("127.0.0.1"), .server = test_addr("127.0.53.53"), .ifindex = 1, .port = 40000
+	};
+	struct core_asker another = from;
+
+	(void)state;
+	add_endpoint(4);
+	f.endpoints[4].ifindex = 0;
+	f.endpoints[4].generation = 78;
+	f.asker_key = (struct sluice_asker_key){ .addr = from.addr, .port = htons(40000), .proto = IPPROTO_UDP };
+	f.asker = (struct sluice_asker){ .server = test_addr("8.8.8.8"), .endpoint = 4, .generation = 78 };
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(f.replied_to.endpoint, 4);
+	assert_int_equal(f.replied_to.ifindex, 0);
+	assert_true(addr_equal(&f.replied_to.from, &from.server));
+	assert_true(addr_equal(&f.replied_to.server, &f.asker.server));
+	another.port = 40001;
+	assert_int_equal(core_query(f.core, &another, m.data, m.len, NOW), -ENOENT);
+	f.asker.generation = 77;
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), -ENOENT);
+	f.asker.generation = 78;
+	f.endpoints[4].ifindex = 104; /* a veth's endpoint does not ask by loopback */
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), -ENOENT);
+	assert_int_equal(f.nreplies, 1);
+}
+
 /* Equal questions of one policy are one upstream query; each asker is answered and leased for itself. */
 static void equal_questions_share_an_answer(void **state)
 {
@@ -1331,6 +1362,7 @@ int main(void)
 		TEST(one_endpoint_does_not_take_all),
 		TEST(what_others_wait_for_goes_on),
 		TEST(new_names_have_a_budget),
+		TEST(a_cgroup_endpoint_is_known_by_what_its_program_noted),
 		TEST(equal_questions_share_an_answer),
 		TEST(unequal_questions_do_not),
 		TEST(who_waits_shares_the_failure),

@@ -282,6 +282,8 @@ static void load_filter(void)
 	assert_int_equal(bpf_map__reuse_fd(filter->maps.totals, bpf_map__fd(skel->maps.totals)), 0);
 	assert_int_equal(proxy_bpf__load(filter), 0);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(filter->maps.proxy_peers), &peer, &one, BPF_ANY), 0);
+	path_of(path, sizeof(path), "bpf/sluice/" SLUICE_MAP_DNS_ASKERS);
+	assert_int_equal(bpf_map__pin(filter->maps.dns_askers, path), 0);
 	bpf_object__for_each_program(prog, filter->obj)
 	{
 		snprintf(rest, sizeof(rest), "bpf/sluice/programs/%s", bpf_program__name(prog));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/policy/policy_test.h"
+#include "base/strbuf.h"
 
 #define AWS(name, tier, priority)                                                                                      \
 	"---\napiVersion: networking.k8s.aws/v1alpha1\nkind: ClusterNetworkPolicy\nmetadata: {name: " name "}\n"       \
@@ -41,6 +42,22 @@ static const struct {
 	  "f:8:12: error", "named port (http) cannot go with prefixes" },
 	{ true, "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], protocols: [{tcp: {}}]}]\n", 1,
 	  "f:8:", "member protocols" },
+	{ true, "  egress: [{action: Accept, to: [{networks: [1.0.0.0/8], domainNames: [a.b]}]}]\n", 1, "f:8:34: error",
+	  "exactly one" },
+	{ true, "  egress: [{action: Accept, to: [{domainNames: []}]}]\n", 1, "f:8:48: error", "from 1 to 25" },
+	{ true, "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], ports: []}]\n", 1, "f:8:65: error",
+	  "from 1 to 100" },
+	{ true, "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], ports: [{portNumber: {port: 0}}]}]\n", 1,
+	  "f:8:86: error", "from 1 to 65535" },
+	{ true,
+	  "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], ports: [{portNumber: {protocol: ICMP, port: "
+	  "1}}]}]\n",
+	  1, "f:8:", "TCP, UDP" },
+	{ true,
+	  "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], ports: [{portNumber: {port: 1}, namedPort: x}]}]\n",
+	  1, "f:8:66: error", "exactly one" },
+	{ true, "  egress: [{action: Accept, to: [{domainNames: [a.b]}], ports: [{namedPort: http}]}]\n", 1,
+	  "f:8:12: error", "named port (http) cannot go with names" },
 	{ true, "  egress: [{action: Deny, to: [{networks: [1.2.3.4/8]}]}]\n", 0, "f:8:44: warning", "1.0.0.0/8" },
 	{ true, "  ingress: [{}]\n", 0, "f:8:12: notice", "ingress" },
 	{ true, "  extra: 1\n", 1, "f:8:3: error", "member extra" },
@@ -52,6 +69,15 @@ static const struct {
 	{ false, "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], protocols: [{tcp: {}, udp: {}}]}]\n", 1,
 	  "f:8:", "exactly one of tcp" },
 	{ false, "  egress: [{action: Accept, to: [{nodes: {}}]}]\n", 0, NULL, NULL },
+	{ false, "  egress: [{action: Accept, to: [{somethingNew: {}}]}]\n", 1, "f:8:35: error",
+	  "member somethingNew" },
+	{ false,
+	  "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], protocols: [{destinationNamedPort: http}]}]\n", 1,
+	  "f:8:12: error", "named port (http) cannot go with prefixes" },
+	{ false, "  egress: [{action: Accept, to: [{nodes: {}}], protocols: [{destinationNamedPort: http}]}]\n", 1,
+	  "f:8:12: error", "named port (http)" },
+	{ false, "  egress: [{action: Deny, to: [{domainNames: [a.b]}]}]\n", 1, "f:8:46: error",
+	  "names can only be allowed" },
 };
 
 static void messages(void **state)
@@ -73,6 +99,48 @@ static void messages(void **state)
 	}
 }
 
+/* How many of each the CRDs take; one more is refused. */
+static void limits(void **state)
+{
+	static const struct {
+		bool aws;
+		const char *before, *item, *after;
+		size_t most;
+		const char *part;
+	} rows[] = {
+		{ true, "  egress: [", "{action: Deny, to: [{networks: [1.0.0.0/8]}]}", "]\n", 100, "from 0 to 100" },
+		{ false, "  egress: [", "{action: Deny, to: [{networks: [1.0.0.0/8]}]}", "]\n", 25, "from 0 to 25" },
+		{ true, "  egress: [{action: Deny, to: [", "{networks: [1.0.0.0/8]}", "]}]\n", 100, "from 1 to 100" },
+		{ false, "  egress: [{action: Deny, to: [", "{networks: [1.0.0.0/8]}", "]}]\n", 25, "from 1 to 25" },
+		{ true, "  egress: [{action: Deny, to: [{networks: [", "1.0.0.0/8", "]}]}]\n", 25, "from 1 to 25" },
+		{ true, "  egress: [{action: Accept, to: [{domainNames: [", "a.b", "]}]}]\n", 25, "from 1 to 25" },
+		{ true, "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], ports: [", "{portNumber: {port: 1}}",
+		  "]}]\n", 100, "from 1 to 100" },
+		{ true, "  egress: [{action: Deny, to: [{networks: [1.0.0.0/8]}], name: x", "x", "}]\n", 99, "100" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (size_t over = 0; over < 2; over++) {
+			CLEANUP(store_freep) struct store *s = NULL;
+			CLEANUP(strbuf_clear) struct strbuf text = {};
+			struct diags d = {};
+
+			strbuf_addf(&text, "%s%s", (rows[i].aws ? AWS("c", "Admin", 1) : UP("c", "Admin", 1)) + 4,
+				    rows[i].before);
+			for (size_t k = 0; k < rows[i].most + over; k++)
+				strbuf_addf(&text, "%s%s", k && rows[i].item[1] ? ", " : "", rows[i].item);
+			strbuf_addf(&text, "%s", rows[i].after);
+			strbuf_add(&text, "", 1);
+			assert_int_equal(store_new(&s), 0);
+			if (test_update(s, "f", text.data, &d) != (int)over ||
+			    (over && !has_diag(&d, "f:8:", rows[i].part)))
+				fail_msg("%s x %zu", rows[i].item, rows[i].most + over);
+			diags_clear(&d);
+		}
+	}
+}
+
 static void envelope(void **state)
 {
 	static const struct {
@@ -83,6 +151,10 @@ static void envelope(void **state)
 		{ "tier: Admin, subject: {namespaces: {}}", "member priority" },
 		{ "tier: Admin, priority: 1001, subject: {namespaces: {}}", "from 0 to 1000" },
 		{ "tier: Admin, priority: 1", "member subject" },
+		{ "tier: Admin, priority: -1, subject: {namespaces: {}}", "from 0 to 1000" },
+		{ "tier: Admin, priority: 1, subject: {namespaces: {}, pods: {}}",
+		  "exactly one of namespaces and pods" },
+		{ "tier: Admin, priority: 1, subject: {pods: {podSelector: {}}}", "both" },
 		{ "tier: Admin, priority: 1, subject: {}", "exactly one of namespaces and pods" },
 	};
 
@@ -306,9 +378,13 @@ static void refused_subject(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(messages),	  cmocka_unit_test(envelope),
-		cmocka_unit_test(tiers),	  cmocka_unit_test(names_meet_addresses),
-		cmocka_unit_test(open_endpoints), cmocka_unit_test(refused_subject),
+		cmocka_unit_test(messages),
+		cmocka_unit_test(envelope),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(tiers),
+		cmocka_unit_test(names_meet_addresses),
+		cmocka_unit_test(open_endpoints),
+		cmocka_unit_test(refused_subject),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

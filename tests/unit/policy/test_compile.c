@@ -23,49 +23,123 @@ static void open_when_unselected(void **state)
 }
 
 /* Rows of facts on precedence: an entry list, then address, port and the verdict wanted. */
-static void precedence(void **state)
-{
 #define ALL4	    "toCIDR: [0.0.0.0/0]"
 #define PORT(p)	    "toPorts: [{ports: [{port: \"" #p "\", protocol: TCP}]}]"
 #define RANGE(p, e) "toPorts: [{ports: [{port: \"" #p "\", endPort: " #e ", protocol: TCP}]}]"
+static const struct {
+	const char *egress, *deny, *addr;
+	uint16_t port;
+	char want;
+} precedence_rows[] = {
+	/* Deny world covers an allow of one address; deny world:8080 that port alone. */
+	{ "{toCIDR: [8.8.8.8/32]}", "{toEntities: [world]}", "8.8.8.8", 443, 'D' },
+	{ "{toCIDR: [8.8.8.8/32]}", "{toEntities: [world], " PORT(8080) "}", "8.8.8.8", 8080, 'D' },
+	{ "{toCIDR: [8.8.8.8/32]}", "{toEntities: [world], " PORT(8080) "}", "8.8.8.8", 8081, 'A' },
+	{ "{toCIDR: [10.0.0.0/8]}", "{toCIDR: [10.1.0.0/16]}", "10.1.2.3", 1, 'D' },
+	{ "{toCIDR: [10.0.0.0/8]}", "{toCIDR: [10.1.0.0/16]}", "10.2.2.3", 1, 'A' },
+	/* Allow in deny. */
+	{ "{" ALL4 "}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.1.1.1", 80, 'A' },
+	{ "{" ALL4 "}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.0.0.1", 80, 'D' },
+	{ "{}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.1.1.1", 80, '-' },
+	{ "{}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.0.0.1", 80, 'D' },
+	/* Ports. */
+	{ "{" ALL4 ", " PORT(80) "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 80, 'D' },
+	{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 79, 'A' },
+	{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 80, 'D' },
+	{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 81, 'A' },
+	{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 1025, '-' },
+	{ "{" ALL4 ", " PORT(80) "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 79, 'D' },
+	{ "{" ALL4 ", " PORT(80) "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 1025, '-' },
+	{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 "}", "9.9.9.9", 500, 'D' },
+	{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 "}", "9.9.9.9", 1025, 'D' },
+	{ "{" ALL4 "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 1024, 'D' },
+	{ "{" ALL4 "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 1025, 'A' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  84, 'A' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  90, 'D' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  96, 'A' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  101, '-' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  79, '-' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  80, 'A' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  85, 'D' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  95, 'D' },
+	{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}", "9.9.9.9",
+	  100, 'A' },
+	/* The table of Cilium's manual: a denied port leaves the others, a denied address nothing. */
+	{ "{" ALL4 "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 80, 'D' },
+	{ "{" ALL4 "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 81, 'A' },
+	{ "{" ALL4 "}", "{" ALL4 ", " PORT(80) "}, {" ALL4 "}", "9.9.9.9", 81, 'D' },
+	/* Port 0 is every port, alone or as the whole range. */
+	{ "{" ALL4 ", " PORT(0) "}", "{toCIDR: [192.0.2.0/24]}", "9.9.9.9", 65535, 'A' },
+	{ "{" ALL4 ", " RANGE(0, 65535) "}", "{toCIDR: [192.0.2.0/24]}", "9.9.9.9", 1, 'A' },
+	/* What cilium-cli's connectivity tests hold. */
+	{ "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.0.0.1/32]}]}", "{toCIDR: [192.0.2.0/24]}", "1.1.1.1", 443, 'A' },
+	{ "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.0.0.1/32]}]}", "{toCIDR: [192.0.2.0/24]}", "1.0.0.1", 443, '-' },
+	{ "{toEntities: [all]}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.0.0.1", 443, 'D' },
+	{ "{toEntities: [all]}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.1.1.1", 443, 'A' },
+	{ "{}", "{toEntities: [all]}", "1.1.1.1", 443, 'D' },
+	{ "{toEntities: [world], " PORT(80) "}", "{toCIDR: [192.0.2.0/24]}", "1.1.1.1", 80, 'A' },
+	{ "{toEntities: [world], " PORT(80) "}", "{toCIDR: [192.0.2.0/24]}", "1.1.1.1", 443, '-' },
+	{ "{toEntities: [world], " RANGE(70, 90) "}", "{toCIDR: [192.0.2.0/24]}", "1.1.1.1", 80, 'A' },
+	{ "{toEntities: [world], " RANGE(70, 90) "}", "{toCIDR: [192.0.2.0/24]}", "1.1.1.1", 91, '-' },
+	/* IPv6's everything says nothing about IPv4. */
+	{ "{toCIDR: [\"::/0\"]}", "{toCIDR: [192.0.2.0/24]}", "9.9.9.9", 80, '-' },
+	{ "{toCIDR: [\"::/0\"]}", "{toCIDR: [192.0.2.0/24]}", "2001:db8::1", 80, 'A' },
+	{ "{" ALL4 "}", "{toCIDR: [192.0.2.0/24]}", "2001:db8::1", 80, '-' },
+	{ "{" PORT(443) "}", "{toCIDR: [192.0.2.0/24]}", "2001:db8::1", 443, 'A' },
+	{ "{" PORT(443) "}", "{toCIDR: [192.0.2.0/24]}", "9.9.9.9", 443, 'A' },
+};
+
+static void precedence(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(precedence_rows); i++) {
+		char text[1024], got;
+		struct compiled c;
+
+		snprintf(text, sizeof(text), CNP_HEAD "  egress: [%s]\n  egressDeny: [%s]\n", precedence_rows[i].egress,
+			 precedence_rows[i].deny);
+		c = test_compile(text, NULL);
+		got = test_tcp(c.img, precedence_rows[i].addr, precedence_rows[i].port);
+		if (got != precedence_rows[i].want)
+			fail_msg("%s / %s: %s:%u is %c", precedence_rows[i].egress, precedence_rows[i].deny,
+				 precedence_rows[i].addr, precedence_rows[i].port, got);
+		compiled_clear(&c);
+	}
+}
+
+/* Whether a rule's sections put who it selects in default deny: 'o' open or selected by nothing, 'd' in default deny. */
+static void default_deny(void **state)
+{
+#define SECOND                                                                                                         \
+	"---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: q, namespace: ns}\nspec:\n"        \
+	"  endpointSelector: {}\n"
 	static const struct {
-		const char *egress, *deny, *addr;
-		uint16_t port;
+		const char *rest;
 		char want;
 	} rows[] = {
-		/* Deny world covers an allow of one address; deny world:8080 that port alone. */
-		{ "{toCIDR: [8.8.8.8/32]}", "{toEntities: [world]}", "8.8.8.8", 443, 'D' },
-		{ "{toCIDR: [8.8.8.8/32]}", "{toEntities: [world], " PORT(8080) "}", "8.8.8.8", 8080, 'D' },
-		{ "{toCIDR: [8.8.8.8/32]}", "{toEntities: [world], " PORT(8080) "}", "8.8.8.8", 8081, 'A' },
-		{ "{toCIDR: [10.0.0.0/8]}", "{toCIDR: [10.1.0.0/16]}", "10.1.2.3", 1, 'D' },
-		{ "{toCIDR: [10.0.0.0/8]}", "{toCIDR: [10.1.0.0/16]}", "10.2.2.3", 1, 'A' },
-		/* Allow in deny. */
-		{ "{" ALL4 "}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.1.1.1", 80, 'A' },
-		{ "{" ALL4 "}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.0.0.1", 80, 'D' },
-		{ "{}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.1.1.1", 80, '-' },
-		{ "{}", "{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.1.1/32]}]}", "1.0.0.1", 80, 'D' },
-		/* Ports. */
-		{ "{" ALL4 ", " PORT(80) "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 80, 'D' },
-		{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 79, 'A' },
-		{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 80, 'D' },
-		{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 81, 'A' },
-		{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 ", " PORT(80) "}", "9.9.9.9", 1025, '-' },
-		{ "{" ALL4 ", " RANGE(1, 1024) "}", "{" ALL4 "}", "9.9.9.9", 500, 'D' },
-		{ "{" ALL4 "}", "{" ALL4 ", " RANGE(1, 1024) "}", "9.9.9.9", 1025, 'A' },
-		{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}",
-		  "9.9.9.9", 84, 'A' },
-		{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}",
-		  "9.9.9.9", 90, 'D' },
-		{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}",
-		  "9.9.9.9", 96, 'A' },
-		{ "{" ALL4 ", " RANGE(80, 90) "}, {" ALL4 ", " RANGE(90, 100) "}", "{" ALL4 ", " RANGE(85, 95) "}",
-		  "9.9.9.9", 101, '-' },
-		/* IPv6's everything says nothing about IPv4. */
-		{ "{toCIDR: [\"::/0\"]}", "{toCIDR: [192.0.2.0/24]}", "9.9.9.9", 80, '-' },
-		{ "{toCIDR: [\"::/0\"]}", "{toCIDR: [192.0.2.0/24]}", "2001:db8::1", 80, 'A' },
-		{ "{" ALL4 "}", "{toCIDR: [192.0.2.0/24]}", "2001:db8::1", 80, '-' },
-		{ "{" PORT(443) "}", "{toCIDR: [192.0.2.0/24]}", "2001:db8::1", 443, 'A' },
-		{ "{" PORT(443) "}", "{toCIDR: [192.0.2.0/24]}", "9.9.9.9", 443, 'A' },
+		{ "  egress: [{toCIDR: [10.0.0.0/8]}]\n", 'd' },
+		{ "  egressDeny: [{toCIDR: [10.0.0.0/8]}]\n", 'd' },
+		{ "  ingress: [{}]\n", 'o' },
+		{ "  ingressDeny: [{}]\n", 'o' },
+		{ "  ingress: [{}]\n  enableDefaultDeny: {egress: true}\n", 'd' },
+		{ "  ingress: [{}]\n  enableDefaultDeny: {ingress: true}\n", 'o' },
+		{ "  ingress: [{}]\n  enableDefaultDeny: {egress: false}\n", 'o' },
+		{ "  egress: [{}]\n  enableDefaultDeny: {}\n", 'd' },
+		{ "  egress: [{}]\n  enableDefaultDeny: {egress: true}\n", 'd' },
+		{ "  egress: [{}]\n  enableDefaultDeny: {ingress: false}\n", 'd' },
+		{ "  egress: [{}]\n  enableDefaultDeny: {egress: false}\n", 'o' },
+		{ "  egressDeny: [{toCIDR: [10.0.0.0/8]}]\n  enableDefaultDeny: {egress: false}\n", 'o' },
+		/* One that asks for it wins. */
+		{ "  egress: [{}]\n  enableDefaultDeny: {egress: false}\n" SECOND "  egress: [{}]\n", 'd' },
+		{ "  egress: [{}]\n  enableDefaultDeny: {egress: false}\n" SECOND "  ingress: [{}]\n", 'o' },
 	};
 
 	(void)state;
@@ -73,14 +147,32 @@ static void precedence(void **state)
 		char text[1024], got;
 		struct compiled c;
 
-		snprintf(text, sizeof(text), CNP_HEAD "  egress: [%s]\n  egressDeny: [%s]\n", rows[i].egress,
-			 rows[i].deny);
+		snprintf(text, sizeof(text), CNP_HEAD "%s", rows[i].rest);
 		c = test_compile(text, NULL);
-		got = test_tcp(c.img, rows[i].addr, rows[i].port);
+		got = c.result == 1 ? 'o' : test_tcp(c.img, "9.9.9.9", 443) == 'A' ? 'o' : 'd';
 		if (got != rows[i].want)
-			fail_msg("%s / %s: %s:%u is %c", rows[i].egress, rows[i].deny, rows[i].addr, rows[i].port, got);
+			fail_msg("%s: %c", rows[i].rest, got);
 		compiled_clear(&c);
 	}
+}
+
+/* More than upstream's 40 ports in one entry are taken. */
+static void many_ports(void **state)
+{
+	CLEANUP(strbuf_clear) struct strbuf text = {};
+	struct compiled c;
+
+	(void)state;
+	strbuf_addf(&text, CNP_HEAD "  egress:\n  - toCIDR: [10.0.0.0/8]\n    toPorts:\n    - ports:\n");
+	for (int i = 0; i < 300; i++)
+		strbuf_addf(&text, "      - {port: \"%d\", protocol: TCP}\n", 1000 + 3 * i);
+	strbuf_add(&text, "", 1);
+	c = test_compile(text.data, NULL);
+	for (uint16_t i = 0; i < 300; i++) {
+		assert_int_equal(test_tcp(c.img, "10.0.0.1", (uint16_t)(1000 + 3 * i)), 'A');
+		assert_int_equal(test_tcp(c.img, "10.0.0.1", (uint16_t)(1001 + 3 * i)), '-');
+	}
+	compiled_clear(&c);
 }
 
 static void protocols(void **state)
@@ -96,6 +188,14 @@ static void protocols(void **state)
 	assert_int_equal(test_verdict(c.img, "11.0.0.1", IPPROTO_ICMP, 8 << 8, false), '-');
 	assert_int_equal(test_verdict(c.img, "11.0.0.1", IPPROTO_UDP, 53, false), 'A');
 	assert_int_equal(test_verdict(c.img, "11.0.0.1", IPPROTO_SCTP, 53, false), 'A');
+	compiled_clear(&c);
+	/* A denied port leaves ping; a denied address does not. */
+	c = test_compile(CNP_HEAD
+			 "  egress: [{toCIDR: [10.0.0.0/8, 11.0.0.0/8]}]\n  egressDeny: [{toCIDR: [10.0.0.0/8], "
+			 "toPorts: [{ports: [{port: \"80\"}]}]}, {toCIDR: [11.0.0.0/8]}]\n",
+			 NULL);
+	assert_int_equal(test_verdict(c.img, "10.0.0.1", IPPROTO_ICMP, 8 << 8, false), 'A');
+	assert_int_equal(test_verdict(c.img, "11.0.0.1", IPPROTO_ICMP, 8 << 8, false), 'D');
 	compiled_clear(&c);
 }
 
@@ -327,6 +427,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(open_when_unselected),
 		cmocka_unit_test(precedence),
+		cmocka_unit_test(default_deny),
+		cmocka_unit_test(many_ports),
 		cmocka_unit_test(protocols),
 		cmocka_unit_test(cluster_addresses),
 		cmocka_unit_test(names_and_flags),

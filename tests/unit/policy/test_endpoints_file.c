@@ -86,7 +86,12 @@ static void test_mistakes(void **state)
 		{ "endpoints:\n- {name: b, namespace: q, interface: a-name-too-long-for-it, addresses: [10.0.0.2]}\n",
 		  "2:38", "interface name" },
 		{ "endpoints:\n- {name: a/b, namespace: q, interface: e, addresses: [10.0.0.2]}\n", "2:10", "'/'" },
-		{ "endpoints:\n- {name: b, namespace: q, cgroup: /sys/fs/cgroup/b}\n", "2:35", "cgroup" },
+		{ "endpoints:\n- {name: b, namespace: q, cgroup: sys/fs/cgroup/b}\n", "2:35", "absolute path" },
+		{ "endpoints:\n- {name: b, namespace: q, cgroup: /sys/fs/cgroup/../b}\n", "2:35", "absolute path" },
+		{ "endpoints:\n- {name: b, cgroup: /c}\n", "2:3", "no 'namespace'" },
+		{ "endpoints:\n- {name: b, namespace: q, cgroup: /c, interface: e}\n", "2:35", "either a cgroup" },
+		{ "endpoints:\n- {name: b, namespace: q, cgroup: /c}\n- {name: d, namespace: q, cgroup: /c/d/}\n",
+		  "3:3", "lies within that of the endpoint in line 2" },
 		{ "endpoints:\n- " GOOD "\n- {name: b, namespace: q, interface: eni1, addresses: [10.0.0.2]}\n", "3:3",
 		  "line 2" },
 		{ "endpoints:\n- " GOOD "\n- {name: a, namespace: q, interface: eni2, addresses: [10.0.0.2]}\n", "3:3",
@@ -119,13 +124,28 @@ static void test_mistakes(void **state)
 	}
 }
 
+static void takes_cgroups(void **state)
+{
+	static const char text[] =
+		"endpoints:\n- {name: b, namespace: q, cgroup: /c/b/}\n- {name: d, namespace: q, cgroup: /c/bd}\n";
+	struct endpoints_file *f = NULL;
+	struct diags diags = {};
+
+	(void)state;
+	assert_int_equal(endpoints_file_read("f", text, strlen(text), &diags, &f), 0);
+	assert_int_equal(f->endpoints.count, 2);
+	assert_string_equal(f->endpoints.items[0].cgroup, "/c/b");
+	assert_string_equal(f->endpoints.items[0].interface, "");
+	assert_int_equal(f->endpoints.items[0].naddrs, 0);
+	endpoints_file_freep(&f);
+	diags_clear(&diags);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reads),
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(takes_cgroups), cmocka_unit_test(test_reads),	  cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_objects),	 cmocka_unit_test(test_mistakes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

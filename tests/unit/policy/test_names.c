@@ -31,6 +31,9 @@ static const char *const cilium_rows[][16] = {
 	{ "*.ci**.io.", "anysub.cilium.io", "anysub.ci.io", "anysub.ciliumandmore.io", NULL, "cilium.io", NULL },
 	{ "*", "", "io", "cilium.io", "service.namesace.svc.cluster.local", "_foobar._tcp.cilium.io", NULL, NULL },
 	{ "**", "", "io", "a.b.c.d", NULL, NULL },
+	{ "*.", "", "io", "cilium.io", NULL, NULL },
+	{ "*.com.", "a.com", NULL, "com", "a.b.com", NULL },
+	{ "**.com", "a.com", "a.b.com", NULL, "com", "a.comm", NULL },
 	{ "***.", "", "io", "a.b.c.d", NULL, NULL },
 	{ "_foobar._tcp.cilium.io.", "_foobar._tcp.cilium.io", NULL, "_tcp.cilium.io", "cilium.io", NULL },
 	{ "*.*.cilium.io.", "_foobar._tcp.cilium.io", NULL, "", "_tcp.cilium.io", "a.b.c.cilium.io", NULL },
@@ -86,6 +89,10 @@ static void matching(void **state)
 static void validation(void **state)
 {
 	static const char x64[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.com";
+	static const char x256[] = "aaaaaaaaaaaaaaa.bbbbbbbbbbbbbbb.ccccccccccccccc.ddddddddddddddd."
+				   "aaaaaaaaaaaaaaa.bbbbbbbbbbbbbbb.ccccccccccccccc.ddddddddddddddd."
+				   "aaaaaaaaaaaaaaa.bbbbbbbbbbbbbbb.ccccccccccccccc.ddddddddddddddd."
+				   "aaaaaaaaaaaaaaa.bbbbbbbbbbbbbbb.ccccccccccccccc.dddddddddddddddd";
 	static const struct {
 		enum name_dialect dialect;
 		const char *text;
@@ -98,12 +105,30 @@ static void validation(void **state)
 		{ NAME_CILIUM_NAME, ".a.b", -EINVAL },
 		{ NAME_CILIUM_NAME, "", -EINVAL },
 		{ NAME_CILIUM_NAME, ".", -EINVAL },
+		{ NAME_CILIUM_NAME, "cilium.io.", NAME_OK },
+		{ NAME_CILIUM_NAME, "*cilium.io", -EINVAL },
+		{ NAME_CILIUM_NAME, "localhost", NAME_OK },
+		{ NAME_CILIUM_NAME,
+		  "b\xc3\xbc"
+		  "cher.de",
+		  -EINVAL },
+		{ NAME_CILIUM_NAME, "a?.io", -EINVAL },
+		{ NAME_CILIUM_NAME, x256, -EINVAL },
 		{ NAME_CILIUM_NAME, x64, NAME_NEVER },
 		{ NAME_CILIUM_PATTERN, "*._cilium.io", NAME_OK },
+		{ NAME_CILIUM_PATTERN, "*.cilium.io", NAME_OK },
+		{ NAME_CILIUM_PATTERN, "*cilium.io", NAME_OK },
+		{ NAME_CILIUM_PATTERN, ".", -EINVAL },
+		{ NAME_CILIUM_PATTERN, "", -EINVAL },
+		{ NAME_CILIUM_PATTERN, "a..*", -EINVAL },
+		{ NAME_CILIUM_PATTERN, ".*", -EINVAL },
 		{ NAME_CILIUM_PATTERN, "a{1,2}.cilium.io.", -EINVAL },
 		{ NAME_CILIUM_PATTERN, "[a-z]*.cilium.io.", -EINVAL },
 		{ NAME_CILIUM_PATTERN, "a b.io", -EINVAL },
 		{ NAME_AWS, "*.example.com", NAME_OK },
+		{ NAME_AWS, "_dmarc.example.com", NAME_OK },
+		{ NAME_AWS, "EXAMPLE.com.", NAME_OK },
+		{ NAME_AWS, "a_b.example.com", NAME_OK },
 		{ NAME_AWS, "*.com", -EINVAL },
 		{ NAME_AWS, "com", -EINVAL },
 		{ NAME_AWS, "localhost", -EINVAL },
@@ -161,7 +186,7 @@ static void odd_bytes(void **state)
 /*
  * The upstream proxy matrix (TestPrivilegedFullPathDependence), as semantics section 4 has it: a rule adds its names for
  * every resolver on port 53 and both protocols, so rows that hang on resolver or protocol differ, and say so. Rules on
- * another port are refused, so the two rows of port 54 have no answer but that.
+ * another port are refused, which proxy_matrix_port_54() shows.
  */
 static void proxy_matrix(void **state)
 {
@@ -176,6 +201,10 @@ static void proxy_matrix(void **state)
 	static const char ep3[] = CNP_HEAD "  egress:\n" DNS("10.0.0.1", "UDP", N("example.com"))
 		DNS("10.0.0.3", "TCP", N("example.com")) "  - toCIDR: [10.0.0.4/32]\n    toPorts: [{ports: [{port: "
 							 "\"53\", protocol: UDP}]}]\n";
+	static const char ep2[] =
+		"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"
+		"metadata: {name: p, namespace: ns}\nspec:\n"
+		"  endpointSelector: {matchLabels: {app: another}}\n  egress:\n" DNS("10.0.0.2", "UDP", N("cilium.io"));
 	static const char ep3_all[] = CNP_HEAD "  egress:\n" DNS("10.0.0.3", "UDP", P("*"));
 	static const struct {
 		int row;
@@ -191,6 +220,7 @@ static void proxy_matrix(void **state)
 		{ 7, ep1, "aws.amazon.com", 'a', "deny: per resolver" },
 		{ 10, ep3, "example.com", 'a', NULL },
 		{ 11, ep3, "aws.amazon.com", '-', NULL },
+		{ 9, ep2, "cilium.io", 'o', "deny: nothing selects EP2, whose DNS is not touched here" },
 		{ 13, ep3, "example.com", 'a', "deny: per resolver" },
 		{ 14, ep3, "example.com", 'a', NULL },
 		{ 15, ep3, "example.com", 'a', NULL },
@@ -205,12 +235,59 @@ static void proxy_matrix(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct compiled c = test_compile(rows[i].policy, NULL);
-		char got = test_name(c.img, rows[i].name);
+		char got = c.result == 1 ? 'o' : test_name(c.img, rows[i].name);
 
 		if (got != rows[i].want)
 			fail_msg("row %d: %s is %c", rows[i].row, rows[i].name, got);
 		compiled_clear(&c);
 	}
+}
+
+/* Rows 5, 8 and 12: names for port 54 are refused where they are written, and close who they are for. */
+static void proxy_matrix_port_54(void **state)
+{
+	static const char *const names[] = { "cilium.io", "example.com", "example.com" };
+	static const char text[] =
+		CNP_HEAD "  egress:\n  - toPorts: [{ports: [{port: \"54\", protocol: UDP}], rules: {dns: "
+			 "[" N("example.com") "]}}]\n";
+	CLEANUP(store_freep) struct store *s = NULL;
+	struct image *img = NULL;
+	struct diags d = {};
+	uint8_t *data = NULL;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(store_new(&s), 0);
+	assert_int_equal(test_update(s, "f", text, &d), 1);
+	assert_true(has_diag(&d, "f:7:31: error", "expected port \"53\""));
+	assert_int_equal(compile(s, &web, NULL, &d, &data, &len), 0);
+	assert_int_equal(image_open(data, len, &img), 0);
+	assert_true(image_flags(img) & IMAGE_REFUSED);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_int_equal(test_name(img, names[i]), '-');
+	assert_int_equal(test_verdict(img, "10.0.0.1", IPPROTO_UDP, 54, false), 'D');
+	image_freep(&img);
+	free(data);
+	diags_clear(&d);
+}
+
+/* Upstream's rule set of several patterns: what one of them matches is in, what none does is not. */
+static void rule_set(void **state)
+{
+	static const char *const in[] = { "example.name",    "demo.io",	    "demoo.tld",
+					  "testpattern.com", "pattern.com", "a.b.cmiddle.io" };
+	static const char *const out[] = { "eexample.name", "demo.ioo", "test.ppattern.com", "b.cmiddle.io" };
+	struct compiled c = test_compile(
+		CNP_HEAD "  egress:\n  - toFQDNs: [" N("example.name.") ", " N("example.com.") ", " N(
+			"demo.io.") ", " N("demoo.tld.") ", " P("*pattern.com") ", " P("*.*.*middle.*") "]\n",
+		NULL);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(in); i++)
+		assert_int_equal(test_name(c.img, in[i]), 'O');
+	for (size_t i = 0; i < ARRAY_SIZE(out); i++)
+		assert_int_equal(test_name(c.img, out[i]), '-');
+	compiled_clear(&c);
 }
 
 static int collect(const struct image_name *name, void *context)
@@ -314,6 +391,8 @@ static void many_globs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(proxy_matrix),
+					    cmocka_unit_test(proxy_matrix_port_54),
+					    cmocka_unit_test(rule_set),
 					    cmocka_unit_test(patterns_come_back),
 					    cmocka_unit_test(both_matchers_agree),
 					    cmocka_unit_test(many_globs),

@@ -190,11 +190,27 @@ static void test_subjects(void **state)
 	assert_string_equal(all[3].name, "c");
 }
 
+/* An object that is there twice is told of with both places; equal names of two kinds or namespaces are two objects. */
+static void test_duplicates(void **state)
+{
+	CLEANUP(read_clear) struct read r;
+
+	(void)state;
+	read_all(&r, POD("a", "") DOC POD("b", "") DOC POD("a", "status: {podIP: 10.0.0.2}\n") DOC
+		 "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: ns}\n" DOC
+		 "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: far}\n" DOC
+		 "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n" DOC
+		 "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+	assert_int_equal(objects_duplicates(&r.o, &r.diags), 2);
+	assert_true(has_diag(&r.diags, "f:9:1: error", "Pod ns/a is already defined in f:1:1"));
+	assert_true(has_diag(&r.diags, "f:26:1: error", "Namespace a is already defined in f:22:1"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pod),	 cmocka_unit_test(test_the_others), cmocka_unit_test(test_many),
-		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_subjects),
+		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_subjects),   cmocka_unit_test(test_duplicates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -409,6 +409,8 @@ static void test_human_forms(void **state)
 		{ { "endpoint", "get", "ns/a" }, "POLICY_DENIED" },
 		{ { "policy", "get" }, "toFQDNs pypi.org" },
 		{ { "policy", "explain", "--from=ns/a", "--to=pypi.org", "--port=443" }, "ALLOWED" },
+		{ { "policy", "explain", "--from=ns/a", "--to=192.0.2.1", "--port=443" },
+		  "beaten  not known, since no agent answers" },
 		{ { "name", "list" }, "203.0.113.5" },
 		{ { "flow", "list" }, "203.0.113.5:443" },
 		{ { "map", "list" }, "dns_stats" },

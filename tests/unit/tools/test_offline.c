@@ -212,12 +212,48 @@ static void test_mistakes(void **state)
 			 CTL_UNREACHABLE);
 }
 
+/* What only the agent's configuration knows can be said: the Service CIDRs, the cluster's domain. */
+static void test_cluster_options(void **state)
+{
+	static const struct {
+		const char *to, *option;
+		enum ctl_exit code; /* --exit-code is given too */
+	} rows[] = {
+		{ "172.20.0.9", NULL, CTL_OK },
+		{ "172.20.0.9", "--service-cidrs=fd00::/108,172.20.0.0/16", CTL_NO },
+		{ "192.0.2.1", "--service-cidrs=fd00::/108,172.20.0.0/16", CTL_OK },
+		{ "s.ns.svc.corp.example", "--cluster-domain=Corp.Example.", CTL_NO },
+		{ "s.ns.svc.corp.example", NULL, CTL_OK },
+		{ "192.0.2.1", "--service-cidrs=172.20.0.0", CTL_USAGE },
+		{ "192.0.2.1", "--service-cidrs=172.20.0.0/16,", CTL_OK },
+		{ "192.0.2.1", "--service-cidrs=,", CTL_USAGE },
+		{ "192.0.2.1", "--cluster-domain=a..b", CTL_USAGE },
+	};
+	const char *file = folder_add(&folder, "world.yaml",
+				      "endpoints: [{name: w, namespace: ns, addresses: [10.0.0.77]}]\n---\n"
+				      "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: ns}\n"
+				      "spec: {clusterIP: 172.20.0.7, ports: [{port: 80}], selector: {app: none}}\n---\n"
+				      "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"
+				      "metadata: {name: w, namespace: ns}\n"
+				      "spec: {endpointSelector: {}, egress: [{toEntities: [world]}]}\n");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *out = NULL;
+		enum ctl_exit code = capture_words(&out, "policy", "explain", "-e", "--from", "ns/w", "--to",
+						   rows[i].to, "--port", "80", "-f", file, rows[i].option, NULL);
+
+		if (code != rows[i].code)
+			fail_msg("%s %s: exit %d\n%s", rows[i].to, rows[i].option ? rows[i].option : "", code, out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_beaten),	 cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_resolver), cmocka_unit_test(test_files_of_several_options),
-		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_cluster_options),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

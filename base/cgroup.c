@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+#define PROC_MAX (1 << 20)
+
+/* "0::/path" is the line of cgroup2, whether other hierarchies are mounted or not (cgroups(7)). Cuts `text` up. */
+static const char *own_line(char *text)
+{
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		if (strncmp(line, "0::", 3) == 0)
+			return line + 3;
+	return NULL;
+}
+
+/*
+ * proc(5): "36 35 98:0 /root /mount/point options [fields] - type source options". The mount may show a part of the tree
+ * only; then the path begins with that part's.
+ */
+static bool read_mount(const char *line, const char *path, char *ret, size_t size)
+{
+	char root[PATH_MAX], point[PATH_MAX];
+	const char *type = strstr(line, " - ");
+	size_t len;
+
+	if (!type || strncmp(type, " - cgroup2 ", 11) != 0 ||
+	    sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2)
+		return false;
+	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
+	if (strncmp(path, root, len) != 0)
+		return false;
+	path += len;
+	return snprintf(ret, size, "%s%s", point, strcmp(path, "/") == 0 ? "" : path) < (int)size;
+}
+
+int cgroup_own_path(char *ret, size_t size)
+{
+	_cleanup_free_ char *cgroups = NULL, *mounts = NULL;
+	const char *path;
+	size_t len;
+	int r = file_read(AT_FDCWD, "/proc/self/cgroup", PROC_MAX, &cgroups, &len);
+
+	if (r == 0)
+		r = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_MAX, &mounts, &len);
+	if (r < 0)
+		return r;
+	path = own_line(cgroups);
+	for (char *line = strtok(mounts, "\n"); path && line; line = strtok(NULL, "\n"))
+		if (read_mount(line, path, ret, size))
+			return 0;
+	return -ENOENT;
+}
+
+/* The root has no such file, whatever a cgroup namespace makes it look like. */
+bool cgroup_is_root(int dir)
+{
+	return faccessat(dir, "cgroup.events", F_OK, 0) < 0;
+}
+
+/* Up from `dir` until the root, which has no cgroup.events. */
+static int count_levels(int dir, uint32_t *ret)
+{
+	_cleanup_close_ int at = fcntl(dir, F_DUPFD_CLOEXEC, 3);
+	uint32_t level = 0;
+
+	while (at >= 0 && !cgroup_is_root(at)) {
+		int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		struct statfs fs;
+
+		/* A mount of a part of the tree: how far it is to the root cannot be seen. */
+		if (up >= 0 && (fstatfs(up, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)) {
+			close(up);
+			return -EXDEV;
+		}
+		close(at);
+		at = up;
+		level++;
+	}
+	if (at < 0)
+		return -errno;
+	*ret = level;
+	return 0;
+}
+
+int cgroup_identify(const char *path, uint64_t *ret_id, uint32_t *ret_level)
+{
+	_cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct statfs fs;
+	struct stat st;
+	int r;
+
+	if (dir < 0 || fstatfs(dir, &fs) < 0 || fstat(dir, &st) < 0)
+		return -errno;
+	if (fs.f_type != CGROUP2_SUPER_MAGIC)
+		return -EINVAL;
+	r = count_levels(dir, ret_level);
+	if (r == 0)
+		*ret_id = st.st_ino;
+	return r;
+}
