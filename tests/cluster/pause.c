@@ -7,16 +7,16 @@
 
 int main(void)
 {
-    sigset_t set;
-    int signal;
+	sigset_t set;
+	int signal;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    while (sigwait(&set, &signal) == 0 && signal == SIGCHLD)
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
-    return 0;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	while (sigwait(&set, &signal) == 0 && signal == SIGCHLD)
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	return 0;
 }
