@@ -70,7 +70,7 @@ image_file() { # NAME
 }
 
 make_image() { # NAME
-	local file work root
+	local file work root started=$SECONDS
 	file=$(image_file "$1")
 	[ ! -e "$file" ] || { touch "$file"; return 0; }
 	work=$cache/work-$1 root=$cache/work-$1/root
@@ -84,6 +84,7 @@ make_image() { # NAME
 	}
 	mv "$work/image.tar" "$file"
 	rm -rf "$work"
+	say "made it in $((SECONDS - started)) s"
 }
 
 make_images() {

@@ -49,6 +49,7 @@ cluster_test_begin() { # UP-OPTION…
 		echo "FAIL tools/cluster build"
 		exit 1
 	fi
+	cat "$log" # what had to be built, and how long it took
 	rm -f "$log"
 	export CLUSTER_OWNER=$$
 }
