@@ -32,6 +32,7 @@
 #include "agent/discover.h"
 #include "agent/endpoints.h"
 #include "agent/kernel.h"
+#include "agent/kubernetes.h"
 #include "agent/metrics.h"
 #include "agent/net.h"
 #include "agent/observe.h"
@@ -53,6 +54,7 @@
 #define FILE_MAX      (64u << 20)
 #define SETTLE_USEC   20000 /* news come in bundles */
 #define LINKS_USEC    20000 /* the same for interfaces, which are closed meanwhile */
+#define CLUSTER_USEC  2000  /* and for what the API says */
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
 #define SWEEP_SECONDS 5
@@ -77,9 +79,11 @@ struct agent {
 	struct sweep *sweep;
 	struct api_server *api;
 	struct web *web;
+	struct kubernetes *kubernetes; /* NULL: files instead */
 	sd_event *event;
 	sd_event_source *settle;
 	sd_event_source *links_settle;
+	sd_event_source *cluster_settle;
 	struct sluice_addr *node;
 	size_t nnode;
 	size_t quarantined;
@@ -113,17 +117,23 @@ static struct status status_of(const struct agent *a)
 
 static void answer_metrics(void *context, struct strbuf *out)
 {
-	const struct status s = status_of(context);
+	const struct agent *a = context;
+	const struct status s = status_of(a);
 
 	metrics_write(&s, out);
+	if (a->kubernetes)
+		kubernetes_metrics(a->kubernetes, out);
 }
 
-/* The first pass is over before anything is asked. */
+/* Without a cluster the first pass is over before anything is asked. */
 static bool answer_ready(void *context, struct strbuf *out)
 {
-	(void)context;
-	(void)out;
-	return true;
+	const struct agent *a = context;
+
+	if (!a->kubernetes || kubernetes_synced(a->kubernetes))
+		return true;
+	strbuf_adds(out, "the cluster's API was not heard whole yet");
+	return false;
 }
 
 /* Its absence is seen by whoever scrapes; enforcement does not wait for it. */
@@ -234,6 +244,8 @@ static void change_policy_dir(struct agent *a, const char *path)
 	}
 	policy_dir_freep(&a->policies);
 	a->policies = fresh;
+	if (a->kubernetes)
+		kubernetes_move(a->kubernetes, policy_dir_store(fresh));
 	a->apply_again = true;
 }
 
@@ -324,6 +336,12 @@ static struct endpoints_input input_of(const struct agent *a)
 	};
 }
 
+/* Is all that policies depend on known? Until then what an earlier agent put in force stays, and new pods are closed. */
+static bool may_apply(const struct agent *a)
+{
+	return !a->kubernetes || kubernetes_synced(a->kubernetes);
+}
+
 static void apply(struct agent *a)
 {
 	const struct endpoints_input in = input_of(a);
@@ -341,16 +359,23 @@ static void reconcile(struct agent *a, bool changed)
 		refresh_node(a);
 	a->node_changed = false;
 	changed = endpoints_reconcile(a->endpoints) || changed;
-	if (changed || a->apply_again)
+	a->apply_again |= changed;
+	if (a->apply_again && may_apply(a))
 		apply(a);
 	discover_run(a->discover);
 }
 
 static void refresh_proxy_settings(struct agent *a)
 {
+	struct proxy_resolver cluster[PROXY_MAX_RESOLVERS];
 	struct proxy_settings fresh;
+	size_t n = 0;
 
-	proxy_settings_write(a->kernel, publisher_dir(a->publisher), a->config, &fresh);
+	if (!may_apply(a))
+		return;
+	if (a->kubernetes)
+		n = kubernetes_dns(a->kubernetes, cluster, ARRAY_SIZE(cluster));
+	proxy_settings_write(a->kernel, publisher_dir(a->publisher), a->config, cluster, n, &fresh);
 	a->apply_again |= memcmp(fresh.resolvers, a->proxy.resolvers, sizeof(fresh.resolvers)) != 0;
 	memcpy(&a->proxy, &fresh, sizeof(fresh));
 }
@@ -360,12 +385,22 @@ static void refresh(struct agent *a)
 	int r;
 
 	refresh_config(a);
-	refresh_endpoints_file(a);
+	if (!a->kubernetes)
+		refresh_endpoints_file(a);
 	r = policy_dir_scan(a->policies);
 	if (r < 0)
 		log_error("policyDir %s: %s; the policies in force stay", policy_dir_path(a->policies), strerror(-r));
 	refresh_proxy_settings(a);
 	reconcile(a, r > 0);
+}
+
+static void refresh_cluster(struct agent *a)
+{
+	bool changed = kubernetes_refresh(a->kubernetes, a->endpoints, a->discover);
+
+	if (changed)
+		refresh_proxy_settings(a);
+	reconcile(a, changed);
 }
 
 static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
@@ -378,9 +413,24 @@ static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
 
 static int on_links_settled(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct agent *a = userdata;
+
 	(void)source;
 	(void)usec;
-	reconcile(userdata, false);
+	if (a->kubernetes) {
+		kubernetes_links_changed(a->kubernetes);
+		refresh_cluster(a);
+	} else {
+		reconcile(a, false);
+	}
+	return 0;
+}
+
+static int on_cluster_settled(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	refresh_cluster(userdata);
 	return 0;
 }
 
@@ -399,6 +449,13 @@ static void run_in(sd_event_source *source, uint64_t usec)
 static void refresh_soon(struct agent *a)
 {
 	run_in(a->settle, SETTLE_USEC);
+}
+
+static void on_cluster_changed(void *context)
+{
+	struct agent *a = context;
+
+	run_in(a->cluster_settle, CLUSTER_USEC);
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
@@ -498,9 +555,13 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 static json_t *answer_status(void *context)
 {
-	const struct status s = status_of(context);
+	const struct agent *a = context;
+	const struct status s = status_of(a);
+	json_t *answer = status_json(&s);
 
-	return status_json(&s);
+	if (a->kubernetes)
+		json_object_set_new(answer, "kubernetes", kubernetes_json(a->kubernetes));
+	return answer;
 }
 
 static json_t *answer_endpoints(void *context)
@@ -510,7 +571,22 @@ static json_t *answer_endpoints(void *context)
 
 static json_t *answer_policies(void *context)
 {
-	return policy_dir_json(((const struct agent *)context)->policies);
+	const struct agent *a = context;
+	json_t *list = policy_dir_json(a->policies), *entry;
+	size_t i;
+
+	/* What the cluster's objects are told is told by path, not by line. */
+	json_array_foreach(list, i, entry)
+	{
+		const char *message =
+			a->kubernetes ? kubernetes_policy_message(a->kubernetes,
+								  json_string_value(json_object_get(entry, "file")))
+				      : "";
+
+		if (*message)
+			json_array_append_new(json_object_get(entry, "diagnostics"), json_string(message));
+	}
+	return list;
 }
 
 static json_t *answer_interface(void *context, const char *name)
@@ -531,6 +607,7 @@ static void do_reload(void *context)
 
 static void agent_clear(struct agent *a)
 {
+	kubernetes_freep(&a->kubernetes);
 	web_freep(&a->web);
 	api_server_freep(&a->api);
 	sweep_freep(&a->sweep);
@@ -545,6 +622,7 @@ static void agent_clear(struct agent *a)
 	watch_freep(&a->watch);
 	sd_event_source_disable_unref(a->settle);
 	sd_event_source_disable_unref(a->links_settle);
+	sd_event_source_disable_unref(a->cluster_settle);
 	sd_event_unref(a->event);
 	config_freep(&a->config);
 	free(a->config_text);
@@ -659,6 +737,21 @@ static int start_sources(struct agent *a)
 	return r < 0 ? r : start_links(a);
 }
 
+static int start_kubernetes(struct agent *a)
+{
+	int r;
+
+	if (!a->config->kubernetes)
+		return 0;
+	r = sd_event_add_time_relative(a->event, &a->cluster_settle, CLOCK_MONOTONIC, 0, 1000, on_cluster_settled, a);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(a->cluster_settle, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	return kubernetes_open(a->event, a->config, policy_dir_store(a->policies), a->accepted, on_cluster_changed, a,
+			       &a->kubernetes);
+}
+
 static int start_net(struct agent *a)
 {
 	int r = net_open(&a->net);
@@ -724,6 +817,8 @@ static int start(struct agent *a)
 		r = privs_drop();
 	if (r == 0)
 		r = start_sources(a);
+	if (r == 0)
+		r = start_kubernetes(a);
 	if (r < 0)
 		return r;
 	if (a->config->flows_file[0])

@@ -34,7 +34,16 @@ static bool is_there(int dir, const struct proxy_settings *wanted)
 	       memcmp(text, wanted, len) == 0;
 }
 
-int proxy_settings_write(struct kernel *k, int dir, const struct config *config, struct proxy_settings *ret)
+static void add_cluster_resolvers(struct proxy_settings *dns, const struct proxy_resolver *cluster, size_t count)
+{
+	if (dns->nresolvers || !count)
+		return;
+	memcpy(dns->resolvers, cluster, count * sizeof(*cluster));
+	dns->nresolvers = (uint32_t)count;
+}
+
+int proxy_settings_write(struct kernel *k, int dir, const struct config *config, const struct proxy_resolver *cluster,
+			 size_t ncluster, struct proxy_settings *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	struct proxy_settings wanted;
@@ -42,6 +51,7 @@ int proxy_settings_write(struct kernel *k, int dir, const struct config *config,
 	int r;
 
 	memcpy(&wanted, &config->dns, sizeof(wanted)); /* with its padding, since it is compared and written as bytes */
+	add_cluster_resolvers(&wanted, cluster, ncluster);
 	if (file_read(AT_FDCWD, RESOLV_CONF, RESOLV_CONF_MAX, &text, &len) == 0)
 		config_fill_resolv(&wanted, text);
 	add_cluster_domain(&wanted);

@@ -8,8 +8,10 @@
 
 /*
  * Writes RUNDIR/proxy/settings (in the folder `dir`) when it would differ from what is there, and raises the generation
- * by which the proxy notices. Logs when there is no resolver to ask. 0 or -errno.
+ * by which the proxy notices. Where the configuration names no resolver, those of the cluster are asked, and without any
+ * the node's. Logs when there is no resolver to ask. 0 or -errno.
  */
-int proxy_settings_write(struct kernel *k, int dir, const struct config *config, struct proxy_settings *ret);
+int proxy_settings_write(struct kernel *k, int dir, const struct config *config, const struct proxy_resolver *cluster,
+			 size_t ncluster, struct proxy_settings *ret);
 
 #endif

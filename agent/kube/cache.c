@@ -172,12 +172,17 @@ static int insert(struct kube_cache *c, struct collection *k, struct known *e)
 	return 0;
 }
 
+static struct known **find(const struct collection *k, const char *namespace_name, const char *name)
+{
+	struct known key = { .namespace_name = (char *)namespace_name, .name = (char *)name };
+
+	return tfind(&key, &k->tree, compare_known);
+}
+
 /* What is known of an object that cannot be taken is still in the list. */
 static void keep_known(struct collection *k, json_t *object)
 {
-	struct known key = { .namespace_name = (char *)member(object, "namespace"),
-			     .name = (char *)member(object, "name") };
-	struct known **slot = tfind(&key, &k->tree, compare_known);
+	struct known **slot = find(k, member(object, "namespace"), member(object, "name"));
 
 	if (slot)
 		(*slot)->list = k->list;
@@ -206,9 +211,7 @@ static void take_out(struct kube_cache *c, struct collection *k, struct known *e
 void kube_cache_gone(struct kube_cache *c, enum kube_kind kind, json_t *object)
 {
 	struct collection *k = &c->kinds[kind];
-	struct known key = { .namespace_name = (char *)member(object, "namespace"),
-			     .name = (char *)member(object, "name") };
-	struct known **slot = tfind(&key, &k->tree, compare_known);
+	struct known **slot = find(k, member(object, "namespace"), member(object, "name"));
 
 	if (slot)
 		take_out(c, k, *slot);
@@ -342,6 +345,14 @@ int kube_cache_pods(const struct kube_cache *c, const char *node,
 			r = each(context, &pod);
 	}
 	return r;
+}
+
+const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,
+						   const char *name)
+{
+	struct known **slot = find(&c->kinds[KUBE_SERVICE], namespace_name, name);
+
+	return slot && (*slot)->one.nservices ? (*slot)->one.services : NULL;
 }
 
 void kube_cache_get_stats(const struct kube_cache *c, struct kube_cache_stats *ret)

@@ -49,6 +49,10 @@ struct kube_pod {
 int kube_cache_pods(const struct kube_cache *c, const char *node,
 		    int (*each)(void *context, const struct kube_pod *pod), void *context);
 
+/* NULL: there is none. Borrowed until the cache changes. */
+const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,
+						   const char *name);
+
 struct kube_cache_stats {
 	size_t count[KUBE_KINDS];
 	uint64_t refused; /* objects that could not be taken */

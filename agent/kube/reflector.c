@@ -298,6 +298,16 @@ bool kube_reflector_data(struct kube_reflector *r, const char *bytes, size_t len
 
 /* ---- what comes next --------------------------------------------------------------------------------------------- */
 
+/* Of a Status object, which is what the API says no with, its words. */
+static void write_status(struct kube_reflector *r, long status, const char *text)
+{
+	static const char key[] = "\"message\":\"";
+	const char *words = strstr(text, key);
+
+	words = words ? words + strlen(key) : text;
+	snprintf(r->error, sizeof(r->error), "HTTP status %ld: %.*s", status, (int)strcspn(words, "\"\n"), words);
+}
+
 static void fail(struct kube_reflector *r, uint64_t now, long status, long retry_after, const char *text)
 {
 	unsigned int doubles = r->failures < BACKOFF_DOUBLES ? r->failures : BACKOFF_DOUBLES;
@@ -309,7 +319,7 @@ static void fail(struct kube_reflector *r, uint64_t now, long status, long retry
 	msec = msec / 2 + r->random() % msec + asked * 1000;
 	r->not_before = now + msec * NSEC_PER_MSEC;
 	if (status)
-		snprintf(r->error, sizeof(r->error), "HTTP status %ld: %.200s", status, text);
+		write_status(r, status, text);
 	else
 		snprintf(r->error, sizeof(r->error), "%.250s", text);
 }
@@ -326,6 +336,7 @@ static void list_ended(struct kube_reflector *r, uint64_t now, long status, long
 	if (status == 404 && r->what.crd) {
 		freep(&r->next_page);
 		r->phase = PHASE_CRD;
+		r->error[0] = '\0';
 		return;
 	}
 	if (status != 200 || !take_page(r)) {

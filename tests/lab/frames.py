@@ -113,8 +113,8 @@ def with_options(options, sport):
     return lambda s, d, m: ip(s, d, TCP, tcp(s, d, sport, 443, SYN, m, options))
 
 
-# Fast Open's cookie (RFC 7413): data on the SYN is taken before any handshake. MP_JOIN (RFC 8684): a way of its own into
-# a connection that somebody else has opened.
+# Fast Open's cookie (RFC 7413): data on the SYN is taken before any handshake. MP_JOIN (RFC 8684): a way of its own
+# into a connection that somebody else has opened.
 both("I6-fastopen", "POLICY_DENIED", with_options(bytes((34, 10)) + b"cookie00" + bytes((1, 1)), 40200))
 both("I11-mptcp", "POLICY_DENIED", with_options(bytes((30, 12, 0x10, 1)) + bytes(8), 40201))
 for port in (853, 5353, 784, 5355, 137):
@@ -288,8 +288,8 @@ def redirect(m):
     return discovery(137, FAR6, 0, packed(OWN6) + packed(FAR6) + m)
 
 
-# L6. Buffers in several pieces: a frame of jumbo size, and a train that the node's stack cuts into datagrams only behind
-# the programs. Headers that lie in pages are tests/bpf's (l2).
+# L6. Buffers in several pieces: a frame of jumbo size, and a train that the node's stack cuts into datagrams only
+# behind the programs. Headers that lie in pages are tests/bpf's (l2).
 both("L6-jumbo", "POLICY_DENIED", lambda s, d, m: ip(s, d, UDP, udp(s, d, 41001, 443, m + bytes(8000))))
 
 

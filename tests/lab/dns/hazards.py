@@ -253,9 +253,10 @@ def full():
     check("20: and of the flood the last", len(there) <= 64 and set(names[-50:]) < there, sorted(there))
     check("20: what made room is counted", dns_counts()["leases_evicted"] - evicted >= 44)
     check("20: the last address is open", opens(PRIZE4))
-    more = [ask(f"plain-cb0071{i:02x}.near.example", pod=NEIGHBOUR) for i in range(200, 224)]
-    check("20: the neighbour gets more, up to half", all(addresses(a) for a in more) and
-          len([r for r in leases() if r["name"].endswith("near.example")]) == 32)
+    more = [f"plain-cb0071{i:02x}.near.example" for i in range(200, 224)]
+    answered = all(addresses(ask(n, pod=NEIGHBOUR)) for n in more)
+    there = {r["name"] for r in leases()}
+    check("20: the neighbour gets more, up to half", answered and set(more) <= there, sorted(there))
 
 
 def own_resolver():
@@ -289,6 +290,7 @@ def cluster_names():
 
 def audit():
     """Under audit a denied name is forwarded and answered, an allowed one learned, and all that is said."""
+    until(lambda: not leases(PRIZE4), 40)  # opened by an allowed name it would not be of interest
     seen, before = Seen(), dns_counts()
     name = f"plain-{PRIZE}.evil.example"
     answer = addresses(ask(name))

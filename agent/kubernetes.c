@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * A pod is put on an interface only by what cannot be another pod's (hazard 28): a claim of the CNI under the pod's UID, or
+ * a host route to an address that the API has for it. The name hash alone is the same for a pod that was made anew.
+ *
+ * A claim is forgotten when the API has the pod without it, or no pod of that UID for a while: the CNI is told of a pod's
+ * end, this is not.
+ */
+#include "agent/kubernetes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/diag_log.h"
+#include "agent/kube/source.h"
+#include "agent/kube/world.h"
+#include "agent/metrics.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "policy/array.h"
+
+#define KUBECONFIG_MAX (1u << 20)
+#define NODE_NAME_MAX  256
+#define CLAIM_NSEC     (10 * 60 * NSEC_PER_SEC) /* without its pod being heard of */
+
+struct claim {
+	char uid[64];
+	char interface[IF_NAMESIZE];
+	struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS];
+	size_t naddrs;
+	uint64_t seen; /* when the pod was last there, or the claim made */
+};
+
+struct kubernetes {
+	struct kube_http *http;
+	struct kube_source *source;
+	char node[NODE_NAME_MAX];
+	struct claim *claims;
+	size_t nclaims;
+	bool links_changed;
+	struct kube_world world; /* as of the last refresh */
+	void (*changed)(void *context);
+	void *context;
+};
+
+/* ---- start ------------------------------------------------------------------------------------------------------- */
+
+static int read_kubeconfig(const char *path, struct kube_access **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct diags diags = {};
+	size_t len;
+	int r = file_read(AT_FDCWD, path, KUBECONFIG_MAX, &text, &len);
+
+	if (r < 0) {
+		log_error("kubernetes.kubeconfig: %s: %s", path, strerror(-r));
+		return r;
+	}
+	r = kube_access_read(path, text, len, &diags, ret);
+	diag_log(&diags);
+	diags_clear(&diags);
+	return r;
+}
+
+static int find_access(const struct config *config, struct kube_access **ret)
+{
+	int r;
+
+	if (config->kubeconfig[0])
+		return read_kubeconfig(config->kubeconfig, ret);
+	r = kube_access_in_cluster(getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT"),
+				   KUBE_SECRETS_DIR, ret);
+	if (r < 0)
+		log_error("kubernetes.enabled: no service account in " KUBE_SECRETS_DIR
+			  " and no kubernetes.kubeconfig: %s",
+			  strerror(-r));
+	return r;
+}
+
+static int find_node(const struct config *config, char ret[NODE_NAME_MAX])
+{
+	const char *name = config->node_name[0] ? config->node_name : getenv("NODE_NAME");
+
+	if (name && *name)
+		return snprintf(ret, NODE_NAME_MAX, "%s", name) < NODE_NAME_MAX ? 0 : -ENAMETOOLONG;
+	ret[NODE_NAME_MAX - 1] = '\0';
+	return gethostname(ret, NODE_NAME_MAX - 1) < 0 ? -errno : 0;
+}
+
+void kubernetes_freep(struct kubernetes **k)
+{
+	if (!*k)
+		return;
+	kube_source_freep(&(*k)->source);
+	kube_http_freep(&(*k)->http);
+	free((*k)->claims);
+	free(*k);
+	*k = NULL;
+}
+
+static void on_changed(void *context)
+{
+	struct kubernetes *k = context;
+
+	k->changed(k->context);
+}
+
+int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
+		    void (*changed)(void *context), void *context, struct kubernetes **ret)
+{
+	CLEANUP(kubernetes_freep) struct kubernetes *k = calloc(1, sizeof(*k));
+	struct kube_access *access = NULL;
+	int r = k ? find_node(config, k->node) : -ENOMEM;
+
+	if (r == 0)
+		r = find_access(config, &access);
+	if (r < 0)
+		return r;
+	k->changed = changed;
+	k->context = context;
+	r = kube_http_new(event, access, &k->http);
+	if (r == 0)
+		r = kube_source_new(event, k->http, k->node, store, accepted, on_changed, k, &k->source);
+	if (r < 0) {
+		log_error("kubernetes: %s", strerror(-r));
+		return r;
+	}
+	log_info("node %s of the cluster at %s", k->node, kube_http_server(k->http));
+	*ret = TAKE_PTR(k);
+	return 0;
+}
+
+bool kubernetes_synced(const struct kubernetes *k)
+{
+	return kube_source_synced(k->source);
+}
+
+void kubernetes_move(struct kubernetes *k, struct store *store)
+{
+	if (kube_policies_move(kube_source_policies(k->source), store) < 0)
+		log_error("out of memory; some of the cluster's policies are not in force");
+}
+
+/* ---- pods on interfaces ------------------------------------------------------------------------------------------ */
+
+static struct claim *find_claim(struct kubernetes *k, const char *uid)
+{
+	for (size_t i = 0; i < k->nclaims; i++) {
+		if (!strcmp(k->claims[i].uid, uid))
+			return &k->claims[i];
+	}
+	return NULL;
+}
+
+void kubernetes_claim(struct kubernetes *k, const char *uid, const char *interface, const struct sluice_addr *addrs,
+		      size_t naddrs)
+{
+	struct claim *c = find_claim(k, uid);
+
+	if (!c)
+		c = array_push(&k->claims, &k->nclaims, sizeof(*c));
+	if (!c) {
+		log_error("out of memory; a pod stays in quarantine until the API has its address");
+		return;
+	}
+	snprintf(c->uid, sizeof(c->uid), "%s", uid);
+	snprintf(c->interface, sizeof(c->interface), "%s", interface);
+	c->naddrs = naddrs < SLUICE_ENDPOINT_ADDRS ? naddrs : SLUICE_ENDPOINT_ADDRS;
+	memcpy(c->addrs, addrs, c->naddrs * sizeof(*addrs));
+	c->seen = clock_now();
+	k->links_changed = true;
+}
+
+static void forget_claims(struct kubernetes *k, uint64_t now)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < k->nclaims; i++) {
+		if (now - k->claims[i].seen < CLAIM_NSEC)
+			k->claims[kept++] = k->claims[i];
+	}
+	k->nclaims = kept;
+}
+
+struct joining {
+	struct kubernetes *k;
+	const struct discover *d;
+	uint64_t now;
+};
+
+static bool join(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE],
+		 struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS], size_t *naddrs)
+{
+	struct joining *j = context;
+	struct claim *c = find_claim(j->k, pod->uid);
+	const struct subject *s = pod->subject;
+
+	if (c)
+		c->seen = j->now;
+	if (*naddrs)
+		return *discover_interface(j->d, s->namespace_name, s->name, addrs, *naddrs, ret) != '\0';
+	if (!c)
+		return false;
+	memcpy(addrs, c->addrs, c->naddrs * sizeof(*addrs));
+	*naddrs = c->naddrs;
+	snprintf(ret, IF_NAMESIZE, "%s", c->interface);
+	return c->naddrs > 0;
+}
+
+void kubernetes_links_changed(struct kubernetes *k)
+{
+	k->links_changed = true;
+}
+
+bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct discover *d)
+{
+	struct kube_cache *cache = kube_source_cache(k->source);
+	struct kube_policies *policies = kube_source_policies(k->source);
+	struct joining joining = { k, d, clock_now() };
+	const struct kube_join how = { &joining, join };
+	struct endpoints_file *wanted = NULL;
+	bool changed;
+
+	if (!kube_source_synced(k->source))
+		return false;
+	kube_source_want_all_pods(k->source, kube_policies_count(policies) > 0);
+	changed = kube_policies_take_changed(policies);
+	if (!kube_cache_changed(cache) && !k->links_changed)
+		return changed;
+	if (kube_world_new(cache, k->node, &how, &wanted, &k->world) < 0) {
+		log_error("out of memory; endpoints and inventory stay as they are");
+		return changed;
+	}
+	k->links_changed = false;
+	forget_claims(k, joining.now);
+	endpoints_want(e, wanted, "the cluster");
+	return true;
+}
+
+/* ---- cluster DNS ------------------------------------------------------------------------------------------------- */
+
+size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max)
+{
+	const struct inventory_service *s = kube_cache_service(kube_source_cache(k->source), "kube-system", "kube-dns");
+	size_t n = 0;
+
+	for (size_t i = 0; s && i < s->naddrs && n < max; i++)
+		ret[n++] = (struct proxy_resolver){ .addr = s->addrs[i], .port = 53 };
+	return n;
+}
+
+/* ---- what is said of it ------------------------------------------------------------------------------------------ */
+
+json_t *kubernetes_json(const struct kubernetes *k)
+{
+	struct kube_reflector_state s;
+	struct kube_cache_stats stats;
+	json_t *list = json_array();
+
+	for (size_t i = 0; kube_source_state(k->source, i, &s); i++)
+		json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:b, s:s, s:I}", "path", s.path, "synced",
+						      s.synced, "watching", s.watching, "absent", s.absent, "error",
+						      s.error, "failures", (json_int_t)s.failures));
+	kube_cache_get_stats(kube_source_cache(k->source), &stats);
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "server", kube_http_server(k->http),
+			 "node", k->node, "synced", kube_source_synced(k->source), "pods", (json_int_t)k->world.pods,
+			 "unjoined", (json_int_t)k->world.unjoined, "host_network", (json_int_t)k->world.host_network,
+			 "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
+			 (json_int_t)kube_policies_count(kube_source_policies(k->source)), "unreadable",
+			 (json_int_t)stats.refused, "collections", list);
+}
+
+static void gauge(struct strbuf *out, const char *name, const char *help, uint64_t value)
+{
+	metrics_head(out, name, "gauge", help);
+	metrics_value(out, name, "", value);
+}
+
+void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
+{
+	struct kube_reflector_state s;
+	uint64_t failures = 0;
+
+	for (size_t i = 0; kube_source_state(k->source, i, &s); i++)
+		failures += s.failures;
+	gauge(out, "sluice_kubernetes_synced", "1: the API was heard once, all of it.", kube_source_synced(k->source));
+	gauge(out, "sluice_kubernetes_pods", "Pods of this node on networks of their own.", k->world.pods);
+	gauge(out, "sluice_kubernetes_pods_unjoined", "Of those, without a known interface: in quarantine.",
+	      k->world.unjoined);
+	gauge(out, "sluice_kubernetes_pods_host_network", "Pods on the node's own network: not enforced.",
+	      k->world.host_network);
+	metrics_head(out, "sluice_kubernetes_request_failures_total", "counter", "Requests to the API that failed.");
+	metrics_value(out, "sluice_kubernetes_request_failures_total", "", failures);
+}
+
+const char *kubernetes_policy_message(const struct kubernetes *k, const char *file)
+{
+	return kube_policies_message(kube_source_policies(k->source), file);
+}

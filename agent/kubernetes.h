@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * On a cluster's node: what the API says becomes endpoints, inventory and policies, as the files do elsewhere.
+ */
+#ifndef SLUICE_AGENT_KUBERNETES_H
+#define SLUICE_AGENT_KUBERNETES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "agent/config.h"
+#include "agent/discover.h"
+#include "agent/endpoints.h"
+#include "base/strbuf.h"
+
+struct kubernetes;
+
+/*
+ * Begins to listen. `changed` is called from the event loop whenever kubernetes_refresh() may have something to do.
+ * `store` and `accepted` are as for kube_policies_new(). 0; -errno, logged.
+ */
+int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
+		    void (*changed)(void *context), void *context, struct kubernetes **ret);
+void kubernetes_freep(struct kubernetes **k);
+
+/* Every collection was heard once. Before that nothing of the cluster may be put in force, since half of it may open. */
+bool kubernetes_synced(const struct kubernetes *k);
+/* The policies go to that store from now on, all of them at once. */
+void kubernetes_move(struct kubernetes *k, struct store *store);
+
+/*
+ * Brings pods of this node to their endpoints, where their interface is known, and what changed of the inventory. True: the
+ * policies or the inventory are others than before, or an interface may be another pod's.
+ */
+bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct discover *d);
+/* Interfaces or routes changed: pods may be found on them now. */
+void kubernetes_links_changed(struct kubernetes *k);
+/*
+ * The CNI says that the pod with this UID has that interface and those addresses, before the API does. `addrs` at most
+ * SLUICE_ENDPOINT_ADDRS.
+ */
+void kubernetes_claim(struct kubernetes *k, const char *uid, const char *interface, const struct sluice_addr *addrs,
+		      size_t naddrs);
+
+/* The addresses of the cluster's DNS Service, kube-system/kube-dns: into `ret`, at most `max`. Returns how many. */
+size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max);
+
+json_t *kubernetes_json(const struct kubernetes *k);
+void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out);
+/* What is wrong with the policy object that the store calls `file`; "" when nothing is, or it is none of the cluster's. */
+const char *kubernetes_policy_message(const struct kubernetes *k, const char *file);
+
+#endif

@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A real API server (etcd, kube-apiserver) on the lab's node, and the lab's pods as its objects: policies, labels and pods come
+# and go through it, and it goes away itself. No kubelet: what one would write to a pod's status is written here.
+# shellcheck source=tests/lab/lib.sh
+. "$(dirname "$(readlink -f "$0")")/../lab/lib.sh"
+
+: "${KUBE_BIN:?a folder with kube-apiserver and kubectl}"
+export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
+SLUICE_EXTRA="kubernetes: {enabled: true, nodeName: node1, kubeconfig: $(lab_dir)/kube/kubeconfig}"
+
+k() { node "$KUBE_BIN/kubectl" --kubeconfig "$(lab_dir)/kube/kubeconfig" "$@"; }
+quietly() { "$@" >/dev/null; }
+log() { cat "$(lab_dir)/log/sluiced.log"; }
+in_log() { grep -qE "$1" <<<"$(log)"; }
+policy() { endpoint_field policy_id; }
+ready() { [ "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9964/readyz)" = "$1" ]; }
+
+certificates() {
+	local d=$1
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout "$d/ca.key" -out "$d/ca.pem" -days 2 -subj /CN=lab
+	openssl req -newkey rsa:2048 -nodes -keyout "$d/api.key" -out "$d/api.csr" -subj /CN=kube-apiserver
+	openssl x509 -req -in "$d/api.csr" -CA "$d/ca.pem" -CAkey "$d/ca.key" -CAcreateserial -days 2 -out "$d/api.crt" \
+		-extfile <(echo "subjectAltName=IP:127.0.0.1")
+	openssl genrsa -out "$d/sa.key" 2048
+	openssl rsa -in "$d/sa.key" -pubout -out "$d/sa.pub"
+} 2>/dev/null
+
+api_start() {
+	local d
+	d=$(lab_dir)/kube
+	lab start node kube-apiserver "$KUBE_BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 \
+		--bind-address=0.0.0.0 --advertise-address=10.0.0.10 --service-cluster-ip-range=172.20.0.0/16 \
+		--authorization-mode=RBAC --token-auth-file="$d/tokens.csv" --tls-cert-file="$d/api.crt" \
+		--tls-private-key-file="$d/api.key" --service-account-issuer=https://kubernetes \
+		--service-account-key-file="$d/sa.pub" --service-account-signing-key-file="$d/sa.key" \
+		--disable-admission-plugins=ServiceAccount,NamespaceLifecycle
+	await 60 quiet k get --raw /readyz
+}
+
+cluster_start() {
+	local d client=http://127.0.0.1:2379 peer=http://127.0.0.1:2380
+	d=$(lab_dir)/kube
+	mkdir -p "$d/etcd"
+	certificates "$d"
+	echo 'token,admin,1,"system:masters"' >"$d/tokens.csv"
+	cat >"$d/kubeconfig" <<-END
+		current-context: lab
+		clusters: [{name: lab, cluster: {server: "https://127.0.0.1:6443", certificate-authority: ca.pem}}]
+		contexts: [{name: lab, context: {cluster: lab, user: admin}}]
+		users: [{name: admin, user: {token: token}}]
+	END
+	lab start node etcd etcd --data-dir "$d/etcd" --listen-client-urls $client --advertise-client-urls $client \
+		--listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer --unsafe-no-fsync
+	api_start
+}
+
+# CRD PLURAL KIND GROUP VERSION SCOPE
+crd() {
+	k apply -f - <<-END
+		apiVersion: apiextensions.k8s.io/v1
+		kind: CustomResourceDefinition
+		metadata: {name: $1.$3}
+		spec:
+		  group: $3
+		  scope: $5
+		  names: {kind: $2, plural: $1, singular: ${2,,}}
+		  versions:
+		  - name: $4
+		    served: true
+		    storage: true
+		    subresources: {status: {}}
+		    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+	END
+}
+
+# NAMESPACE NAME LABELS
+make_pod() {
+	k apply -f - <<-END
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: $2, namespace: $1, labels: {$3}}
+		spec: {nodeName: node1, containers: [{name: c, image: none}]}
+	END
+}
+
+# NAMESPACE NAME ADDRESS4 ADDRESS6: what the kubelet writes.
+run_pod() {
+	k patch pod -n "$1" "$2" --type merge --subresource status -p \
+		"{\"status\":{\"phase\":\"Running\",\"podIP\":\"$3\",\"podIPs\":[{\"ip\":\"$3\"},{\"ip\":\"$4\"}]}}"
+}
+
+is() { # MODE [POD]
+	[ "$(endpoint_field mode "${2:-$POD_PATH}")" = "$1" ]
+}
+as_listed() {
+	ask 172.20.0.10 pypi.org A >/dev/null
+	check "$1: what is listed works" connects 203.0.113.10 443
+	check "$1: the rest is denied" not connects 8.8.8.8 443
+}
+
+# ---- the agent meets an empty cluster ----
+
+lab_begin >&2
+sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
+cluster_start
+quietly k apply -f - <<-END
+	apiVersion: v1
+	kind: Service
+	metadata: {name: kube-dns, namespace: kube-system}
+	spec: {clusterIP: 172.20.0.10, selector: {k8s-app: kube-dns}, ports: [{name: dns, port: 53, protocol: UDP}]}
+END
+quietly k create namespace agent-sandboxes
+sluice_start_agent
+await 10 agent_answers
+check "ready, once the API was heard whole" await 20 ready 200
+sluice_start_proxy
+check "the proxy runs" await 10 proxy_runs
+equal "the cluster's DNS Service is the resolver" "172.20.0.10:53" \
+	"$(bpfctl -o json status | json 'x["agent"]["details"]["resolvers"][0]')"
+unknown() { bpfctl -o json status | json 'x["agent"]["details"]["interfaces"]["unknown"]'; }
+check "interfaces of no known pod are in quarantine" [ "$(unknown)" = 2 ]
+check "and nothing gets out of them" not connects 203.0.113.10 443
+
+# ---- a pod, a policy, a label ----
+
+quietly make_pod agent-sandboxes sandbox-agent "egress-tier: sandbox"
+sleep 1
+check "a pod without an address has no interface yet" not is open
+quietly run_pod agent-sandboxes sandbox-agent 10.0.1.5 fd00::5
+check "a pod that nothing selects is open" await 10 is open
+check "it reaches anything" connects 8.8.8.8 443
+quietly crd ciliumnetworkpolicies CiliumNetworkPolicy cilium.io v2 Namespaced
+await 10 quiet k get ciliumnetworkpolicies -A
+quietly k apply -f "$MANIFESTS/sandbox-cnp.yaml"
+check "a kind that is installed later is found, and its policy enforced" await 40 is enforce
+as_listed "policy by the API"
+equal "five outcomes" "PASS PASS PASS BLOCKED BLOCKED" "$(outcomes)"
+quietly k label pod -n agent-sandboxes sandbox-agent egress-tier-
+check "a label taken off leads to another policy" await 5 is open
+quietly k label pod -n agent-sandboxes sandbox-agent egress-tier=sandbox
+check "and put on again, back" await 5 is enforce
+
+# ---- refused ----
+
+before=$(policy)
+quietly k patch ciliumnetworkpolicy -n agent-sandboxes sandbox-llm-allowlist --type json \
+	-p '[{"op": "add", "path": "/spec/egress/1/toFQDNs/1", "value": {"matchNames": "a.example.com"}}]'
+check "a refused edit is told by its path in the object" await 5 in_log 'sandbox-llm-allowlist: spec\.egress\[1\]\.toFQDNs\[1\]'
+equal "its last good text stays in force" "$before" "$(policy)"
+check "policy get says so" grep -q 'toFQDNs\[1\]' < <(bpfctl -o json policy get)
+quietly k apply -f "$MANIFESTS/sandbox-cnp.yaml"
+
+# ---- the API goes away ----
+
+lab signal kube-apiserver KILL
+as_listed "API server away"
+lab signal sluiced TERM
+await 10 not lab alive sluiced
+sluice_start_agent
+await 10 agent_answers
+check "an agent that starts meanwhile is not ready" ready 503
+as_listed "API server away, agent new"
+check "what is in force stays" is enforce
+lab add default late 10.0.1.7 fd00::7
+check "a new pod is in quarantine" await 5 [ "$(unknown)" -ge 1 ]
+check "and nothing gets out of it" not quiet lab pod late python3 -c 'import socket
+socket.create_connection(("203.0.113.10", 443), timeout=2)'
+api_start
+check "the API is back: ready" await 40 ready 200
+as_listed "API server back"
+quietly make_pod default late "app: late"
+quietly run_pod default late 10.0.1.7 fd00::7
+check "the new pod is known now" await 10 is open default/late
+
+# ---- a pod of the same name ----
+
+quietly k delete pod -n agent-sandboxes sandbox-agent --grace-period=0 --force --wait=false
+check "a deleted pod's interface is in quarantine" await 10 not is enforce
+check "and nothing gets out of it" not connects 203.0.113.10 443
+quietly make_pod agent-sandboxes sandbox-agent "app: other"
+sleep 1
+check "another pod of that name is not put on it before its address is known" not is open
+quietly run_pod agent-sandboxes sandbox-agent 10.0.1.99 fd00::99
+sleep 1
+check "nor when its address is another" not connects 203.0.113.10 443
+quietly run_pod agent-sandboxes sandbox-agent 10.0.1.5 fd00::5
+check "only when a route leads to it" await 10 is open
+
+# ---- a policy goes ----
+
+quietly k label pod -n agent-sandboxes sandbox-agent egress-tier=sandbox
+check "enforced" await 5 is enforce
+quietly k delete ciliumnetworkpolicy -n agent-sandboxes sandbox-llm-allowlist
+check "a policy that is deleted ends" await 5 is open
+check "status tells of the cluster" [ "$(bpfctl -o json status | json 'x["agent"]["details"]["kubernetes"]["synced"]')" = True ]
