@@ -57,7 +57,7 @@ static int compile_and_publish(struct pass *p, const struct subject *subject, st
 	_cleanup_free_ uint8_t *image = NULL;
 	struct diags diags = {};
 	size_t len = 0;
-	int r = compile(p->in->store, subject, &p->inventory, &diags, &image, &len);
+	int r = compiler_compile(p->e->compiler, subject, &diags, &image, &len);
 
 	diag_log(&diags);
 	diags_clear(&diags);
@@ -82,7 +82,7 @@ static const struct outcome *outcome_for(struct pass *p, size_t endpoint)
 
 	if (p->closed)
 		return &quarantine;
-	key = compile_key(p->in->store, subject, &p->inventory);
+	key = compiler_key(p->e->compiler, subject);
 	for (size_t i = 0; i < p->noutcomes; i++) {
 		if (p->outcomes[i].key == key)
 			return &p->outcomes[i];
@@ -273,7 +273,8 @@ static void gather_cluster(struct pass *p)
 static void sync_cluster(struct pass *p)
 {
 	bool added = false;
-	int r = cluster_sync(p->e->k, &p->e->cluster, &added);
+	const struct cluster *there = p->e->in_force_known ? &p->e->in_force : NULL;
+	int r = cluster_sync(p->e->k, &p->e->cluster, there, &added);
 
 	if (r < 0) {
 		log_error("the table of cluster addresses: %s; every endpoint is quarantined, since rules for the "
@@ -281,8 +282,20 @@ static void sync_cluster(struct pass *p)
 			  strerror(-r));
 		p->closed = true;
 	}
+	p->e->in_force_known = p->e->in_force_known && r == 0;
 	if (added || r < 0)
 		next_epoch(p);
+}
+
+static void prune_cluster(struct pass *p)
+{
+	struct endpoints *e = p->e;
+
+	cluster_prune(e->k, &e->cluster, e->in_force_known ? &e->in_force : NULL);
+	cluster_clear(&e->in_force);
+	e->in_force = e->cluster;
+	e->in_force_known = !p->closed;
+	e->cluster = (struct cluster){};
 }
 
 /* ---- the inventory ----------------------------------------------------------------------------------------------- */
@@ -356,7 +369,8 @@ size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 	CLEANUP(world_clear) struct world world = {};
 	struct pass p = { .e = e, .in = in };
 
-	if (gather_inventory(e, in, &world, &p.inventory) < 0) {
+	if (gather_inventory(e, in, &world, &p.inventory) < 0 ||
+	    compiler_begin(e->compiler, in->store, &p.inventory) < 0) {
 		log_error("out of memory; the policies in force stay");
 		return 0;
 	}
@@ -365,7 +379,7 @@ size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 	sync_cluster(&p);
 	keep_outcomes(&p);
 	apply_policies(&p);
-	cluster_prune(e->k, &e->cluster);
+	prune_cluster(&p);
 	for (size_t i = 0; i < p.noutcomes; i++) {
 		if (p.outcomes[i].policy)
 			published_unref(p.outcomes[i].policy, e->now);
@@ -391,6 +405,6 @@ int endpoints_trace(struct endpoints *e, const struct endpoints_input *in, const
 	subject = &inv.pods[ep - e->items];
 	r = compile_trace(in->store, subject, &inv, q, ret, ret_count);
 	if (r == 0)
-		*ret_current = ep->key != 0 && compile_key(in->store, subject, &inv) == ep->key;
+		*ret_current = ep->key != 0 && compiler_key_apart(e->compiler, in->store, &inv, subject) == ep->key;
 	return r;
 }

@@ -14,8 +14,11 @@ struct endpoints {
 	struct endpoints_file *wanted; /* NULL: no endpoints file was read yet */
 	char *file;
 	struct cluster cluster;
-	uint64_t now;	/* of the present apply */
-	uint16_t epoch; /* of every state word */
+	struct cluster in_force; /* what the kernel holds of it, while `in_force_known` */
+	bool in_force_known;
+	struct compiler *compiler; /* kept from pass to pass */
+	uint64_t now;		   /* of the present apply */
+	uint16_t epoch;		   /* of every state word */
 	bool changed;
 	endpoints_keep_fn *keep; /* NULL: none is kept */
 	void *keep_context;

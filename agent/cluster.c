@@ -53,7 +53,30 @@ static void sort(struct cluster *c)
 	c->count = kept;
 }
 
-int cluster_sync(const struct kernel *k, struct cluster *wanted, bool *ret_added)
+static int compare_addr(const void *key, const void *item)
+{
+	return addr_compare(key, &((const struct cluster_entry *)item)->addr);
+}
+
+static const struct cluster_entry *find(const struct cluster *c, const struct sluice_addr *addr)
+{
+	return c->count ? bsearch(addr, c->items, c->count, sizeof(*c->items), compare_addr) : NULL;
+}
+
+/* What `there` says of the entry, or what the kernel does when nothing is said; false: it is not there. */
+static bool is_there(const struct kernel *k, const struct cluster *there, const struct cluster_entry *e)
+{
+	struct sluice_cluster value;
+	const struct cluster_entry *found;
+
+	if (!there)
+		return bpf_map_lookup_elem(k->cluster, &e->addr, &value) == 0 &&
+		       memcmp(&value, &e->value, sizeof(value)) == 0;
+	found = find(there, &e->addr);
+	return found && memcmp(&found->value, &e->value, sizeof(e->value)) == 0;
+}
+
+int cluster_sync(const struct kernel *k, struct cluster *wanted, const struct cluster *there, bool *ret_added)
 {
 	bool added = false;
 
@@ -62,10 +85,8 @@ int cluster_sync(const struct kernel *k, struct cluster *wanted, bool *ret_added
 	sort(wanted);
 	for (size_t i = 0; i < wanted->count; i++) {
 		struct cluster_entry *e = &wanted->items[i];
-		struct sluice_cluster there;
 
-		if (bpf_map_lookup_elem(k->cluster, &e->addr, &there) == 0 &&
-		    memcmp(&there, &e->value, sizeof(there)) == 0)
+		if (is_there(k, there, e))
 			continue;
 		if (bpf_map_update_elem(k->cluster, &e->addr, &e->value, BPF_ANY) < 0)
 			return -errno;
@@ -73,11 +94,6 @@ int cluster_sync(const struct kernel *k, struct cluster *wanted, bool *ret_added
 	}
 	*ret_added = added;
 	return 0;
-}
-
-static int compare_addr(const void *key, const void *item)
-{
-	return addr_compare(key, &((const struct cluster_entry *)item)->addr);
 }
 
 struct prune {
@@ -90,15 +106,17 @@ static int prune_one(const void *key, const void *value, void *context)
 	const struct prune *p = context;
 
 	(void)value;
-	if (!p->wanted->count ||
-	    !bsearch(key, p->wanted->items, p->wanted->count, sizeof(*p->wanted->items), compare_addr))
+	if (!find(p->wanted, key))
 		bpf_map_delete_elem(p->k->cluster, key);
 	return 0;
 }
 
-void cluster_prune(const struct kernel *k, const struct cluster *wanted)
+void cluster_prune(const struct kernel *k, const struct cluster *wanted, const struct cluster *there)
 {
 	struct prune p = { k, wanted };
 
-	mapwalk(k->cluster, sizeof(struct sluice_addr), sizeof(struct sluice_cluster), prune_one, &p);
+	if (!there)
+		mapwalk(k->cluster, sizeof(struct sluice_addr), sizeof(struct sluice_cluster), prune_one, &p);
+	for (size_t i = 0; there && i < there->count; i++)
+		prune_one(&there->items[i].addr, NULL, &p);
 }

@@ -29,9 +29,10 @@ void cluster_clear(struct cluster *c);
 /*
  * Makes the table so. `ret_added` says whether an address is new in it or changed its kind: that may turn an allow into
  * a deny (hazard 7). Addresses that are wanted no more are only taken out by cluster_prune, which is for after the
- * policies changed. 0; -errno when the table is full.
+ * policies changed. `there`: what the table holds, as an earlier call left it; NULL: not known, and the kernel is asked.
+ * 0; -errno when the table is full.
  */
-int cluster_sync(const struct kernel *k, struct cluster *wanted, bool *ret_added);
-void cluster_prune(const struct kernel *k, const struct cluster *wanted);
+int cluster_sync(const struct kernel *k, struct cluster *wanted, const struct cluster *there, bool *ret_added);
+void cluster_prune(const struct kernel *k, const struct cluster *wanted, const struct cluster *there);
 
 #endif

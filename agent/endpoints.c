@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "agent/apply.h"
 #include "agent/cgroup_programs.h"
@@ -88,7 +89,9 @@ void endpoints_freep(struct endpoints **e)
 	free((*e)->items);
 	endpoints_file_freep(&(*e)->wanted);
 	free((*e)->file);
+	compiler_freep(&(*e)->compiler);
 	cluster_clear(&(*e)->cluster);
+	cluster_clear(&(*e)->in_force);
 	free(*e);
 	*e = NULL;
 }
@@ -194,12 +197,16 @@ static int adopt_slot(struct endpoints *e, uint32_t id)
 int endpoints_open(struct kernel *k, struct publisher *p, struct endpoints **ret)
 {
 	CLEANUP(endpoints_freep) struct endpoints *e = calloc(1, sizeof(*e));
-	int r = 0;
+	uint64_t seed[2];
+	int r;
 
 	if (!e)
 		return -ENOMEM;
 	e->k = k;
 	e->p = p;
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return -errno;
+	r = compiler_new(seed, &e->compiler);
 	for (uint32_t id = 1; r == 0 && id < k->nendpoints; id++)
 		r = adopt_slot(e, id);
 	if (r == 0 && e->count)

@@ -32,7 +32,7 @@ struct endpoint {
 	struct endpoint_place place;
 	struct static_endpoint wanted; /* borrowed from the list, or owned by an adopted one */
 	struct published *policy;      /* a reference; NULL when open or quarantined */
-	uint64_t key;		       /* compile_key() of `policy`; 0: not known */
+	uint64_t key;		       /* compiler_key() of `policy`; 0: not known */
 	bool told;		       /* that its place is missing */
 	char escape[96]; /* of a cgroup: why its programs do not hold it; "" when they do, as last looked */
 };

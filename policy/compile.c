@@ -16,6 +16,9 @@
 
 #include "base/cleanup.h"
 #include "base/siphash.h"
+#include "base/strbuf.h"
+#include "policy/array.h"
+#include "policy/depends.h"
 #include "policy/lower.h"
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
@@ -48,11 +51,11 @@ static int lower_names(struct lowering *lo)
 
 static int build_dests(struct lowering *lo)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 	const struct dest_places places = { .masks = inv->service_cidrs,
 					    .nmasks = inv->nservice_cidrs,
-					    .barred = lo->index.api_server,
-					    .nbarred = lo->index.napi_server,
+					    .barred = lo->index->api_server,
+					    .nbarred = lo->index->napi_server,
 					    .names = lo->nnames > 0 };
 
 	return dests_build(lo->rules, lo->nrules, &places, &lo->parts.sets, &lo->parts.dests);
@@ -86,81 +89,222 @@ static void say_too_big(struct diags *diags, const struct selection *sel, const 
 		 subject->name);
 }
 
-int compile(const struct store *s, const struct subject *subject, const struct inventory *inv, struct diags *diags,
-	    uint8_t **ret, size_t *ret_len)
+/* ---- the compiler ------------------------------------------------------------------------------------------------ */
+
+/* What selects a subject of that print. */
+struct selected {
+	uint64_t print;
+	uint64_t pass;
+	struct selection sel;
+};
+
+struct compiler {
+	struct resolver resolver;
+	struct dependencies dependencies;
+	const struct store *store;
+	uint64_t generation; /* of the store, that the selections are of */
+	struct selected *selected;
+	size_t nselected;
+	struct keymap by_subject;
+	uint64_t pass;
+	bool ready; /* the pass began well */
+};
+
+int compiler_new(const uint64_t seed[2], struct compiler **ret)
 {
-	CLEANUP(selection_clear) struct selection sel = {};
+	struct compiler *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->resolver.seed[0] = seed[0];
+	c->resolver.seed[1] = seed[1];
+	*ret = c;
+	return 0;
+}
+
+void compiler_freep(struct compiler **compiler)
+{
+	struct compiler *c = *compiler;
+
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->nselected; i++)
+		selection_clear(&c->selected[i].sel);
+	free(c->selected);
+	keymap_clear(&c->by_subject);
+	dependencies_clear(&c->dependencies);
+	resolver_clear(&c->resolver);
+	free(c);
+	*compiler = NULL;
+}
+
+/* Those of the last pass, while the manifests are the same. */
+static void keep_selected(struct compiler *c, bool same)
+{
+	struct selected *old = c->selected;
+	size_t n = c->nselected;
+
+	keymap_clear(&c->by_subject);
+	c->selected = NULL;
+	c->nselected = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct selected *slot =
+			same && old[i].pass == c->pass ? array_push(&c->selected, &c->nselected, sizeof(*slot)) : NULL;
+
+		if (slot && keymap_put(&c->by_subject, old[i].print, (uint32_t)(c->nselected - 1)) == 0) {
+			*slot = old[i];
+			continue;
+		}
+		c->nselected -= slot != NULL;
+		selection_clear(&old[i].sel);
+	}
+	free(old);
+}
+
+int compiler_begin(struct compiler *c, const struct store *s, const struct inventory *inv)
+{
+	int r;
+
+	keep_selected(c, c->store == s && c->generation == s->generation);
+	dependencies_begin(&c->dependencies, c->resolver.services.pass);
+	c->store = s;
+	c->generation = s->generation;
+	c->pass++;
+	r = resolver_begin(&c->resolver, inv);
+	c->ready = r == 0;
+	return r;
+}
+
+static int select_for(struct compiler *c, const struct subject *subject, const struct selection **ret)
+{
+	uint64_t print = resolver_subject(&c->resolver, subject);
+	struct selected *slot;
+	uint32_t at;
+	int r;
+
+	if (!c->ready || !print)
+		return -ENOMEM;
+	if (!keymap_get(&c->by_subject, print, &at)) {
+		slot = array_push(&c->selected, &c->nselected, sizeof(*slot));
+		if (!slot)
+			return -ENOMEM;
+		slot->print = print;
+		at = (uint32_t)(c->nselected - 1);
+		r = select_policies(c->store, subject, c->resolver.index.inv, &slot->sel);
+		if (r == 0)
+			r = keymap_put(&c->by_subject, print, at);
+		if (r < 0) {
+			selection_clear(&slot->sel);
+			c->nselected--;
+			return r;
+		}
+	}
+	c->selected[at].pass = c->pass;
+	*ret = &c->selected[at].sel;
+	return 0;
+}
+
+int compiler_compile(struct compiler *c, const struct subject *subject, struct diags *diags, uint8_t **ret,
+		     size_t *ret_len)
+{
 	CLEANUP(lowering_clear) struct lowering lo = {};
-	int r = select_policies(s, subject, inv, &sel);
+	const struct selection *sel;
+	int r = select_for(c, subject, &sel);
 
 	if (r < 0)
 		return r;
-	if (sel.count == 0 && !sel.refusal)
+	if (sel->count == 0 && !sel->refusal)
 		return 1;
-	if (sel.refusal)
+	if (sel->refusal)
 		lo.parts.flags |= IMAGE_REFUSED;
-	r = sel.refusal ? lower_refusal(&lo, sel.refusal) : lower_policies(&lo, s, &sel, inv, diags);
+	r = sel->refusal ? lower_refusal(&lo, sel->refusal) : lower_policies(&lo, c->store, sel, &c->resolver, diags);
 	if (r >= 0)
 		r = build(&lo);
 	if (r >= 0)
 		r = image_write(&lo.parts, ret, ret_len);
 	if (r == -E2BIG)
-		say_too_big(diags, &sel, subject);
+		say_too_big(diags, sel, subject);
 	return r;
+}
+
+int compile(const struct store *s, const struct subject *subject, const struct inventory *inv, struct diags *diags,
+	    uint8_t **ret, size_t *ret_len)
+{
+	CLEANUP(compiler_freep) struct compiler *c = NULL;
+	int r = compiler_new((const uint64_t[2]){}, &c);
+
+	if (r == 0)
+		r = compiler_begin(c, s, inv);
+	return r < 0 ? r : compiler_compile(c, subject, diags, ret, ret_len);
 }
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */
 
-static const uint64_t fingerprint_key[2] = { 0x736c756963652d66ull, 0x696e6765727072ull };
-
-static void hash_prefix(struct strbuf *b, const struct sluice_prefix *p)
+static void put(struct strbuf *b, uint64_t n)
 {
-	strbuf_add(b, &p->addr, sizeof(p->addr));
-	strbuf_add(b, &p->bits, sizeof(p->bits));
+	strbuf_add(b, &n, sizeof(n));
 }
 
-static void hash_rule(struct strbuf *b, const struct addr_rule *r)
+static int put_policies(struct compiler *c, const struct selection *sel, struct strbuf *b)
 {
-	hash_prefix(b, &r->prefix);
-	strbuf_addf(b, "%d%d%d%d %u %zu ", r->outside, r->inside, r->cluster, r->written, r->grant.rule,
-		    r->grant.nports);
-	if (r->grant.nports)
-		strbuf_add(b, r->grant.ports, r->grant.nports * sizeof(*r->grant.ports));
+	for (size_t i = 0; i < sel->count; i++) {
+		uint64_t print = 0;
+		int r = dependencies_print(&c->dependencies, c->store, &c->resolver, sel->policies[i], &print);
+
+		if (r < 0)
+			return r;
+		put(b, print);
+	}
+	/* Who is not isolated meets what nothing is behind, too. */
+	put(b, sel->count && !sel->isolated ? c->resolver.every_presence : 0);
+	put(b, sel->count ? c->resolver.place : 0);
+	return 0;
 }
 
-/* What the policies resolve to: equal serials and equal rules make equal images. */
-static int hash_resolved(const struct store *s, const struct selection *sel, const struct inventory *inv,
-			 struct strbuf *b)
+uint64_t compiler_key(struct compiler *c, const struct subject *subject)
 {
-	CLEANUP(lowering_clear) struct lowering lo = {};
-	int r = lower_policies(&lo, s, sel, inv, NULL);
-
-	for (size_t i = 0; i < lo.nrules && r >= 0; i++)
-		hash_rule(b, &lo.rules[i]);
-	for (size_t i = 0; inv && i < inv->nservice_cidrs; i++)
-		hash_prefix(b, &inv->service_cidrs[i]);
-	if (lo.nnames > 0 && lo.index.napi_server > 0)
-		strbuf_add(b, lo.index.api_server, lo.index.napi_server * sizeof(*lo.index.api_server));
-	return r < 0 ? r : services_fingerprint(&lo, b);
-}
-
-uint64_t compile_key(const struct store *s, const struct subject *subject, const struct inventory *inv)
-{
-	CLEANUP(selection_clear) struct selection sel = {};
 	CLEANUP(strbuf_clear) struct strbuf b = {};
-	int r = select_policies(s, subject, inv, &sel);
+	const struct selection *sel;
+	int r = select_for(c, subject, &sel);
 
 	if (r == 0) {
-		uint64_t refusal = sel.refusal ? sel.refusal->serial : 0;
-
-		strbuf_add(&b, &refusal, sizeof(refusal));
-		for (size_t i = 0; i < sel.count && !refusal; i++)
-			strbuf_add(&b, &sel.policies[i]->serial, sizeof(sel.policies[i]->serial));
-		if (sel.count > 0 && !refusal)
-			r = hash_resolved(s, &sel, inv, &b);
+		put(&b, sel->refusal ? sel->refusal->serial : 0);
+		put(&b, sel->refusal != NULL);
+		if (!sel->refusal)
+			r = put_policies(c, sel, &b);
 	}
 	if (r == 0 && !b.failed)
-		return siphash24(b.data, b.len, fingerprint_key);
+		return siphash24(b.data, b.len, c->resolver.seed);
 	/* Without memory nothing is known to be equal: a key of the subject's own. */
 	return (uint64_t)(uintptr_t)subject;
+}
+
+uint64_t compiler_key_apart(const struct compiler *like, const struct store *s, const struct inventory *inv,
+			    const struct subject *subject)
+{
+	CLEANUP(compiler_freep) struct compiler *c = NULL;
+	int r = compiler_new(like->resolver.seed, &c);
+
+	if (r == 0)
+		r = compiler_begin(c, s, inv);
+	return r == 0 ? compiler_key(c, subject) : 0;
+}
+
+/* ---- tracing ----------------------------------------------------------------------------------------------------- */
+
+int compile_trace(const struct store *s, const struct subject *subject, const struct inventory *inv,
+		  const struct trace_query *q, struct trace_rule **ret, size_t *ret_count)
+{
+	CLEANUP(compiler_freep) struct compiler *c = NULL;
+	CLEANUP(lowering_clear) struct lowering lo = {};
+	const struct selection *sel = NULL;
+	int r = compiler_new((const uint64_t[2]){}, &c);
+
+	if (r == 0)
+		r = compiler_begin(c, s, inv);
+	if (r == 0)
+		r = select_for(c, subject, &sel);
+	if (r == 0 && sel->count > 0 && !sel->refusal)
+		r = lower_policies(&lo, s, sel, &c->resolver, NULL);
+	return r < 0 ? r : trace_rules(&lo, q, ret, ret_count);
 }

@@ -180,11 +180,31 @@ int compile(const struct store *s, const struct subject *subject, const struct i
 	    uint8_t **ret, size_t *ret_len);
 
 /*
+ * For many endpoints and an inventory that changes: what passes have in common is kept, so that a pass costs what changed
+ * since the last one. `seed` makes keys that nobody outside can aim at; keys of one seed can be compared.
+ */
+struct compiler;
+
+int compiler_new(const uint64_t seed[2], struct compiler **ret); /* 0, -ENOMEM */
+void compiler_freep(struct compiler **c);
+
+/*
+ * Begins a pass: takes what store and inventory hold now. Both must stay as they are until the last call of the pass, and
+ * the store be the same object in every pass, or have been told from it by a new compiler. 0, -ENOMEM: nothing compiles.
+ */
+int compiler_begin(struct compiler *c, const struct store *s, const struct inventory *inv);
+int compiler_compile(struct compiler *c, const struct subject *subject, struct diags *diags, uint8_t **ret,
+		     size_t *ret_len); /* as compile() */
+
+/*
  * A 64-bit fingerprint of the selection and of what its peers resolve to, before any compiling: subjects with equal keys
  * get equal images, so callers compile once per key, and an inventory change that leaves a key as it was concerns none
  * of that endpoint's policies.
  */
-uint64_t compile_key(const struct store *s, const struct subject *subject, const struct inventory *inv);
+uint64_t compiler_key(struct compiler *c, const struct subject *subject);
+/* The same key, between passes and without one. 0: no memory. */
+uint64_t compiler_key_apart(const struct compiler *like, const struct store *s, const struct inventory *inv,
+			    const struct subject *subject);
 
 /*
  * Every rule that speaks for one destination and port, the strongest first: what `explain` shows as decided and beaten.

@@ -151,7 +151,7 @@ static int group_globs(struct trie *t, const struct strbuf *strings, struct glob
 
 	if (r < 0 || g->count == 0)
 		return r;
-	for (g->nruns = 4; g->nruns < g->count * 2;)
+	for (g->nruns = 4; g->nruns < g->count * 4;)
 		g->nruns *= 2;
 	g->children = calloc(g->count, sizeof(*g->children));
 	g->runs = calloc(g->nruns, sizeof(*g->runs));

@@ -79,33 +79,6 @@ bool service_is_api_server(const struct inventory_service *s)
 	return strcmp(s->namespace_name, "default") == 0 && strcmp(s->name, "kubernetes") == 0;
 }
 
-static int add_api_server(struct inventory_index *index, const struct inventory_service *s)
-{
-	CLEANUP(members_clear) struct members m = {};
-	struct addrs all = { index->api_server, index->napi_server, false };
-
-	if (service_members(index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count; i++)
-		if (!index_in_cluster(index, &m.items[i].addr))
-			add_addrs(&all, &m.items[i].addr, 1);
-	index->api_server = all.items;
-	index->napi_server = all.count;
-	return all.failed ? -ENOMEM : 0;
-}
-
-static int find_api_server(struct inventory_index *index)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < index->inv->nservices && r >= 0; i++)
-		if (service_is_api_server(&index->inv->services[i]))
-			r = add_api_server(index, &index->inv->services[i]);
-	if (index->napi_server > 1)
-		qsort(index->api_server, index->napi_server, sizeof(*index->api_server), compare_addrs);
-	return r;
-}
-
 bool index_bars_names(const struct inventory_index *index, const struct sluice_addr *addr)
 {
 	if (index->napi_server > 0 &&
@@ -116,8 +89,6 @@ bool index_bars_names(const struct inventory_index *index, const struct sluice_a
 			return true;
 	return false;
 }
-
-/* ---- the index --------------------------------------------------------------------------------------------------- */
 
 static int compare_slices(const void *a, const void *b)
 {
@@ -136,39 +107,6 @@ static int compare_pods(const void *a, const void *b)
 	int order = strcmp(x->namespace_name, y->namespace_name);
 
 	return order ? order : strcmp(x->name, y->name);
-}
-
-int index_build(const struct inventory *inv, struct inventory_index *ret)
-{
-	static const struct inventory nothing = {};
-	CLEANUP(index_clear) struct inventory_index index = { .inv = inv ? inv : &nothing };
-
-	inv = index.inv;
-	index.slices = calloc(inv->nslices + 1, sizeof(*index.slices));
-	index.pods = calloc(inv->npods + 1, sizeof(*index.pods));
-	if (!index.slices || !index.pods || inventory_cluster(inv, &index.cluster, &index.ncluster) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < inv->nslices; i++)
-		index.slices[i] = &inv->slices[i];
-	for (size_t i = 0; i < inv->npods; i++)
-		if (!inv->pods[i].not_running)
-			index.pods[index.npods++] = &inv->pods[i];
-	qsort(index.slices, inv->nslices, sizeof(*index.slices), compare_slices);
-	qsort(index.pods, index.npods, sizeof(*index.pods), compare_pods);
-	if (find_api_server(&index) < 0)
-		return -ENOMEM;
-	*ret = index;
-	index = (struct inventory_index){};
-	return 0;
-}
-
-void index_clear(struct inventory_index *index)
-{
-	free(index->slices);
-	free(index->pods);
-	free(index->cluster);
-	free(index->api_server);
-	*index = (struct inventory_index){};
 }
 
 /* ---- members ----------------------------------------------------------------------------------------------------- */
@@ -278,7 +216,7 @@ static int compare_members(const void *a, const void *b)
 	return addr_compare(&((const struct member *)a)->addr, &((const struct member *)b)->addr);
 }
 
-int service_members(const struct inventory_index *index, const struct inventory_service *s, struct members *ret)
+static int find_members(const struct inventory_index *index, const struct inventory_service *s, struct members *ret)
 {
 	const struct inventory_slice key = { .namespace_name = s->namespace_name, .service = s->name };
 	size_t low = 0, high = index->inv->nslices, found = 0;
@@ -309,10 +247,9 @@ int service_members(const struct inventory_index *index, const struct inventory_
 	return r;
 }
 
-void members_clear(struct members *m)
+const struct members *service_members(const struct inventory_index *index, const struct inventory_service *s)
 {
-	free(m->items);
-	*m = (struct members){};
+	return &index->members[s - index->inv->services];
 }
 
 static bool same_port_name(const char *a, const char *b)
@@ -334,4 +271,79 @@ uint16_t member_port(const struct member *m, const struct service_port *port)
 		    strcmp(m->pod->ports[i].name, port->target_name) == 0)
 			return m->pod->ports[i].port;
 	return port->target_name ? 0 : port->port;
+}
+
+/* ---- the index --------------------------------------------------------------------------------------------------- */
+
+static int add_api_server(struct inventory_index *index, const struct inventory_service *s)
+{
+	const struct members *m = service_members(index, s);
+	struct addrs all = { index->api_server, index->napi_server, false };
+
+	for (size_t i = 0; i < m->count; i++)
+		if (!index_in_cluster(index, &m->items[i].addr))
+			add_addrs(&all, &m->items[i].addr, 1);
+	index->api_server = all.items;
+	index->napi_server = all.count;
+	return all.failed ? -ENOMEM : 0;
+}
+
+static int find_api_server(struct inventory_index *index)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < index->inv->nservices && r >= 0; i++)
+		if (service_is_api_server(&index->inv->services[i]))
+			r = add_api_server(index, &index->inv->services[i]);
+	if (index->napi_server > 1)
+		qsort(index->api_server, index->napi_server, sizeof(*index->api_server), compare_addrs);
+	return r;
+}
+
+static int find_all_members(struct inventory_index *index)
+{
+	index->members = calloc(index->inv->nservices + 1, sizeof(*index->members));
+	if (!index->members)
+		return -ENOMEM;
+	index->nmembers = index->inv->nservices;
+	for (size_t i = 0; i < index->inv->nservices; i++)
+		if (find_members(index, &index->inv->services[i], &index->members[i]) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+int index_build(const struct inventory *inv, struct inventory_index *ret)
+{
+	static const struct inventory nothing = {};
+	CLEANUP(index_clear) struct inventory_index index = { .inv = inv ? inv : &nothing };
+
+	inv = index.inv;
+	index.slices = calloc(inv->nslices + 1, sizeof(*index.slices));
+	index.pods = calloc(inv->npods + 1, sizeof(*index.pods));
+	if (!index.slices || !index.pods || inventory_cluster(inv, &index.cluster, &index.ncluster) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < inv->nslices; i++)
+		index.slices[i] = &inv->slices[i];
+	for (size_t i = 0; i < inv->npods; i++)
+		if (!inv->pods[i].not_running)
+			index.pods[index.npods++] = &inv->pods[i];
+	qsort(index.slices, inv->nslices, sizeof(*index.slices), compare_slices);
+	qsort(index.pods, index.npods, sizeof(*index.pods), compare_pods);
+	if (find_all_members(&index) < 0 || find_api_server(&index) < 0)
+		return -ENOMEM;
+	*ret = index;
+	index = (struct inventory_index){};
+	return 0;
+}
+
+void index_clear(struct inventory_index *index)
+{
+	for (size_t i = 0; i < index->nmembers; i++)
+		free(index->members[i].items);
+	free(index->members);
+	free(index->slices);
+	free(index->pods);
+	free(index->cluster);
+	free(index->api_server);
+	*index = (struct inventory_index){};
 }

@@ -5,24 +5,6 @@
 
 #include "policy/compile.h"
 
-struct inventory_index {
-	const struct inventory *inv;
-	const struct inventory_slice **slices; /* by namespace and Service */
-	const struct subject **pods;	       /* running ones, by namespace and name */
-	size_t npods;
-	struct sluice_addr *cluster; /* sorted */
-	size_t ncluster;
-	struct sluice_addr *api_server; /* its EndpointSlices' addresses, sorted: names open none of them (hazard 12) */
-	size_t napi_server;
-};
-
-int index_build(const struct inventory *inv, struct inventory_index *ret); /* `inv` may be NULL. 0, -ENOMEM */
-void index_clear(struct inventory_index *index);
-bool index_in_cluster(const struct inventory_index *index, const struct sluice_addr *addr);
-/* An address outside the cluster's table that no name opens: the API server's, or in a Service CIDR. */
-bool index_bars_names(const struct inventory_index *index, const struct sluice_addr *addr);
-bool service_is_api_server(const struct inventory_service *s);
-
 /* One address behind a Service. */
 struct member {
 	struct sluice_addr addr;
@@ -37,8 +19,28 @@ struct members {
 	size_t count;
 };
 
-int service_members(const struct inventory_index *index, const struct inventory_service *s, struct members *ret);
-void members_clear(struct members *m);
+struct inventory_index {
+	const struct inventory *inv;
+	const struct inventory_slice **slices; /* by namespace and Service */
+	const struct subject **pods;	       /* running ones, by namespace and name */
+	size_t npods;
+	struct sluice_addr *cluster; /* sorted */
+	size_t ncluster;
+	struct sluice_addr *api_server; /* its EndpointSlices' addresses, sorted: names open none of them (hazard 12) */
+	size_t napi_server;
+	struct members *members; /* by Service of the inventory */
+	size_t nmembers;
+};
+
+int index_build(const struct inventory *inv, struct inventory_index *ret); /* `inv` may be NULL. 0, -ENOMEM */
+void index_clear(struct inventory_index *index);
+bool index_in_cluster(const struct inventory_index *index, const struct sluice_addr *addr);
+/* An address outside the cluster's table that no name opens: the API server's, or in a Service CIDR. */
+bool index_bars_names(const struct inventory_index *index, const struct sluice_addr *addr);
+bool service_is_api_server(const struct inventory_service *s);
+
+/* What is behind a Service of the index's inventory, sorted by address. */
+const struct members *service_members(const struct inventory_index *index, const struct inventory_service *s);
 /* The member's port for that port of the Service; 0: it has none. */
 uint16_t member_port(const struct member *m, const struct service_port *port);
 

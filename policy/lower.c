@@ -40,7 +40,6 @@ void lowering_clear(struct lowering *lo)
 	for (size_t i = 0; i < lo->nowned; i++)
 		free(lo->owned[i]);
 	free(lo->owned);
-	index_clear(&lo->index);
 }
 
 static uint32_t add_string(struct lowering *lo, const char *text)
@@ -154,6 +153,12 @@ static int begin_policy(struct lowering *lo, const struct policy *p, size_t plac
 	lo->policy = p;
 	lo->group = group_of(p, place);
 	lo->level_names = policy_is_cluster(p) && lo->sel ? names_of_level(lo->sel, level_of(p)) : GROUP_NONE;
+	if (lo->level_names == GROUP_MANY && lo->diags)
+		diag_add(lo->diags, DIAG_WARNING, p->file, p->line, p->column,
+			 "another ClusterNetworkPolicy of the same tier and priority (%u) has domainNames too; a Deny "
+			 "or "
+			 "Pass of either for an address comes before the names of both",
+			 p->priority);
 	lo->policy_title = add_string(lo, p->title);
 	lo->policy_kind = add_string(lo, p->kind_name);
 	lo->policy_file = add_string(lo, p->file);
@@ -327,14 +332,13 @@ static int lower_pod(struct lowering *lo, const struct entry *e, const struct gr
 static int lower_pods(struct lowering *lo, const struct entry *e, const struct grant *grant,
 		      const struct selector *selector)
 {
-	for (size_t i = 0; i < lo->index.npods; i++) {
-		const struct subject *pod = lo->index.pods[i];
+	const struct picked *found;
 
-		if (pod->host_network || (selector && !selector_matches(selector, pod, lo->index.inv)))
-			continue;
-		if (lower_pod(lo, e, grant, pod) < 0)
+	if (resolver_find(lo->resolver, selector, &found) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < lo->index->npods; i++)
+		if (picked_has(found, &lo->resolver->pods, i) && lower_pod(lo, e, grant, lo->index->pods[i]) < 0)
 			return -ENOMEM;
-	}
 	return 0;
 }
 
@@ -353,7 +357,7 @@ static bool node_fits(const struct peer *peer, const struct inventory_node *node
 
 static int lower_nodes(struct lowering *lo, const struct grant *grant, const struct peer *peer)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 
 	for (size_t i = 0; i < inv->nnodes; i++)
 		for (size_t k = 0; node_fits(peer, &inv->nodes[i]) && k < inv->nodes[i].naddrs; k++)
@@ -378,20 +382,18 @@ static bool member_counts(const struct inventory_service *s, const struct member
 static int lower_members(struct lowering *lo, const struct entry *e, const struct grant *grant,
 			 const struct inventory_service *s, bool all)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 
-	if (service_members(&lo->index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count; i++) {
+	for (size_t i = 0; i < m->count; i++) {
 		struct grant own = *grant;
 		struct addr_rule *rule;
-		int r = e->nnamed == 0 ? 0 : m.items[i].pod ? pod_grant(lo, e, m.items[i].pod, &own) : 1;
+		int r = e->nnamed == 0 ? 0 : m->items[i].pod ? pod_grant(lo, e, m->items[i].pod, &own) : 1;
 
 		if (r < 0)
 			return r;
-		if (r > 0 || !member_counts(s, &m.items[i], all))
+		if (r > 0 || !member_counts(s, &m->items[i], all))
 			continue;
-		rule = lower_address(lo, &own, &m.items[i].addr);
+		rule = lower_address(lo, &own, &m->items[i].addr);
 		if (!rule)
 			return -ENOMEM;
 		rule->inside = all || s->nselector > 0;
@@ -400,7 +402,7 @@ static int lower_members(struct lowering *lo, const struct entry *e, const struc
 	return 0;
 }
 
-static bool service_fits(const struct peer *peer, const struct inventory_service *s)
+bool lower_service_fits(const struct peer *peer, const struct inventory_service *s)
 {
 	if (peer->service_namespace && strcmp(peer->service_namespace, s->namespace_name) != 0)
 		return false;
@@ -412,10 +414,11 @@ static bool service_fits(const struct peer *peer, const struct inventory_service
 static int lower_services(struct lowering *lo, const struct entry *e, const struct grant *grant,
 			  const struct peer *peer)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 
 	for (size_t i = 0; i < inv->nservices; i++)
-		if (service_fits(peer, &inv->services[i]) && lower_members(lo, e, grant, &inv->services[i], false) < 0)
+		if (lower_service_fits(peer, &inv->services[i]) &&
+		    lower_members(lo, e, grant, &inv->services[i], false) < 0)
 			return -ENOMEM;
 	return 0;
 }
@@ -423,7 +426,7 @@ static int lower_services(struct lowering *lo, const struct entry *e, const stru
 /* Wherever it runs: on a node, in a pod, or beyond the cluster. */
 static int lower_apiserver(struct lowering *lo, const struct entry *e, const struct grant *grant)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 	int r = 0;
 
 	for (size_t i = 0; i < inv->nservices && r >= 0; i++)
@@ -548,11 +551,12 @@ static const struct rank default_rank = {
 	.action = ACTION_ALLOW,
 };
 
-static int begin(struct lowering *lo, const struct inventory *inv)
+static int begin(struct lowering *lo, const struct inventory_index *index)
 {
 	struct rank *slot;
 
-	if (index_build(inv, &lo->index) < 0 || trie_init(&lo->parts.trie) < 0)
+	lo->index = index;
+	if (trie_init(&lo->parts.trie) < 0)
 		return -ENOMEM;
 	slot = array_push(&lo->ranks, &lo->nranks, sizeof(*slot));
 	if (!slot)
@@ -561,7 +565,7 @@ static int begin(struct lowering *lo, const struct inventory *inv)
 	return 0;
 }
 
-int lower_policies(struct lowering *lo, const struct store *s, const struct selection *sel, const struct inventory *inv,
+int lower_policies(struct lowering *lo, const struct store *s, const struct selection *sel, struct resolver *resolver,
 		   struct diags *diags)
 {
 	const struct grant everything = { .rank = default_rank };
@@ -569,9 +573,10 @@ int lower_policies(struct lowering *lo, const struct store *s, const struct sele
 
 	lo->store = s;
 	lo->sel = sel;
+	lo->resolver = resolver;
 	lo->diags = diags;
 	lo->isolated = sel->isolated;
-	r = begin(lo, inv);
+	r = begin(lo, &resolver->index);
 	for (size_t i = 0; i < sel->count && r >= 0; i++) {
 		const struct policy *p = sel->policies[i];
 
@@ -587,6 +592,8 @@ int lower_policies(struct lowering *lo, const struct store *s, const struct sele
 
 int lower_refusal(struct lowering *lo, const struct policy *p)
 {
+	static const struct inventory nothing = {};
+	static const struct inventory_index no_index = { .inv = &nothing };
 	struct rank rank = { .level = SLUICE_PRECEDENCE_ADMIN + (1000u << 6),
 			     .precedence = SLUICE_PRECEDENCE_ADMIN + (1000u << 6) + SLUICE_PRECEDENCE_SUB,
 			     .names = GROUP_NONE,
@@ -600,7 +607,7 @@ int lower_refusal(struct lowering *lo, const struct policy *p)
 		return -ENOMEM;
 	}
 	lo->isolated = true;
-	r = begin(lo, NULL);
+	r = begin(lo, &no_index);
 	if (r >= 0)
 		r = begin_policy(lo, p, 0);
 	if (r >= 0)

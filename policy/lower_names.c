@@ -81,31 +81,29 @@ static bool member_matches(const struct name_pattern *p, const struct member *m,
 
 static int open_service(struct lowering *lo, const struct name_rule *rule, const struct inventory_service *s)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 	char name[320];
 
-	if (s->naddrs > 0 || !service_dns_name(&lo->index, s, name, sizeof(name)))
+	if (s->naddrs > 0 || !service_dns_name(lo->index, s, name, sizeof(name)))
 		return 0;
-	if (service_members(&lo->index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count; i++)
-		if (m.items[i].pod && member_matches(rule->name, &m.items[i], name) &&
-		    open_pod(lo, rule, m.items[i].pod, &m.items[i].addr) < 0)
+	for (size_t i = 0; i < m->count; i++)
+		if (m->items[i].pod && member_matches(rule->name, &m->items[i], name) &&
+		    open_pod(lo, rule, m->items[i].pod, &m->items[i].addr) < 0)
 			return -ENOMEM;
 	return 0;
 }
 
 static int open_pods(struct lowering *lo, const struct name_rule *rule)
 {
-	for (size_t i = 0; i < lo->index.npods; i++) {
-		const struct subject *pod = lo->index.pods[i];
+	for (size_t i = 0; i < lo->index->npods; i++) {
+		const struct subject *pod = lo->index->pods[i];
 
 		for (size_t k = 0; k < pod->naddrs; k++) {
 			char address[ADDR_TEXT_MAX], name[512];
 
 			dashed(&pod->addrs[k], address);
 			snprintf(name, sizeof(name), "%s.%s.pod.%s", address, pod->namespace_name,
-				 domain_of(&lo->index));
+				 domain_of(lo->index));
 			if (matches(rule->name, name) && open_pod(lo, rule, pod, &pod->addrs[k]) < 0)
 				return -ENOMEM;
 		}
@@ -113,14 +111,25 @@ static int open_pods(struct lowering *lo, const struct name_rule *rule)
 	return 0;
 }
 
+void lower_name_meets(const struct inventory_index *index, const struct name_pattern *name, bool *ret_services,
+		      bool *ret_pods)
+{
+	char services[320], pods[320];
+
+	snprintf(services, sizeof(services), "svc.%s", domain_of(index));
+	snprintf(pods, sizeof(pods), "pod.%s", domain_of(index));
+	*ret_services = may_meet(name, services);
+	*ret_pods = may_meet(name, pods);
+}
+
 int lower_pod_names(struct lowering *lo, const struct name_rule *rule)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
+	bool services, pods;
 
-	if (!may_meet(rule->name, domain_of(&lo->index)))
-		return 0;
-	for (size_t i = 0; i < inv->nservices; i++)
+	lower_name_meets(lo->index, rule->name, &services, &pods);
+	for (size_t i = 0; services && i < inv->nservices; i++)
 		if (open_service(lo, rule, &inv->services[i]) < 0)
 			return -ENOMEM;
-	return open_pods(lo, rule);
+	return pods ? open_pods(lo, rule) : 0;
 }

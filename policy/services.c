@@ -57,7 +57,7 @@ static bool judge_backend(const struct lowering *lo, const struct member *m, uin
 
 	if (!dests_find(&lo->parts.dests, &m->addr, &dest))
 		return false;
-	set = m->pod || index_in_cluster(&lo->index, &m->addr) ? dest.cluster_set : dest.set;
+	set = m->pod || index_in_cluster(lo->index, &m->addr) ? dest.cluster_set : dest.set;
 	return set && sets_find(&lo->parts.sets, set, proto, port, ret) && ret->precedence > 0;
 }
 
@@ -154,7 +154,7 @@ static int add_frontend(const struct lowering *lo, struct frontends *f, const st
 static int add_node_ports(const struct lowering *lo, struct frontends *f, const struct inventory_service *s,
 			  const struct service_port *port, const struct members *m)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 
 	for (size_t i = 0; port->node_port && i < inv->nnodes; i++)
 		for (size_t k = 0; k < inv->nodes[i].naddrs; k++)
@@ -165,20 +165,18 @@ static int add_node_ports(const struct lowering *lo, struct frontends *f, const 
 
 static int add_service(const struct lowering *lo, struct frontends *f, const struct inventory_service *s)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 
-	if (service_members(&lo->index, s, &m) < 0)
-		return -ENOMEM;
 	for (size_t p = 0; p < s->nports; p++) {
 		const struct service_port *port = &s->ports[p];
 
 		for (size_t i = 0; i < s->naddrs; i++)
-			if (add_frontend(lo, f, s, port, &m, &s->addrs[i], port->port, true) < 0)
+			if (add_frontend(lo, f, s, port, m, &s->addrs[i], port->port, true) < 0)
 				return -ENOMEM;
 		for (size_t i = 0; i < s->nexternals; i++)
-			if (add_frontend(lo, f, s, port, &m, &s->externals[i], port->port, false) < 0)
+			if (add_frontend(lo, f, s, port, m, &s->externals[i], port->port, false) < 0)
 				return -ENOMEM;
-		if (add_node_ports(lo, f, s, port, &m) < 0)
+		if (add_node_ports(lo, f, s, port, m) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -353,7 +351,7 @@ static int put_address(struct lowering *lo, const struct frontend *fronts, size_
 	r = intern_scope(&g, true, &dest.cluster_set);
 	if (r >= 0 && g.cluster_ip)
 		dest.set = dest.cluster_set;
-	g.kind = lo->nnames > 0 && index_bars_names(&lo->index, &fronts[0].addr) ? SET_BARRED : SET_ADDRESSES;
+	g.kind = lo->nnames > 0 && index_bars_names(lo->index, &fronts[0].addr) ? SET_BARRED : SET_ADDRESSES;
 	if (r >= 0 && !g.cluster_ip)
 		r = intern_scope(&g, false, &dest.set);
 	free(g.grants);
@@ -366,20 +364,18 @@ static int put_address(struct lowering *lo, const struct frontend *fronts, size_
 /* A name that leads to a Service may be asked where some pod behind it, ready or not, is admitted. */
 static int ask_service(struct lowering *lo, const struct inventory_service *s)
 {
-	CLEANUP(members_clear) struct members m = {};
+	const struct members *m = service_members(lo->index, s);
 	struct name_pattern name = {};
 	struct sluice_rule rule = {};
 	bool admitted = false;
 
-	if (!service_dns_name(&lo->index, s, name.text, sizeof(name.text)))
+	if (!service_dns_name(lo->index, s, name.text, sizeof(name.text)))
 		return 0;
-	if (service_members(&lo->index, s, &m) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < m.count && !admitted; i++)
+	for (size_t i = 0; i < m->count && !admitted; i++)
 		for (size_t p = 0; p < s->nports && !admitted; p++) {
-			uint16_t port = member_port(&m.items[i], &s->ports[p]);
+			uint16_t port = member_port(&m->items[i], &s->ports[p]);
 
-			admitted = port && judge_backend(lo, &m.items[i], s->ports[p].proto, port, &rule) &&
+			admitted = port && judge_backend(lo, &m->items[i], s->ports[p].proto, port, &rule) &&
 				   rule.verdict == SLUICE_ALLOW;
 		}
 	return admitted ? trie_add(&lo->parts.trie, &lo->parts.strings, &name, 0, rule.rule) : 0;
@@ -387,7 +383,7 @@ static int ask_service(struct lowering *lo, const struct inventory_service *s)
 
 static int ask_services(struct lowering *lo)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 	int r = 0;
 
 	for (size_t i = 0; lo->isolated && lo->nnames > 0 && i < inv->nservices && r >= 0; i++)
@@ -397,7 +393,7 @@ static int ask_services(struct lowering *lo)
 
 int services_build(struct lowering *lo)
 {
-	const struct inventory *inv = lo->index.inv;
+	const struct inventory *inv = lo->index->inv;
 	struct frontends f = {};
 	int r = ask_services(lo);
 
@@ -413,126 +409,4 @@ int services_build(struct lowering *lo)
 	free(f.items);
 	dests_sort(&lo->parts.dests);
 	return r;
-}
-
-/* ---- what a compilation depends on -------------------------------------------------------------------------------- */
-
-static int compare_prefixes(const void *a, const void *b)
-{
-	return addr_compare(&((const struct sluice_prefix *)a)->addr, &((const struct sluice_prefix *)b)->addr);
-}
-
-struct reach {
-	struct sluice_prefix *hosts; /* whole addresses, sorted */
-	size_t nhosts;
-	struct sluice_prefix *wide;
-	size_t nwide;
-};
-
-static int reach_build(const struct lowering *lo, struct reach *ret)
-{
-	for (size_t i = 0; i < lo->nrules; i++) {
-		const struct addr_rule *rule = &lo->rules[i];
-		bool whole = rule->prefix.bits == 128;
-		struct sluice_prefix *slot;
-
-		if (rule->grant.rule == 0)
-			continue;
-		slot = whole ? array_push(&ret->hosts, &ret->nhosts, sizeof(*slot))
-			     : array_push(&ret->wide, &ret->nwide, sizeof(*slot));
-		if (!slot)
-			return -ENOMEM;
-		*slot = rule->prefix;
-	}
-	if (ret->nhosts > 1)
-		qsort(ret->hosts, ret->nhosts, sizeof(*ret->hosts), compare_prefixes);
-	return 0;
-}
-
-static void reach_clear(struct reach *r)
-{
-	free(r->hosts);
-	free(r->wide);
-}
-
-static bool reaches(const struct reach *r, const struct sluice_addr *addr)
-{
-	const struct sluice_prefix key = { .addr = *addr };
-
-	if (r->nhosts && bsearch(&key, r->hosts, r->nhosts, sizeof(key), compare_prefixes))
-		return true;
-	for (size_t i = 0; i < r->nwide; i++)
-		if (prefix_contains(&r->wide[i], addr))
-			return true;
-	return false;
-}
-
-static void hash_text(struct strbuf *out, const char *text)
-{
-	strbuf_add(out, text ? text : "", text ? strlen(text) + 1 : 1);
-}
-
-static void hash_members(const struct lowering *lo, const struct inventory_service *s, const struct members *m,
-			 struct strbuf *out)
-{
-	for (size_t i = 0; i < m->count; i++) {
-		const struct member *x = &m->items[i];
-
-		strbuf_add(out, &x->addr, sizeof(x->addr));
-		strbuf_addf(out, "%d%d ", x->ready, x->pod || index_in_cluster(&lo->index, &x->addr));
-		hash_text(out, x->pod ? x->pod->name : NULL);
-		for (size_t p = 0; p < s->nports; p++)
-			strbuf_addf(out, "%u ", member_port(x, &s->ports[p]));
-	}
-}
-
-/* Of a Service beyond the rules' reach it only matters whether there is anything behind it. */
-static void hash_presence(const struct inventory_service *s, const struct members *m, struct strbuf *out)
-{
-	bool ready[2] = {};
-
-	for (size_t i = 0; i < m->count; i++)
-		for (size_t p = 0; p < s->nports; p++)
-			if (m->items[i].ready && member_port(&m->items[i], &s->ports[p]))
-				ready[addr_is_ipv4(&m->items[i].addr)] = true;
-	strbuf_addf(out, "%d%d ", ready[0], ready[1]);
-}
-
-static void hash_service(const struct inventory_service *s, struct strbuf *out)
-{
-	hash_text(out, s->namespace_name);
-	hash_text(out, s->name);
-	strbuf_add(out, s->addrs, s->naddrs * sizeof(*s->addrs));
-	strbuf_add(out, s->externals, s->nexternals * sizeof(*s->externals));
-	for (size_t p = 0; p < s->nports; p++)
-		strbuf_addf(out, "%u/%u/%u ", s->ports[p].proto, s->ports[p].port, s->ports[p].node_port);
-}
-
-int services_fingerprint(struct lowering *lo, struct strbuf *out)
-{
-	CLEANUP(reach_clear) struct reach reach = {};
-	const struct inventory *inv = lo->index.inv;
-
-	if (reach_build(lo, &reach) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < inv->nservices; i++) {
-		CLEANUP(members_clear) struct members m = {};
-		const struct inventory_service *s = &inv->services[i];
-		bool concerned = false;
-
-		if (service_members(&lo->index, s, &m) < 0)
-			return -ENOMEM;
-		for (size_t k = 0; k < m.count && !concerned; k++)
-			concerned = reaches(&reach, &m.items[k].addr);
-		for (size_t k = 0; k < s->naddrs && !concerned; k++)
-			concerned = reaches(&reach, &s->addrs[k]);
-		if (!concerned && lo->isolated)
-			continue;
-		hash_service(s, out);
-		if (concerned)
-			hash_members(lo, s, &m, out);
-		else
-			hash_presence(s, &m, out);
-	}
-	return 0;
 }

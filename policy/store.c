@@ -266,6 +266,7 @@ int store_update(struct store *s, const char *file, const char *text, size_t len
 		return -ENOMEM;
 	file_freep(slot);
 	*slot = TAKE_PTR(f);
+	s->generation++;
 	return taken_whole(*slot) ? 0 : 1;
 }
 
@@ -276,6 +277,7 @@ int store_remove(struct store *s, const char *file)
 	if (!slot)
 		return -ENOENT;
 	file_freep(slot);
+	s->generation++;
 	/* array_push() wants an array that only grew; the count may fall: capacity is then larger than it will assume, never
 	 * smaller. */
 	s->nfiles--;

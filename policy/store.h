@@ -23,6 +23,7 @@ struct store {
 	struct store_file **files;
 	size_t nfiles;
 	uint64_t next_serial;
+	uint64_t generation; /* another whenever anything is */
 };
 
 /* Same kind, namespace and name. Policies of one object's `specs` are the same. */

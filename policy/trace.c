@@ -12,7 +12,7 @@
 #include "policy/lower.h"
 
 struct trace {
-	struct lowering lo;
+	const struct lowering *lo;
 	const struct trace_query *q;
 	struct trace_rule *items;
 	size_t count;
@@ -65,8 +65,8 @@ static const struct policy *policy_at(const struct lowering *lo, const struct fm
 
 static int add_trace(struct trace *t, const struct grant *g, bool by_name)
 {
-	const struct fmt_source *s = g->rule ? &t->lo.parts.sources[g->rule - 1] : NULL;
-	const struct policy *p = s ? policy_at(&t->lo, s) : NULL;
+	const struct fmt_source *s = g->rule ? &t->lo->parts.sources[g->rule - 1] : NULL;
+	const struct policy *p = s ? policy_at(t->lo, s) : NULL;
 	struct trace_rule *slot;
 
 	/* The default is no rule; a list of prefixes under one number counts once. */
@@ -84,14 +84,14 @@ static int add_trace(struct trace *t, const struct grant *g, bool by_name)
 				     .action = action_word(g->rank.action),
 				     .precedence = g->rank.precedence,
 				     .by_name = by_name };
-	snprintf(slot->text, sizeof(slot->text), "%s", t->lo.parts.strings.data + s->text);
+	snprintf(slot->text, sizeof(slot->text), "%s", t->lo->parts.strings.data + s->text);
 	return 0;
 }
 
 /* An unknown ClusterIP: only who writes its address down speaks for it. */
 static bool is_unknown_service(const struct trace *t)
 {
-	const struct inventory *inv = t->lo.index.inv;
+	const struct inventory *inv = t->lo->index ? t->lo->index->inv : NULL;
 
 	for (size_t i = 0; inv && !t->q->in_cluster && i < inv->nservice_cidrs; i++)
 		if (prefix_contains(&inv->service_cidrs[i], &t->q->remote))
@@ -103,8 +103,8 @@ static int trace_addresses(struct trace *t)
 {
 	bool written = is_unknown_service(t);
 
-	for (size_t i = 0; i < t->lo.nrules; i++) {
-		const struct addr_rule *r = &t->lo.rules[i];
+	for (size_t i = 0; i < t->lo->nrules; i++) {
+		const struct addr_rule *r = &t->lo->rules[i];
 
 		if ((t->q->in_cluster ? r->inside : r->outside) && (r->written || !written) &&
 		    addr_rule_meets(r, &t->q->remote) && speaks_for(&r->grant, t->q->proto, t->q->port) &&
@@ -116,8 +116,8 @@ static int trace_addresses(struct trace *t)
 
 static int trace_names(struct trace *t)
 {
-	for (size_t i = 0; t->q->name && i < t->lo.nnames; i++) {
-		const struct name_rule *n = &t->lo.names[i];
+	for (size_t i = 0; t->q->name && i < t->lo->nnames; i++) {
+		const struct name_rule *n = &t->lo->names[i];
 
 		if (!n->ask && name_pattern_matches(n->name, t->q->name, strlen(t->q->name)) &&
 		    speaks_for(&n->grant, t->q->proto, t->q->port) && add_trace(t, &n->grant, true) < 0)
@@ -141,21 +141,14 @@ static int compare_traces(const void *a, const void *b)
 
 static void trace_clear(struct trace *t)
 {
-	lowering_clear(&t->lo);
 	free(t->items);
 }
 
-int compile_trace(const struct store *s, const struct subject *subject, const struct inventory *inv,
-		  const struct trace_query *q, struct trace_rule **ret, size_t *ret_count)
+int trace_rules(const struct lowering *lo, const struct trace_query *q, struct trace_rule **ret, size_t *ret_count)
 {
-	CLEANUP(selection_clear) struct selection sel = {};
-	CLEANUP(trace_clear) struct trace t = { .q = q };
-	int r = select_policies(s, subject, inv, &sel);
+	CLEANUP(trace_clear) struct trace t = { .lo = lo, .q = q };
+	int r = trace_addresses(&t);
 
-	if (r >= 0 && sel.count > 0 && !sel.refusal)
-		r = lower_policies(&t.lo, s, &sel, inv, NULL);
-	if (r >= 0)
-		r = trace_addresses(&t);
 	if (r >= 0)
 		r = trace_names(&t);
 	if (r < 0)

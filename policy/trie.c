@@ -40,14 +40,14 @@ static void place(const struct trie *t, const struct strbuf *strings, uint32_t *
 	edges[i] = child;
 }
 
-/* At most half full, so that a probe is short and always ends. In node order, so that the bytes are canonical. */
+/* At most a quarter full, so that a probe is hardly ever a second one, and always ends. In node order, so that the bytes are canonical. */
 static int grow_edges(struct trie *t, const struct strbuf *strings, enum fmt_edge kind)
 {
 	bool glob = kind == FMT_EDGE_GLOB;
 	uint32_t **edges = glob ? &t->glob_edges : &t->edges, *grown;
 	size_t *nedges = glob ? &t->nglob_edges : &t->nedges, n = *nedges ? *nedges * 2 : 4;
 
-	if (((glob ? t->globs : t->literals) + 1) * 2 <= *nedges)
+	if (((glob ? t->globs : t->literals) + 1) * 4 <= *nedges)
 		return 0;
 	grown = calloc(n, sizeof(*grown));
 	if (!grown)

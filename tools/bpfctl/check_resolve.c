@@ -20,6 +20,7 @@ struct place {
 };
 
 struct checker {
+	const char *domain; /* the cluster's */
 	struct diags *diags;
 	struct place *places; /* by pattern, then as they stand */
 	size_t count;
@@ -38,12 +39,11 @@ static void checker_clear(struct checker *c)
 /* ---- collecting --------------------------------------------------------------------------------------------------- */
 
 /* Names below the cluster domain exist inside the cluster only. */
-static bool is_cluster_name(const char *text)
+static bool is_cluster_name(const struct checker *c, const char *text)
 {
-	static const char suffix[] = ".cluster.local";
-	size_t len = strlen(text), n = sizeof(suffix) - 1;
+	size_t len = strlen(text), n = strlen(c->domain);
 
-	return len > n && !strcmp(text + len - n, suffix);
+	return len > n + 1 && text[len - n - 1] == '.' && !strcmp(text + len - n, c->domain);
 }
 
 static void add_place(const struct tree_name *n, void *context)
@@ -77,9 +77,9 @@ static int compare_places(const void *a, const void *b)
 	return order ? order : (x->order > y->order) - (x->order < y->order);
 }
 
-static bool is_asked(const struct place *p)
+static bool is_asked(const struct checker *c, const struct place *p)
 {
-	return pattern_is_exact(&p->pattern) && !is_cluster_name(p->pattern.text);
+	return pattern_is_exact(&p->pattern) && !is_cluster_name(c, p->pattern.text);
 }
 
 static int collect(struct checker *c, const struct tree *t)
@@ -94,7 +94,7 @@ static int collect(struct checker *c, const struct tree *t)
 	for (size_t i = 0; i < c->count; i++) {
 		struct place *p = &c->places[i];
 
-		if (!is_asked(p))
+		if (!is_asked(c, p))
 			continue;
 		if (c->nnames == 0 || strcmp(c->names[c->nnames - 1].name, p->pattern.text) != 0)
 			c->names[c->nnames++].name = p->pattern.text;
@@ -289,9 +289,10 @@ static bool none_answered(const struct checker *c)
 	return c->nnames > 0;
 }
 
-int check_resolve(const struct tree *t, const struct resolve_options *options, struct diags *diags, json_t **ret)
+int check_resolve(const struct tree *t, const char *domain, const struct resolve_options *options, struct diags *diags,
+		  json_t **ret)
 {
-	CLEANUP(checker_clear) struct checker c = { .diags = diags };
+	CLEANUP(checker_clear) struct checker c = { .domain = domain, .diags = diags };
 	int r = collect(&c, t);
 
 	if (r == 0)

@@ -145,7 +145,7 @@ static enum ctl_exit resolve(struct check *c, const struct ctl_args *args)
 	if (args->value[CHECK_TIMEOUT] && ctl_parse_number(args->value[CHECK_TIMEOUT], 1, 60, &seconds) < 0)
 		return ctl_usage("'%s' is no number of seconds from 1 to 60", args->value[CHECK_TIMEOUT]);
 	o.timeout_ms = (unsigned int)seconds * 1000;
-	r = check_resolve(&c->off.tree, &o, &c->off.diags, &c->names);
+	r = check_resolve(&c->off.tree, offline_domain(&c->off), &o, &c->off.diags, &c->names);
 	if (r == -EINVAL)
 		return ctl_usage("'%s' is no resolver: ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT", o.server);
 	if (r == -ETIMEDOUT)

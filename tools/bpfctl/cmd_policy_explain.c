@@ -10,6 +10,7 @@
 
 #include "base/addr.h"
 #include "base/cleanup.h"
+#include "base/strbuf.h"
 #include "base/siphash.h"
 #include "bpf/abi_names.h"
 #include "tools/bpfctl/beaten.h"
@@ -379,6 +380,17 @@ static int offline_answer(struct offline *off, const struct subject *subject, st
 	return beaten_rules(&source, &q->judged, decided ? &winner : NULL, &q->beaten);
 }
 
+/* A few names, since it is mostly a slip of the pen. */
+static void say_who(const struct fleet *f, const char *from)
+{
+	CLEANUP(strbuf_clear) struct strbuf b = {};
+
+	for (size_t i = 0; i < f->count && i < 5; i++)
+		strbuf_addf(&b, "%s%s/%s", i ? ", " : "", f->subjects[i].namespace_name, f->subjects[i].name);
+	ctl_error("no endpoint '%s' among the endpoints and pods of the files given%s%s%s", from,
+		  f->count ? "; there is " : "", b.len ? b.data : "", f->count > 5 ? ", ..." : "");
+}
+
 static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *args, struct question *q)
 {
 	CLEANUP(offline_clear) struct offline off = {};
@@ -393,7 +405,7 @@ static enum ctl_exit run_offline(const struct ctl *ctl, const struct ctl_args *a
 		return CTL_UNREACHABLE;
 	subject = fleet_find(&off.fleet, q->from);
 	if (!subject) {
-		ctl_error("no endpoint '%s' among the endpoints and pods of the files given", q->from);
+		say_who(&off.fleet, q->from);
 		return CTL_UNREACHABLE;
 	}
 	r = offline_answer(&off, subject, &image, q);

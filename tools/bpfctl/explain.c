@@ -59,6 +59,12 @@ static SLUICE_INLINE bool tables_in_cluster(const struct sluice_tables *t, const
 
 /* ---- what is asked ------------------------------------------------------------------------------------------------ */
 
+/* 10.0.0.300: every label is a number, so that it was meant to be an address (no top-level domain is one). */
+static bool is_number_labels(const char *text)
+{
+	return *text && strspn(text, "0123456789.") == strlen(text);
+}
+
 int explain_parse_target(const char *text, struct explain_query *q)
 {
 	char bare[ADDR_TEXT_MAX];
@@ -71,6 +77,8 @@ int explain_parse_target(const char *text, struct explain_query *q)
 		return addr_parse(bare, &q->addr) < 0 ? -EINVAL : 0;
 	}
 	q->is_name = addr_parse(text, &q->addr) < 0;
+	if (q->is_name && is_number_labels(text))
+		return -EINVAL;
 	if (q->is_name && name_canonical(text, q->name) < 0)
 		return -EINVAL;
 	q->name_len = q->is_name ? strlen(q->name) : 0;

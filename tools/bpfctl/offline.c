@@ -60,6 +60,11 @@ static int refuse_duplicates(const struct offline *off)
 	return r > 0 ? -EINVAL : r;
 }
 
+const char *offline_domain(const struct offline *off)
+{
+	return off->cluster_domain[0] ? off->cluster_domain : "cluster.local";
+}
+
 int offline_set_cluster(struct offline *off, const char *domain, const char *service_cidrs)
 {
 	struct fleet *f = &off->fleet;
@@ -152,7 +157,7 @@ bool offline_is_enforced(const struct offline *off, const struct subject *subjec
 
 static const struct inventory_service *find_service(const struct offline *off, const char *name)
 {
-	const char *domain = off->cluster_domain[0] ? off->cluster_domain : "cluster.local";
+	const char *domain = offline_domain(off);
 	const struct objects *o = &off->fleet.objects;
 	const char *dot = strchr(name, '.');
 	char suffix[264];

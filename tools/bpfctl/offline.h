@@ -37,6 +37,7 @@ void offline_clear(struct offline *off);
 
 /* Their values, each NULL when it was not given; before offline_compile(). 0; -EINVAL with a message. */
 int offline_set_cluster(struct offline *off, const char *domain, const char *service_cidrs);
+const char *offline_domain(const struct offline *off); /* the cluster's, as given or by default */
 
 /* Adds a file or a directory. 0; -errno with a message. */
 int offline_add(struct offline *off, const char *path);

@@ -55,6 +55,17 @@ static inline int test_update(struct store *s, const char *file, const char *tex
 	return store_update(s, file, text, strlen(text), d);
 }
 
+static inline uint64_t test_key(const struct store *s, const struct inventory *inv)
+{
+	static const uint64_t seed[2] = { 1, 2 };
+	static const struct inventory nothing = {};
+	CLEANUP(compiler_freep) struct compiler *c = NULL;
+
+	assert_int_equal(compiler_new(seed, &c), 0);
+	assert_int_equal(compiler_begin(c, s, inv ? inv : &nothing), 0);
+	return compiler_key(c, &web);
+}
+
 struct compiled {
 	struct store *store;
 	uint8_t *data;

@@ -375,9 +375,44 @@ static void refused_subject(void **state)
 	diags_clear(&d);
 }
 
+/* Lists that tie and both have names are not exact, which is told; one of them, or two levels, are. */
+static void tied_names_are_told(void **state)
+{
+#define NAMES(policy, priority) UP(policy, "Admin", priority) "  egress:\n" RULE("Accept", NAME)
+	static const struct {
+		const char *text;
+		bool told;
+	} rows[] = {
+		{ NAMES("a", 10) NAMES("b", 10), true },
+		{ NAMES("a", 10) NAMES("b", 11), false },
+		{ NAMES("a", 10) UP("b", "Admin", 10) "  egress:\n" RULE("Deny", NET("7.0.0.0/8")), false },
+		{ AWS("a", "Admin", 10) "  egress:\n" RULE("Accept", NAME)
+			  AWS("b", "Admin", 10) "  egress:\n" RULE("Accept", NAME),
+		  false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP(store_freep) struct store *s = NULL;
+		_cleanup_free_ uint8_t *data = NULL;
+		struct diags d = {}, warnings = {};
+		size_t len, told = 0;
+
+		assert_int_equal(store_new(&s), 0);
+		assert_int_equal(test_update(s, "f", rows[i].text, &d), 0);
+		assert_int_equal(compile(s, &web, NULL, &warnings, &data, &len), 0);
+		for (size_t k = 0; k < warnings.count; k++)
+			told += strstr(warnings.items[k].message, "the names of both") != NULL;
+		assert_int_equal(told, rows[i].told ? 2 : 0);
+		diags_clear(&d);
+		diags_clear(&warnings);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tied_names_are_told),
 		cmocka_unit_test(messages),
 		cmocka_unit_test(envelope),
 		cmocka_unit_test(limits),

@@ -445,7 +445,7 @@ static uint64_t key_of(const char *text, const struct inventory *inv)
 
 	assert_int_equal(store_new(&s), 0);
 	assert_int_equal(test_update(s, "f", text, &d), 0);
-	key = compile_key(s, &web, inv);
+	key = test_key(s, inv);
 	diags_clear(&d);
 	return key;
 }

@@ -205,6 +205,8 @@ static void test_what_is_no_question(void **state)
 	(void)state;
 	assert_int_not_equal(explain_parse_target("", &q), 0);
 	assert_int_not_equal(explain_parse_target("a..b", &q), 0);
+	assert_int_not_equal(explain_parse_target("10.0.0.300", &q), 0);
+	assert_int_equal(explain_parse_target("10.example.com", &q), 0);
 	assert_int_not_equal(explain_parse_target("exa mple", &q), 0);
 	assert_int_not_equal(explain_parse_target("[192.0.2.1", &q), 0);
 	assert_int_equal(explain_parse_target("[2001:db8::1]", &q), 0);

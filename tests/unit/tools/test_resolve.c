@@ -266,6 +266,25 @@ static void test_statuses(void **state)
 	assert_false(says(o, "warning", 12, "a.example.com"));
 }
 
+/* What is below the cluster's own domain is not asked outside; another cluster's is. */
+static void test_cluster_domain(void **state)
+{
+	const char *file =
+		folder_add(&world.folder, "domain.yaml",
+			   POLICY("  - to:\n    - domainNames: [a.example.com, web.ns.svc.cluster.local]\n"));
+	_cleanup_free_ char *out = NULL;
+	_cleanup_json_ json_t *o = NULL;
+
+	(void)state;
+	assert_int_equal(capture_words(&out, "policy", "check", "--resolve", "--resolver", SERVER, "--timeout", "1",
+				       "--cluster-domain", "example.com", "-o", "json", file, NULL),
+			 CTL_OK);
+	o = json_loads(out, 0, NULL);
+	assert_int_equal(json_array_size(json_object_get(o, "names")), 1);
+	assert_string_equal(get_text(json_array_get(json_object_get(o, "names"), 0), "name"),
+			    "web.ns.svc.cluster.local");
+}
+
 static void test_chains(void **state)
 {
 	_cleanup_json_ json_t *o = check(
@@ -298,6 +317,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_cluster_domain),
 		cmocka_unit_test(test_chains),
 		cmocka_unit_test(test_nobody_answers),
 	};
