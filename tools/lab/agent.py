@@ -7,7 +7,9 @@ the last two. Exit code 0 when the first three pass; what the last two should be
 
     agent.py [-4|-6] [--region REGION] [--wait]
 
-With --wait it goes on after each step only when it reads a line, so that the caller can tell the steps' traffic apart.
+Its credentials for Bedrock are what AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE lead to, by STS, where those are set,
+as in a pod with an IAM role; otherwise a fixed key. With --wait it goes on after each step only when it reads a line,
+so that the caller can tell the steps' traffic apart.
 """
 
 import argparse
@@ -58,8 +60,10 @@ def install(folder, site):
 
 
 def bedrock(region, models):
-    os.environ.update(AWS_DATA_PATH=models, AWS_ACCESS_KEY_ID="AKIALABLABLABLABLAB1", AWS_SECRET_ACCESS_KEY="lab",
-                      AWS_EC2_METADATA_DISABLED="true", AWS_DEFAULT_REGION=region)
+    os.environ.update(AWS_DATA_PATH=models, AWS_EC2_METADATA_DISABLED="true", AWS_DEFAULT_REGION=region,
+                      AWS_STS_REGIONAL_ENDPOINTS="regional")
+    if "AWS_WEB_IDENTITY_TOKEN_FILE" not in os.environ:
+        os.environ.update(AWS_ACCESS_KEY_ID="AKIALABLABLABLABLAB1", AWS_SECRET_ACCESS_KEY="lab")
     import boto3  # pylint: disable=import-outside-toplevel
     import botocore.config  # pylint: disable=import-outside-toplevel
     import botocore.exceptions  # pylint: disable=import-outside-toplevel

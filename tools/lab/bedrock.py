@@ -43,13 +43,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):  # noqa: N802 (the base class chose the name)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = re.fullmatch(r"/model/([^/]+)/(converse|invoke)", urllib.parse.unquote(self.path))
-        if not self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
+        signature = self.headers.get("Authorization", "")
+        key = re.match(r"AWS4-HMAC-SHA256 Credential=(\w+)/", signature)
+        if not key:
             self.answer(403, {"message": "Missing Authentication Token"})
         elif not path:
             self.answer(404, {"message": "Unknown operation"})
         else:
             try:
                 self.answer(200, OPERATIONS[path[2]](json.loads(body)))
+                print("answered", key[1], file=sys.stderr, flush=True)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self.answer(400, {"message": f"Malformed input request: {error!r}"})
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# The lab's servers, all real: nginx, knot, unbound. Sourced by init after topology.sh.
+# The lab's servers, all real: nginx, knot, unbound. Sourced by init after topology.sh; by tests/cluster/fabric.sh too, with
+# LAB_STS_PORT set to where an STS listens on the loopback.
 
 lab_tools=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
@@ -27,6 +28,16 @@ spawn() {
 	return 1
 }
 
+# Prints a daemon's pid, if the process of that pid is still the one that was started.
+daemon_pid() {
+	local pid start stat fields
+	[ -e "$LAB_DIR/run/$1" ] || return 1
+	read -r pid start <"$LAB_DIR/run/$1" || return 1
+	stat=$(cat "/proc/$pid/stat" 2>/dev/null) || return 1
+	read -r -a fields <<<"${stat##*) }"
+	[ "${fields[19]}" = "$start" ] && [ "${fields[0]}" != Z ] && echo "$pid"
+}
+
 # One root, one leaf for every public name of the lab; the attacker's leaf is signed by nobody.
 certificates() {
 	local d=$LAB_DIR/tls san='' n
@@ -45,6 +56,15 @@ certificates() {
 		-addext subjectAltName=DNS:pypi.org -keyout "$d/attacker.key" -out "$d/attacker.pem" 2>/dev/null
 }
 
+# nginx's block for STS. The body of a request, the token in it above all, goes to log/sts-requests.log.
+sts_server() {
+	[ -z "${LAB_STS_PORT:-}" ] || cat <<-END
+		  server { listen 443 ssl; listen [::]:443 ssl; server_name sts.us-west-2.amazonaws.com;
+		    access_log $LAB_DIR/log/sts-requests.log sts; client_body_buffer_size 64k;
+		    location / { proxy_pass http://127.0.0.1:$LAB_STS_PORT; proxy_set_header Host \$host; } }
+	END
+}
+
 web_up() {
 	local d=$LAB_DIR/nginx
 	mkdir -p "$d/empty"
@@ -54,6 +74,7 @@ web_up() {
 		events { worker_connections 512; }
 		http {
 		  log_format lab '\$msec \$remote_addr \$server_addr \$ssl_server_name "\$request" \$status';
+		  log_format sts '\$remote_addr \$status \$request_body';
 		  access_log $LAB_DIR/log/web.log lab;
 		  client_body_temp_path $d; proxy_temp_path $d; fastcgi_temp_path $d; uwsgi_temp_path $d; scgi_temp_path $d;
 		  ssl_certificate $LAB_DIR/tls/leaf.pem; ssl_certificate_key $LAB_DIR/tls/leaf.key;
@@ -66,6 +87,7 @@ web_up() {
 		    root $LAB_DIR/www/files.pythonhosted.org; }
 		  server { listen 443 ssl; listen [::]:443 ssl; server_name bedrock-runtime.us-west-2.amazonaws.com;
 		    location / { proxy_pass http://127.0.0.1:8090; } }
+		$(sts_server)
 		  server { listen 443 ssl; listen [::]:443 ssl; server_name blocked-example.example.com;
 		    location / { default_type text/plain; return 200 "blocked-example is alive\n"; } }
 		  server { listen 6.6.6.6:443 ssl; listen [2001:db8:666::6]:443 ssl;
