@@ -59,8 +59,8 @@
 #define SLUICE_MAX_FLOWS       262144
 #define SLUICE_MAX_FRAGS       8192
 #define SLUICE_EVENTS_BYTES    (1u << 20)
-#define SLUICE_DNS_LOG_RECORDS 4096
-#define SLUICE_LEASE_USE_WORDS 65536
+#define SLUICE_DNS_LOG_RECORDS 2048
+#define SLUICE_LEASE_USE_WORDS 32768
 #define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
 #define SLUICE_MAX_ASKERS      16384
 
