@@ -11,6 +11,8 @@ export SLUICE_INTERFACES='{auto: true, prefixes: [eni, vlan]}'
 
 from() { lab pod "$1" python3 -c 'import socket, sys
 socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1)' "$2" "$3" 2>/dev/null; }
+one_endpoint='endpoints:
+- {name: sandbox-agent, namespace: agent-sandboxes, labels: {egress-tier: sandbox}, interface: eni97a39772326, addresses: [10.0.1.5, "fd00::5"]}'
 reason_of() { bpfctl -o json endpoint get "$1" | json "x['mode'] + ': ' + x['reason']"; }
 drops_of() { bpfctl -o json endpoint get "$1" | json "x['dropped']"; }
 interfaces() { bpfctl -o json status | json "x['agent']['details']['interfaces']['$1']"; }
@@ -58,10 +60,7 @@ check "closed still" not from late 8.8.8.8 443
 two_endpoints "$late"
 check "an endpoint that no policy selects is open" await 10 from late 8.8.8.8 443
 check "the quarantine's own slot is free again" not reason_of "$late"
-sluice_endpoints <<-END
-	endpoints:
-	- {name: sandbox-agent, namespace: agent-sandboxes, labels: {egress-tier: sandbox}, interface: eni97a39772326, addresses: [10.0.1.5, "fd00::5"]}
-END
+sluice_endpoints <<<"$one_endpoint"
 check "no endpoint any more: closed again" await 10 not from late 8.8.8.8 443
 check "in quarantine" await 5 reason_of "$late"
 
@@ -70,6 +69,8 @@ two_endpoints "$late"
 check "open once more" await 10 from late 8.8.8.8 443
 lab remove late
 check "gone, its links are too" await 5 [ "$(sleep 0.5; links_of "$index")" = 0 ]
+sluice_endpoints <<<"$one_endpoint" # the file would put its endpoint on whatever has the name
+sleep 0.5
 lab exec node ip link add "$late" index "$index" type veth peer name gone-peer
 equal "a veth within the node is nobody's" "" "$(reason_of "$late" 2>/dev/null || true)"
 lab exec node ip link delete "$late"
