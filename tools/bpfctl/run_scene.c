@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -257,6 +258,7 @@ int run_scene_make(struct run_scene *s)
 {
 	_cleanup_close_ int base = -1;
 	char id[sizeof(s->id)];
+	uint32_t number;
 	int r = check_bpf_fs();
 
 	if (r < 0)
@@ -265,7 +267,10 @@ int run_scene_make(struct run_scene *s)
 	base = lock_base();
 	if (base < 0)
 		return failed(RUN_SCENE_BASE);
-	snprintf(id, sizeof(id), "%d", (int)getpid());
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return failed("getrandom");
+	/* Process ids of two pid namespaces may be the same, and both in one cgroup tree. */
+	snprintf(id, sizeof(id), "%d-%08x", (int)getpid(), number);
 	set_paths(s, id);
 	if (mkdir(s->dir, 0700) < 0) {
 		r = failed(s->dir);
