@@ -328,7 +328,7 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if (!wants_place(list, &place) &&
+		if ((place.ifindex || place.cgroup) && !wants_place(list, &place) &&
 		    !(e->keep && place.ifindex && e->keep(e->keep_context, place.ifindex)))
 			place_detach(e->k, &place);
 		if (e->wanted == NULL)
