@@ -64,7 +64,7 @@ class Results:
         print(f"  {'met   ' if met else 'MISSED'}  {value:7.2f} {'<=' if at_most else '>='} {limit:4}  {what}")
 
     def targets(self):
-        print("\nTargets of issue 5 (medians of the rounds' ratios):")
+        print("\nTargets (medians of the rounds' ratios):")
         for part, rate in (("allowed", "at saturation"), ("allowed low", "at 2,000 q/s")):
             for u in UPSTREAMS:
                 self.target(f"allowed, CPU / dnsmasq's, {rate}, upstream {u}",
