@@ -2,11 +2,9 @@
 /*
  * Theory of operation
  * -------------------
- * A pod is put on an interface only by what cannot be another pod's (hazard 28): a claim of the CNI under the pod's UID, or
- * a host route to an address that the API has for it. The name hash alone is the same for a pod that was made anew.
- *
- * A claim is forgotten when the API has the pod without it, or no pod of that UID for a while: the CNI is told of a pod's
- * end, this is not.
+ * A pod is put on an interface when the API has its address: on the one that a host route to it leads to or, without any such
+ * route, on the one that the CNI names after it. That name is the same for a pod that was made anew (hazard 28), so what is
+ * on it may only use the address that the API has: another pod's packets drop for their source.
  */
 #include "agent/kubernetes.h"
 
@@ -22,29 +20,16 @@
 #include "agent/kube/world.h"
 #include "agent/metrics.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "policy/array.h"
 
 #define KUBECONFIG_MAX (1u << 20)
 #define NODE_NAME_MAX  256
-#define CLAIM_NSEC     (10 * 60 * NSEC_PER_SEC) /* without its pod being heard of */
-
-struct claim {
-	char uid[64];
-	char interface[IF_NAMESIZE];
-	struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS];
-	size_t naddrs;
-	uint64_t seen; /* when the pod was last there, or the claim made */
-};
 
 struct kubernetes {
 	struct kube_http *http;
 	struct kube_source *source;
 	char node[NODE_NAME_MAX];
-	struct claim *claims;
-	size_t nclaims;
 	bool links_changed;
 	struct kube_world world; /* as of the last refresh */
 	void (*changed)(void *context);
@@ -101,7 +86,6 @@ void kubernetes_freep(struct kubernetes **k)
 		return;
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
-	free((*k)->claims);
 	free(*k);
 	*k = NULL;
 }
@@ -151,68 +135,12 @@ void kubernetes_move(struct kubernetes *k, struct store *store)
 
 /* ---- pods on interfaces ------------------------------------------------------------------------------------------ */
 
-static struct claim *find_claim(struct kubernetes *k, const char *uid)
+static bool join(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE])
 {
-	for (size_t i = 0; i < k->nclaims; i++) {
-		if (!strcmp(k->claims[i].uid, uid))
-			return &k->claims[i];
-	}
-	return NULL;
-}
-
-void kubernetes_claim(struct kubernetes *k, const char *uid, const char *interface, const struct sluice_addr *addrs,
-		      size_t naddrs)
-{
-	struct claim *c = find_claim(k, uid);
-
-	if (!c)
-		c = array_push(&k->claims, &k->nclaims, sizeof(*c));
-	if (!c) {
-		log_error("out of memory; a pod stays in quarantine until the API has its address");
-		return;
-	}
-	snprintf(c->uid, sizeof(c->uid), "%s", uid);
-	snprintf(c->interface, sizeof(c->interface), "%s", interface);
-	c->naddrs = naddrs < SLUICE_ENDPOINT_ADDRS ? naddrs : SLUICE_ENDPOINT_ADDRS;
-	memcpy(c->addrs, addrs, c->naddrs * sizeof(*addrs));
-	c->seen = clock_now();
-	k->links_changed = true;
-}
-
-static void forget_claims(struct kubernetes *k, uint64_t now)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < k->nclaims; i++) {
-		if (now - k->claims[i].seen < CLAIM_NSEC)
-			k->claims[kept++] = k->claims[i];
-	}
-	k->nclaims = kept;
-}
-
-struct joining {
-	struct kubernetes *k;
-	const struct discover *d;
-	uint64_t now;
-};
-
-static bool join(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE],
-		 struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS], size_t *naddrs)
-{
-	struct joining *j = context;
-	struct claim *c = find_claim(j->k, pod->uid);
+	const struct discover *d = context;
 	const struct subject *s = pod->subject;
 
-	if (c)
-		c->seen = j->now;
-	if (*naddrs)
-		return *discover_interface(j->d, s->namespace_name, s->name, addrs, *naddrs, ret) != '\0';
-	if (!c)
-		return false;
-	memcpy(addrs, c->addrs, c->naddrs * sizeof(*addrs));
-	*naddrs = c->naddrs;
-	snprintf(ret, IF_NAMESIZE, "%s", c->interface);
-	return c->naddrs > 0;
+	return s->naddrs && *discover_interface(d, s->namespace_name, s->name, s->addrs, s->naddrs, ret);
 }
 
 void kubernetes_links_changed(struct kubernetes *k)
@@ -224,8 +152,7 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 {
 	struct kube_cache *cache = kube_source_cache(k->source);
 	struct kube_policies *policies = kube_source_policies(k->source);
-	struct joining joining = { k, d, clock_now() };
-	const struct kube_join how = { &joining, join };
+	const struct kube_join how = { (void *)d, join };
 	struct endpoints_file *wanted = NULL;
 	bool changed;
 
@@ -240,7 +167,6 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 		return changed;
 	}
 	k->links_changed = false;
-	forget_claims(k, joining.now);
 	endpoints_want(e, wanted, "the cluster");
 	return true;
 }

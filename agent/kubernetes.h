@@ -36,13 +36,6 @@ void kubernetes_move(struct kubernetes *k, struct store *store);
 bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct discover *d);
 /* Interfaces or routes changed: pods may be found on them now. */
 void kubernetes_links_changed(struct kubernetes *k);
-/*
- * The CNI says that the pod with this UID has that interface and those addresses, before the API does. `addrs` at most
- * SLUICE_ENDPOINT_ADDRS.
- */
-void kubernetes_claim(struct kubernetes *k, const char *uid, const char *interface, const struct sluice_addr *addrs,
-		      size_t naddrs);
-
 /* The addresses of the cluster's DNS Service, kube-system/kube-dns: into `ret`, at most `max`. Returns how many. */
 size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max);
 

@@ -50,7 +50,7 @@ static int add_pod(void *context, const struct kube_pod *pod)
 	found.naddrs = s->naddrs < SLUICE_ENDPOINT_ADDRS ? s->naddrs : SLUICE_ENDPOINT_ADDRS;
 	if (found.naddrs)
 		memcpy(found.addrs, s->addrs, found.naddrs * sizeof(*found.addrs));
-	if (!b->join->interface(b->join->context, pod, found.interface, found.addrs, &found.naddrs)) {
+	if (!b->join->interface(b->join->context, pod, found.interface)) {
 		b->counts.unjoined++;
 		return 0;
 	}

@@ -10,14 +10,10 @@
 #include "agent/kube/cache.h"
 #include "policy/endpoints_file.h"
 
-/*
- * Which interface a pod is on. False: that is not known yet. `addrs` comes with the addresses the API has of it, and may be
- * left with others: those that the CNI gave the pod, which the API hears of later.
- */
+/* Which interface a pod is on. False: that is not known yet. */
 struct kube_join {
 	void *context;
-	bool (*interface)(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE],
-			  struct sluice_addr addrs[SLUICE_ENDPOINT_ADDRS], size_t *naddrs);
+	bool (*interface)(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE]);
 };
 
 struct kube_world {
