@@ -12,27 +12,6 @@ trap cluster_test_end EXIT
 
 sandboxes=0.4.6
 case " $* " in *' --agent-sandbox 0.5.6 '*) sandboxes=0.5.6 ;; esac
-uplinks_start() {
-	local n
-	for n in 1 2; do
-		cluster exec fabric python3 "$top/tools/lab/canary.py" $folder/canary$n.json up$n </dev/null >/dev/null 2>&1 &
-		canaries+=($!)
-	done
-	for n in 1 2; do
-		timeout 10 sh -c "until grep -qs listening $folder/canary$n.json; do sleep 0.1; done"
-	done
-}
-
-# How many frames that came out of a node's uplink satisfy the Python expression $2 over r.
-uplink_count() { # NODE-NUMBER EXPRESSION
-	python3 -c 'import json, sys
-n = 0
-for line in open(sys.argv[1]):
-    r = json.loads(line) if line.endswith("\n") else {}
-    n += bool("time" in r and eval(sys.argv[2]))
-print(n)' "$folder/canary$1.json" "$2"
-}
-
 nodes_are_as_they_should() {
 	local n
 	equal "two nodes are Ready" "True True" \
@@ -157,7 +136,6 @@ credentials_came_from_sts() {
 	equal "and with no others" 0 "$(grep -c 'answered AKIA' $folder/log/bedrock.log)"
 }
 
-canaries=()
 check "up" cluster up "$@"
 [ "$failures" -eq 0 ] || exit 1
 nodes_are_as_they_should

@@ -62,8 +62,8 @@ containerd_config() { # NUMBER
 		  restrict_oom_score_adj = true
 		  disable_apparmor = true
 		  [$cri.cni]
-		    bin_dir = "$node/cni/bin"
-		    conf_dir = "$node/cni/net.d"
+		    bin_dir = "/opt/cni/bin"
+		    conf_dir = "/etc/cni/net.d"
 		  [$cri.containerd]
 		    snapshotter = "overlayfs"
 		    default_runtime_name = "runc"
@@ -89,7 +89,6 @@ cni_config() { # NUMBER
 # What is on the node's disk before it first starts.
 containerd_install() { # NUMBER
 	local node=$dir/node$1
-	mkdir -p "$node/cni/bin" "$node/cni/net.d"
 	ln -s "$here/aws-cni" "$node/cni/bin/aws-cni"
 	ln -s /usr/lib/cni/loopback "$node/cni/bin/loopback"
 	cni_config "$1" >"$node/cni/net.d/10-aws.conflist"

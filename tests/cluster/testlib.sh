@@ -70,3 +70,24 @@ cluster_test_end() {
 	[ "$status" -eq 0 ] || { echo "FAIL ended early with status $status"; exit 1; }
 	[ "$failures" -eq 0 ] || { echo "$failures failed"; exit 1; }
 }
+
+# Writes down every frame that comes out of a node's uplink, from now on.
+uplinks_start() {
+	local n
+	for n in 1 2; do
+		cluster exec fabric python3 "$top/tools/lab/canary.py" $folder/canary$n.json up$n </dev/null >/dev/null 2>&1 &
+	done
+	for n in 1 2; do
+		timeout 10 sh -c "until grep -qs listening $folder/canary$n.json; do sleep 0.1; done"
+	done
+}
+
+# How many frames that came out of a node's uplink satisfy the Python expression $2 over r.
+uplink_count() { # NODE-NUMBER EXPRESSION
+	python3 -c 'import json, sys
+n = 0
+for line in open(sys.argv[1]):
+    r = json.loads(line) if line.endswith("\n") else {}
+    n += bool("time" in r and eval(sys.argv[2]))
+print(n)' "$folder/canary$1.json" "$2"
+}
