@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-templates.py HELM SLUICED BPFCTL [OUTPUT-FOLDER]: the chart without a cluster. Lint, templates over a matrix of values, refusals
-of the schema, and that what the values say of sluice.yaml arrives there and is what sluiced takes: each key and both ends of
-every range, each held against `sluiced --check`. What was rendered is written to OUTPUT-FOLDER, for a server to judge.
+templates.py HELM SLUICED BPFCTL: the chart without a cluster. Lint, templates over a matrix of values, refusals of the schema,
+and that what the values say of sluice.yaml arrives there and is what sluiced takes: each key and both ends of every range,
+each held against `sluiced --check`.
+
+templates.py HELM --render FOLDER: only writes what the matrix renders to, for a server to judge.
 """
 
 import copy
@@ -23,7 +25,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 CRDS = {kind: True for kind in VALUES["crds"]["install"]}
 
-HELM, SLUICED, BPFCTL = sys.argv[1:4]
+HELM, SLUICED, BPFCTL = sys.argv[1:4] if len(sys.argv) == 4 else sys.exit(__doc__)
 failures = 0
 
 
@@ -116,15 +118,13 @@ MATRIX = {
 }
 
 
-def test_matrix(output):
+def test_matrix():
     for what, values in MATRIX.items():
         values = merged(values)
         code, out, err = helm("lint", values, "--strict")
         check(f"lint: {what}", code == 0, out + err)
-        code, out, err = helm("template", values)
+        code, _, err = helm("template", values)
         check(f"template: {what}", code == 0, err)
-        if code == 0 and output:
-            (pathlib.Path(output) / f"{what.replace(' ', '-')}.yaml").write_text(out)
     monitor = merged({"serviceMonitor.enabled": True, "config.metrics.listen": ":9964"})
     check("template: a ServiceMonitor", bool(find(rendered(monitor), "ServiceMonitor")))
 
@@ -316,9 +316,17 @@ def test_versions():
     check("the chart's version is the programs'", chart["version"] == chart["appVersion"] == version, chart)
 
 
+def render(folder):
+    for what, values in MATRIX.items():
+        (pathlib.Path(folder) / f"{what.replace(' ', '-')}.yaml").write_text(helm("template", merged(values), "--no-hooks")[1])
+
+
 def main():
+    if SLUICED == "--render":
+        render(BPFCTL)
+        return 0
     test_versions()
-    test_matrix(sys.argv[4] if len(sys.argv) > 4 else None)
+    test_matrix()
     test_refusals()
     test_sections_of_the_agent()
     test_configuration()
