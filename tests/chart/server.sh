@@ -31,7 +31,7 @@ cluster_start
 # ---- what is rendered is what a server takes ----
 
 mkdir "$kube/rendered"
-python3 "$top/tests/chart/templates.py" "$KUBE_BIN/helm" --render "$kube/rendered"
+/usr/bin/python3 "$top/tests/chart/templates.py" "$KUBE_BIN/helm" --render "$kube/rendered"
 release template --kube-version 1.34.4 --set "$all_kinds" -s templates/crds/crds.yaml >"$kube/crds.yaml"
 quietly k create -f "$kube/crds.yaml"
 k wait --for=condition=Established crd --all --timeout=20s >/dev/null

@@ -342,10 +342,16 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pages_then_watch), TEST(test_events),	     TEST(test_too_old),
-		TEST(test_list_too_old),     TEST(test_unreadable),  TEST(test_failures),
+		TEST(test_pages_then_watch),
+		TEST(test_events),
+		TEST(test_too_old),
+		TEST(test_list_too_old),
+		TEST(test_unreadable),
+		TEST(test_failures),
 		TEST(test_words_of_a_refusal),
-		TEST(test_short_watch),	     TEST(test_absent_kind), TEST(test_404_of_a_starting_server),
+		TEST(test_short_watch),
+		TEST(test_absent_kind),
+		TEST(test_404_of_a_starting_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
