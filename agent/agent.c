@@ -55,6 +55,7 @@
 #define FILE_MAX      (64u << 20)
 #define SETTLE_USEC   20000 /* news come in bundles */
 #define LINKS_USEC    20000 /* the same for interfaces, which are closed meanwhile */
+#define CLAIM_USEC    2000  /* somebody waits for what comes of it */
 #define CLUSTER_USEC  2000  /* and for what the API says */
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
@@ -594,12 +595,27 @@ static json_t *answer_policies(void *context)
 	return list;
 }
 
-static json_t *answer_interface(void *context, const char *name)
+static json_t *answer_interface(void *context, const json_t *request, const char **ret_error)
 {
+	struct discover_request wanted = { json_string_value(json_object_get(request, "name")), NULL };
 	struct agent *a = context;
-	json_t *answer = discover_interface_json(a->discover, name);
+	struct claim claim;
+	int r = claim_read(request, &claim, ret_error);
+	bool news = false;
+	json_t *answer;
 
-	run_in(a->links_settle, LINKS_USEC);
+	if (!wanted.interface)
+		*ret_error = "no \"name\"";
+	if (!wanted.interface || r < 0)
+		return NULL;
+	/* Without a cluster endpoints have no uid to be found by. */
+	if (r > 0 && a->kubernetes) {
+		kubernetes_note_before(a->kubernetes, &claim);
+		wanted.claim = &claim;
+	}
+	answer = discover_interface_json(a->discover, &wanted, &news);
+	if (news)
+		run_in(a->links_settle, CLAIM_USEC);
 	return answer;
 }
 

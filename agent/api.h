@@ -9,9 +9,12 @@
  *   {"method": "observe", "last": N, "follow": true|false}
  *                                         -> one flow-log object per line (agent/flowlog.h), then, without follow,
  *                                            {"ok": true, "result": {"lost": N}}
- *   {"method": "interface", "name": N}    -> {"ok": true, "result": {"name": N, "known": true|false, "mode": M}}
- *                                            M: "quarantine" until the policy of an endpoint on it is in force; for
- *                                            sluice-cni, whose program on it is exchanged for the agent's
+ *   {"method": "interface", "name": N, "pod": {"uid": TEXT, "namespace": TEXT, "name": TEXT}, "addresses": [TEXT...]}
+ *                                         -> {"ok": true, "result": {"name": N, "known": true|false, "mode": M}}
+ *                                            M: "quarantine" until the policy of an endpoint on it, that pod's, is in
+ *                                            force; for sluice-cni, whose program on it is exchanged for the agent's.
+ *                                            With "pod" it claims the interface for it: on a cluster's node the agent
+ *                                            goes by that as long as the interface is there. Both may be left out
  *   {"method": "trace", "endpoint": ID, "generation": N, "address": TEXT, "in_cluster": true|false, "protocol": N,
  *    "port": N, "name": TEXT}             -> {"ok": true, "result": {"current": true|false, "rules": [...]}}
  *                                            every rule that speaks for the destination, the strongest first; without

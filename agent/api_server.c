@@ -164,12 +164,13 @@ static void do_observe(struct client *c, const json_t *request)
 static void do_interface(struct client *c, const json_t *request)
 {
 	const struct api_handlers *h = &c->server->handlers;
-	const char *name = json_string_value(json_object_get(request, "name"));
+	const char *error = "out of memory";
+	json_t *result = h->interface(h->context, request, &error);
 
-	if (name)
-		client_result(c, h->interface(h->context, name));
+	if (result)
+		client_result(c, result);
 	else
-		client_error(c, "no \"name\"");
+		client_error(c, error);
 }
 
 static void do_trace(struct client *c, const json_t *request)

@@ -15,8 +15,8 @@ struct api_handlers {
 	json_t *(*status)(void *context);
 	json_t *(*endpoints)(void *context);
 	json_t *(*policies)(void *context);
-	json_t *(*interface)(void *context, const char *name);
-	/* NULL: `ret_error` says why; it points at a constant. */
+	/* These two, when NULL: `ret_error` says why; it points at a constant. */
+	json_t *(*interface)(void *context, const json_t *request, const char **ret_error);
 	json_t *(*trace)(void *context, const json_t *request, const char **ret_error);
 	void (*reload)(void *context);
 	struct observe *observe;

@@ -157,6 +157,8 @@ static void on_gone(void *context, struct link *link)
 	struct discover *d = context;
 
 	release_slot(d, link);
+	free(link->claim);
+	link->claim = NULL;
 	if (!link->guarded)
 		return;
 	kernel_forget(d->k, link->ifindex);
@@ -333,7 +335,7 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 	vpc_name_hash(namespace_name, name, hash);
 	for (size_t i = 0; i < links_count(d->links); i++) {
 		const struct link *link = links_at(d->links, i);
-		int routes = is_pods(d, link) ? matching_routes(link, addrs, naddrs) : -1;
+		int routes = is_pods(d, link) && !link->claim ? matching_routes(link, addrs, naddrs) : -1;
 		size_t len = strlen(link->name);
 
 		if (routes > 0)
@@ -342,6 +344,27 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 			strcpy(ret, link->name);
 	}
 	return ret;
+}
+
+struct claim *discover_claim(const struct discover *d, const char *uid, const char *namespace_name, const char *name,
+			     char ret[IF_NAMESIZE])
+{
+	struct claim *found = NULL;
+	uint64_t came = 0;
+
+	for (size_t i = 0; i < links_count(d->links); i++) {
+		const struct link *link = links_at(d->links, i);
+		struct claim *c = link->claim;
+
+		/* A sandbox that is made anew may come before the old one's interface has gone. */
+		if (!c || link->came < came || !claim_is_of(c, uid, namespace_name, name) || !is_pods(d, link) ||
+		    (c->naddrs && matching_routes(link, c->addrs, c->naddrs) < 0))
+			continue;
+		found = c;
+		came = link->came;
+		strcpy(ret, link->name);
+	}
+	return found;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
@@ -377,6 +400,8 @@ void discover_freep(struct discover **d)
 	if (!*d)
 		return;
 	closer_freep(&(*d)->closer);
+	for (size_t i = 0; (*d)->links && i < links_count((*d)->links); i++)
+		free(links_at((*d)->links, i)->claim);
 	links_freep(&(*d)->links);
 	free(*d);
 	*d = NULL;
@@ -393,24 +418,57 @@ int discover_fd(const struct discover *d)
 	return links_fd(d->links);
 }
 
-json_t *discover_interface_json(struct discover *d, const char *name)
+/* The agent's program takes the place of sluice-cni's, which may also run before a filter that is ours already. */
+static void take_over(struct discover *d, struct link *link)
+{
+	link->found_closed = true;
+	guard(d, link);
+	link->half = kernel_attach(d->k, link->ifindex) < 0;
+}
+
+/* True: it is another than before. */
+static bool put_claim(struct link *link, const struct claim *claim)
+{
+	if (link->claim && claim_is_of(link->claim, claim->uid, claim->namespace_name, claim->name))
+		return false;
+	if (!link->claim)
+		link->claim = malloc(sizeof(*link->claim));
+	if (!link->claim)
+		return false; /* sluice-cni asks again */
+	*link->claim = *claim;
+	return true;
+}
+
+/* Is what is on the interface the claimed pod's, and not one's that had its address before? */
+static bool is_claimants(const struct discover *d, uint32_t owner, const struct claim *claim)
+{
+	const struct endpoint *ep = endpoints_find(d->e, owner, d->k->endpoints[owner].generation);
+
+	return !claim ||
+	       (ep && ep->wanted.uid && claim_is_of(claim, ep->wanted.uid, ep->wanted.namespace_name, ep->wanted.name));
+}
+
+json_t *discover_interface_json(struct discover *d, const struct discover_request *request, bool *ret_news)
 {
 	enum sluice_mode mode = SLUICE_MODE_QUARANTINE;
 	struct link *link;
 	uint32_t owner = 0;
 
-	discover_read(d);
-	link = links_find_name(d->links, name);
+	*ret_news = discover_read(d);
+	link = links_find_name(d->links, request->interface);
 	if (link && kernel_attached(d->k, link->ifindex) != ATTACH_STATE_FIRST) {
-		link->found_closed = true;
-		guard(d, link);
-		link->half = link->half && kernel_attach(d->k, link->ifindex) < 0;
+		take_over(d, link);
+		*ret_news = true;
 	}
-	if (link)
+	if (link && request->claim && put_claim(link, request->claim))
+		*ret_news = true;
+	if (link && !link->half)
 		owner = owner_of(d, link->ifindex);
+	if (owner && !is_claimants(d, owner, request->claim))
+		owner = 0;
 	if (owner)
 		mode = SLUICE_STATE_MODE(__atomic_load_n(&d->k->endpoints[owner].state, __ATOMIC_ACQUIRE));
-	return json_pack("{s:s, s:b, s:s}", "name", name, "known", owner && owner != link->slot, "mode",
+	return json_pack("{s:s, s:b, s:s}", "name", request->interface, "known", owner && owner != link->slot, "mode",
 			 mode_name(mode));
 }
 

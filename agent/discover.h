@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/claim.h"
 #include "agent/config.h"
 #include "agent/endpoints.h"
 #include "agent/kernel.h"
@@ -40,7 +41,7 @@ void discover_idle(struct discover *d, uint64_t now);
 void discover_check(struct discover *d);
 
 /*
- * Which interface is the pod's that has these addresses: the one that a host route to one of them leads to, and to none that
+ * Which interface is the pod's that has these addresses and made no claim: the one that a host route to one of them leads to, and to none that
  * it does not have (hazard 28: after a pod of that name another may have come). Without any such route the one the Amazon VPC
  * CNI would name after it. "" when there is none. Returns `ret`.
  */
@@ -48,10 +49,23 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 			       const struct sluice_addr *addrs, size_t naddrs, char ret[IF_NAMESIZE]);
 
 /*
- * What is on the interface now, for sluice-cni, which has just closed it: that is taken over at once. {"mode": "quarantine"} also
- * when there is no such interface. NULL when memory runs out.
+ * The claim that was made on an interface for that pod, and the interface; NULL: there is none, or host routes to others than the
+ * claim's addresses lead to it.
  */
-json_t *discover_interface_json(struct discover *d, const char *name);
+struct claim *discover_claim(const struct discover *d, const char *uid, const char *namespace_name, const char *name,
+			     char ret[IF_NAMESIZE]);
+
+struct discover_request {
+	const char *interface;
+	const struct claim *claim; /* NULL: none is made */
+};
+
+/*
+ * What is on the interface now, for sluice-cni, which has just closed it: that is taken over at once. Its claim is kept as long as
+ * the interface is there. {"mode": "quarantine"} also when there is no such interface or what is on it is not the claimed pod's.
+ * `ret_news`: something may be put on it now. NULL when memory runs out.
+ */
+json_t *discover_interface_json(struct discover *d, const struct discover_request *request, bool *ret_news);
 
 json_t *discover_json(const struct discover *d);
 

@@ -4,7 +4,7 @@
  * -------------------
  * An endpoint gets its slot (slot.h), then its interface the programs, and last its state word.
  *
- * An endpoint is the same as long as its name, interface (name and index) and addresses are. Changed labels only lead
+ * An endpoint is the same as long as its name, uid, interface (name and index) and addresses are. Changed labels only lead
  * to another policy. Changed addresses make it a new endpoint, for they cannot be exchanged in one store.
  *
  * What a previous agent left is adopted as it stands and goes on being enforced; the first endpoints file that can be
@@ -241,6 +241,9 @@ static bool same_endpoint(const struct endpoint *a, const struct static_endpoint
 
 	if (strcmp(w->name, b->name) != 0 || strcmp(w->namespace_name, b->namespace_name) != 0 ||
 	    (a->place.cgroup != 0) != (b->cgroup != NULL))
+		return false;
+	/* One that was adopted has none. */
+	if (w->uid && b->uid && strcmp(w->uid, b->uid) != 0)
 		return false;
 	if (b->cgroup)
 		return place_find(b, &place) && same_place(&place, &a->place);

@@ -2,9 +2,16 @@
 /*
  * Theory of operation
  * -------------------
- * A pod is put on an interface when the API has its address: on the one that a host route to it leads to or, without any such
- * route, on the one that the CNI names after it. That name is the same for a pod that was made anew (hazard 28), so what is
- * on it may only use the address that the API has: another pod's packets drop for their source.
+ * A pod is put on the interface that sluice-cni claimed for its uid, with the addresses that the CNI gave it: the kubelet tells
+ * the API of these only when the CNI is done. A claim goes with its interface. What is claimed for a pod is no other's, whatever
+ * routes and names say, and a claim of a pod that the watch does not know yet waits for it.
+ *
+ * When the API has addresses later that the CNI did not give, one of the two is wrong, and the pod is in quarantine.
+ *
+ * Without a claim (the plugin is not installed, or an earlier agent was told) a pod is put on an interface when the API has its
+ * address: on the one that a host route to it leads to or, without any such route, on the one that the CNI names after it. That
+ * name is the same for a pod that was made anew (hazard 28), so what is on it may only use the address that the API has: another
+ * pod's packets drop for their source.
  */
 #include "agent/kubernetes.h"
 
@@ -31,7 +38,10 @@ struct kubernetes {
 	struct kube_source *source;
 	char node[NODE_NAME_MAX];
 	bool links_changed;
-	struct kube_world world; /* as of the last refresh */
+	/* As of the last refresh: */
+	struct kube_world world;
+	size_t claimed;	     /* pods on an interface by the CNI's word */
+	size_t contradicted; /* and by nobody's, since the API's is another */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -135,12 +145,60 @@ void kubernetes_move(struct kubernetes *k, struct store *store)
 
 /* ---- pods on interfaces ------------------------------------------------------------------------------------------ */
 
-static bool join(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE])
-{
-	const struct discover *d = context;
-	const struct subject *s = pod->subject;
+struct join {
+	const struct discover *discover;
+	size_t claimed;
+	size_t contradicted;
+};
 
-	return s->naddrs && *discover_interface(d, s->namespace_name, s->name, s->addrs, s->naddrs, ret);
+static void set_addresses(struct static_endpoint *to, const struct sluice_addr *addrs, size_t naddrs)
+{
+	to->naddrs = naddrs < SLUICE_ENDPOINT_ADDRS ? naddrs : SLUICE_ENDPOINT_ADDRS;
+	if (to->naddrs)
+		memcpy(to->addrs, addrs, to->naddrs * sizeof(*addrs));
+}
+
+/* By the CNI's word, where the API's does not contradict it. */
+static bool join_claim(struct join *j, const struct subject *s, struct claim *c, struct static_endpoint *ret)
+{
+	if (claim_contradicted(c, s->addrs, s->naddrs)) {
+		if (!c->told)
+			log_warning(
+				"%s/%s: the API has other addresses of it than the CNI gave it on %s: in quarantine",
+				s->namespace_name, s->name, ret->interface);
+		c->told = true;
+		j->contradicted++;
+		return false;
+	}
+	c->told = false;
+	if (c->naddrs)
+		set_addresses(ret, c->addrs, c->naddrs);
+	else
+		set_addresses(ret, s->addrs, s->naddrs);
+	j->claimed += ret->naddrs != 0;
+	return ret->naddrs != 0;
+}
+
+static bool join(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
+{
+	const struct subject *s = pod->subject;
+	struct join *j = context;
+	struct claim *claim = discover_claim(j->discover, pod->cni_uid, s->namespace_name, s->name, ret->interface);
+
+	if (claim)
+		return join_claim(j, s, claim, ret);
+	set_addresses(ret, s->addrs, s->naddrs);
+	return s->naddrs &&
+	       *discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface);
+}
+
+void kubernetes_note_before(const struct kubernetes *k, struct claim *claim)
+{
+	struct kube_pod pod;
+
+	if (kube_cache_pod(kube_source_cache(k->source), claim->namespace_name, claim->name, &pod) &&
+	    !strcmp(pod.cni_uid, claim->uid))
+		claim_note_before(claim, pod.subject->addrs, pod.subject->naddrs);
 }
 
 void kubernetes_links_changed(struct kubernetes *k)
@@ -152,7 +210,8 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 {
 	struct kube_cache *cache = kube_source_cache(k->source);
 	struct kube_policies *policies = kube_source_policies(k->source);
-	const struct kube_join how = { (void *)d, join };
+	struct join found = { .discover = d };
+	const struct kube_join how = { &found, join };
 	struct endpoints_file *wanted = NULL;
 	bool changed;
 
@@ -167,6 +226,8 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 		return changed;
 	}
 	k->links_changed = false;
+	k->claimed = found.claimed;
+	k->contradicted = found.contradicted;
 	endpoints_want(e, wanted, "the cluster");
 	return true;
 }
@@ -196,10 +257,11 @@ json_t *kubernetes_json(const struct kubernetes *k)
 						      s.synced, "watching", s.watching, "absent", s.absent, "error",
 						      s.error, "failures", (json_int_t)s.failures));
 	kube_cache_get_stats(kube_source_cache(k->source), &stats);
-	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "server", kube_http_server(k->http),
-			 "node", k->node, "synced", kube_source_synced(k->source), "pods", (json_int_t)k->world.pods,
-			 "unjoined", (json_int_t)k->world.unjoined, "host_network", (json_int_t)k->world.host_network,
-			 "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "server",
+			 kube_http_server(k->http), "node", k->node, "synced", kube_source_synced(k->source), "pods",
+			 (json_int_t)k->world.pods, "unjoined", (json_int_t)k->world.unjoined, "claimed",
+			 (json_int_t)k->claimed, "contradicted", (json_int_t)k->contradicted, "host_network",
+			 (json_int_t)k->world.host_network, "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
 			 (json_int_t)kube_policies_count(kube_source_policies(k->source)), "unreadable",
 			 (json_int_t)stats.refused, "collections", list);
 }
@@ -221,6 +283,8 @@ void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
 	gauge(out, "sluice_kubernetes_pods", "Pods of this node on networks of their own.", k->world.pods);
 	gauge(out, "sluice_kubernetes_pods_unjoined", "Of those, without a known interface: in quarantine.",
 	      k->world.unjoined);
+	gauge(out, "sluice_kubernetes_pods_contradicted", "Of those, with other addresses by the API than by the CNI.",
+	      k->contradicted);
 	gauge(out, "sluice_kubernetes_pods_host_network", "Pods on the node's own network: not enforced.",
 	      k->world.host_network);
 	metrics_head(out, "sluice_kubernetes_request_failures_total", "counter", "Requests to the API that failed.");

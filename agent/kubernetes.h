@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "agent/claim.h"
 #include "agent/config.h"
 #include "agent/discover.h"
 #include "agent/endpoints.h"
@@ -34,7 +35,9 @@ void kubernetes_move(struct kubernetes *k, struct store *store);
  * policies or the inventory are others than before, or an interface may be another pod's.
  */
 bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct discover *d);
-/* Interfaces or routes changed: pods may be found on them now. */
+/* Notes in it which addresses the API has of the pod so far. */
+void kubernetes_note_before(const struct kubernetes *k, struct claim *claim);
+/* Interfaces, routes or claims changed: pods may be found on them now. */
 void kubernetes_links_changed(struct kubernetes *k);
 /* The addresses of the cluster's DNS Service, kube-system/kube-dns: into `ret`, at most `max`. Returns how many. */
 size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max);

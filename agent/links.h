@@ -15,6 +15,8 @@
 #include "base/addr_type.h"
 #include "bpf/abi.h"
 
+struct claim;
+
 struct link {
 	uint32_t ifindex;
 	char name[IF_NAMESIZE];
@@ -29,14 +31,15 @@ struct link {
 	size_t nroutes;
 	bool seen; /* in the present reading of everything */
 	/* discover.c's own: */
-	uint32_t slot;	   /* in quarantine; 0: none */
-	bool guarded;	   /* our programs were put on it */
-	bool half;	   /* of them only the one for what the pod sends */
-	bool settled;	   /* nothing is left for kernel_settle */
-	bool found_closed; /* something of ours was on it before we knew it */
-	bool routes_moved; /* since its slot was taken */
-	bool suspect;	   /* somebody changed its filters */
-	uint64_t came;	   /* CLOCK_MONOTONIC ns */
+	uint32_t slot;	     /* in quarantine; 0: none */
+	bool guarded;	     /* our programs were put on it */
+	bool half;	     /* of them only the one for what the pod sends */
+	bool settled;	     /* nothing is left for kernel_settle */
+	bool found_closed;   /* something of ours was on it before we knew it */
+	bool routes_moved;   /* since its slot was taken */
+	bool suspect;	     /* somebody changed its filters */
+	uint64_t came;	     /* CLOCK_MONOTONIC ns */
+	struct claim *claim; /* NULL: none was made */
 };
 
 struct links_handlers {

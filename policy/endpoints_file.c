@@ -14,6 +14,7 @@
 static void endpoint_clear(struct static_endpoint *e)
 {
 	free(e->namespace_name);
+	free(e->uid);
 	free(e->name);
 	free(e->cgroup);
 	for (size_t i = 0; i < e->nlabels; i++) {

@@ -20,6 +20,7 @@
 struct static_endpoint {
 	char *namespace_name;
 	char *name;
+	char *uid;	      /* the pod's; NULL: not known, or it is no pod */
 	struct label *labels; /* owned strings */
 	size_t nlabels;
 	char interface[IF_NAMESIZE]; /* "": in a cgroup */

@@ -18,6 +18,7 @@ struct known {
 	char *namespace_name;
 	char *name;
 	char *uid;
+	char *cni_uid;
 	bool deleting;
 	bool finished;
 	uint32_t list; /* the last one it was in */
@@ -47,6 +48,7 @@ static void known_free(void *item)
 	free(e->namespace_name);
 	free(e->name);
 	free(e->uid);
+	free(e->cni_uid);
 	objects_clear(&e->one);
 	free(e);
 }
@@ -115,6 +117,14 @@ static void depart(struct kube_cache *c, struct known *e)
 	c->changed = true;
 }
 
+/* The kubelet shows a static pod to the API as another object, which says whose mirror it is. */
+static const char *mirrored(json_t *object)
+{
+	json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
+
+	return json_string_value(json_object_get(annotations, "kubernetes.io/config.mirror"));
+}
+
 static bool is_finished(json_t *object)
 {
 	const char *phase = json_string_value(json_object_get(json_object_get(object, "status"), "phase"));
@@ -137,7 +147,8 @@ static int known_new(json_t *object, struct known **ret)
 	e->uid = strdup(member(object, "uid"));
 	e->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
 	e->finished = is_finished(object);
-	if (!e->namespace_name || !e->name || !e->uid)
+	e->cni_uid = strdup(mirrored(object) ? mirrored(object) : e->uid ? e->uid : "");
+	if (!e->namespace_name || !e->name || !e->uid || !e->cni_uid)
 		return -ENOMEM;
 	if (objects_add(&e->one, &ctx, root))
 		r = -EINVAL;
@@ -330,6 +341,11 @@ int kube_cache_view(struct kube_cache *c, struct objects *ret)
 	return 0;
 }
 
+static struct kube_pod pod_of(const struct known *e)
+{
+	return (struct kube_pod){ e->one.pods, e->uid, e->cni_uid, e->deleting, e->finished };
+}
+
 int kube_cache_pods(const struct kube_cache *c, const char *node,
 		    int (*each)(void *context, const struct kube_pod *pod), void *context)
 {
@@ -338,13 +354,22 @@ int kube_cache_pods(const struct kube_cache *c, const char *node,
 	int r = gather(&c->kinds[KUBE_POD], true, &items, &count);
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		const struct kube_pod pod = { items[i]->one.pods, items[i]->uid, items[i]->deleting,
-					      items[i]->finished };
+		const struct kube_pod pod = pod_of(items[i]);
 
 		if (pod.subject && pod.subject->node && !strcmp(pod.subject->node, node))
 			r = each(context, &pod);
 	}
 	return r;
+}
+
+bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, const char *name, struct kube_pod *ret)
+{
+	struct known **slot = find(&c->kinds[KUBE_POD], namespace_name, name);
+
+	if (!slot || !(*slot)->one.npods)
+		return false;
+	*ret = pod_of(*slot);
+	return true;
 }
 
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,

@@ -42,12 +42,16 @@ int kube_cache_view(struct kube_cache *c, struct objects *ret);
 struct kube_pod {
 	const struct subject *subject;
 	const char *uid;
-	bool deleting; /* its address may be another's by now */
-	bool finished; /* Succeeded or Failed: it has none any more */
+	const char *cni_uid; /* the one that CNI plugins are told: of a mirror pod, the static pod's */
+	bool deleting;	     /* its address may be another's by now */
+	bool finished;	     /* Succeeded or Failed: it has none any more */
 };
 /* Calls for each pod of that node (spec.nodeName), in order, until it returns other than 0, and returns that. */
 int kube_cache_pods(const struct kube_cache *c, const char *node,
 		    int (*each)(void *context, const struct kube_pod *pod), void *context);
+
+/* False: there is none of that name. */
+bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, const char *name, struct kube_pod *ret);
 
 /* NULL: there is none. Borrowed until the cache changes. */
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,

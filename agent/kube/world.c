@@ -29,11 +29,12 @@ static int copy_labels(const struct subject *from, struct static_endpoint *to)
 	return 0;
 }
 
-static int copy_pod(const struct subject *pod, struct static_endpoint *to)
+static int copy_pod(const struct kube_pod *pod, struct static_endpoint *to)
 {
-	to->namespace_name = strdup(pod->namespace_name);
-	to->name = strdup(pod->name);
-	return to->namespace_name && to->name ? copy_labels(pod, to) : -ENOMEM;
+	to->namespace_name = strdup(pod->subject->namespace_name);
+	to->name = strdup(pod->subject->name);
+	to->uid = strdup(pod->cni_uid);
+	return to->namespace_name && to->name && to->uid ? copy_labels(pod->subject, to) : -ENOMEM;
 }
 
 /* A pod that is being deleted still runs, on the interface it has; when that leads elsewhere by now, it is not found there. */
@@ -47,10 +48,7 @@ static int add_pod(void *context, const struct kube_pod *pod)
 	if (s->host_network || pod->finished)
 		return 0;
 	b->counts.pods++;
-	found.naddrs = s->naddrs < SLUICE_ENDPOINT_ADDRS ? s->naddrs : SLUICE_ENDPOINT_ADDRS;
-	if (found.naddrs)
-		memcpy(found.addrs, s->addrs, found.naddrs * sizeof(*found.addrs));
-	if (!b->join->interface(b->join->context, pod, found.interface)) {
+	if (!b->join->place(b->join->context, pod, &found)) {
 		b->counts.unjoined++;
 		return 0;
 	}
@@ -58,7 +56,7 @@ static int add_pod(void *context, const struct kube_pod *pod)
 	if (!slot)
 		return -ENOMEM;
 	*slot = found;
-	return copy_pod(s, slot);
+	return copy_pod(pod, slot);
 }
 
 int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,

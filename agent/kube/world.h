@@ -3,17 +3,16 @@
 #ifndef SLUICE_AGENT_KUBE_WORLD_H
 #define SLUICE_AGENT_KUBE_WORLD_H
 
-#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "agent/kube/cache.h"
 #include "policy/endpoints_file.h"
 
-/* Which interface a pod is on. False: that is not known yet. */
+/* Where a pod is: fills in its interface and its addresses. False: that is not known yet. */
 struct kube_join {
 	void *context;
-	bool (*interface)(void *context, const struct kube_pod *pod, char ret[IF_NAMESIZE]);
+	bool (*place)(void *context, const struct kube_pod *pod, struct static_endpoint *ret);
 };
 
 struct kube_world {

@@ -147,6 +147,82 @@ check "nor when its address is another" not connects 203.0.113.10 443
 quietly run_pod agent-sandboxes sandbox-agent 10.0.1.5 fd00::5
 check "only when a route leads to it" await 10 is open
 
+# ---- by the CNI's word, before the kubelet tells the address ----
+
+late=eni$(printf default.late | sha1sum | cut -c 1-11)
+uid_of() { k get pod -n default "$1" -o jsonpath='{.metadata.uid}'; }
+cni_add() { # UID WAIT [SOCKET]: for default/late, as containerd would call it after the plugin that made the interface
+	local previous='{"cniVersion":"1.0.0","interfaces":[{"name":"'$late'"},{"name":"eth0","sandbox":"/var/run/netns/late"}],
+		"ips":[{"address":"10.0.1.7/32","interface":1},{"address":"fd00::7/128","interface":1}]}'
+	node env CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=/var/run/netns/late CNI_IFNAME=eth0 CNI_PATH=/ \
+		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=late;K8S_POD_UID=$1" "$BUILD/bin/sluice-cni" \
+		<<<'{"cniVersion":"1.0.0","name":"lab","type":"sluice-cni","waitSeconds":'"$2"',"prevResult":'"$previous"'}' \
+		2>&1 >/dev/null
+}
+# A lost first packet is sent again after a second, not before.
+first_packet() { lab pod late python3 -c 'import socket, sys
+socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.8)' "$@" 2>/dev/null; }
+rewire() { # a new sandbox of that name, with the interface name and addresses of the one before
+	lab remove late
+	node ip rule delete pref 512 to 10.0.1.7
+	node ip -6 rule delete pref 512 to fd00::7
+	lab add default late 10.0.1.7 fd00::7
+}
+claimed() { [ "$(bpfctl -o json status | json "x['agent']['details']['kubernetes']['claimed']")" = "$1" ]; }
+
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: late, namespace: default}
+	spec:
+	  endpointSelector: {matchLabels: {app: strict}}
+	  egress: [{toCIDR: [203.0.113.10/32]}]
+END
+quietly k delete pod -n default late --grace-period=0 --force --wait=false
+quietly make_pod default late "app: strict"
+uid=$(uid_of late)
+rewire
+equal "ADD waits for no status.podIP" "" "$(cni_add "$uid" 20)"
+check "the first packet that its policy allows gets through" first_packet 203.0.113.10 443
+check "and what it does not allow does not" not first_packet 8.8.8.8 443
+check "status says that it was claimed" claimed 1
+before=$(endpoint_field generation default/late)
+quietly run_pod default late 10.0.1.7 fd00::7
+sleep 1
+equal "what the kubelet tells later changes nothing" "$before" "$(endpoint_field generation default/late)"
+quietly run_pod default late 10.0.1.77 fd00::7
+check "another address by the API: in quarantine" await 5 not is enforce default/late
+check "and it is said" in_log 'default/late: the API has other addresses'
+check "nothing gets out" not first_packet 203.0.113.10 443
+quietly run_pod default late 10.0.1.7 fd00::7
+check "and back" await 5 is enforce default/late
+
+# Recreated; the watch has not heard it yet, and still has the old one with the address that leads to the new interface.
+old_uid=$(uid_of late)
+rewire
+check "control: by route alone the interface is the old pod's" await 5 is enforce default/late
+rewire
+check "a uid that the watch does not know waits" grep -q 'starts closed' <<<"$(cni_add 00000000-new 0.5)"
+check "and has nothing of the pod of its name" not first_packet 203.0.113.10 443
+quietly k delete pod -n default late --grace-period=0 --force --wait=false
+quietly make_pod default late "app: late"
+new_uid=$(uid_of late)
+check "the new pod has another uid" [ "$new_uid" != "$old_uid" ]
+sleep 1
+check "a claim of another uid is not the new pod's" not is open default/late
+rewire
+equal "its own is: ADD returns though nothing selects it" "" "$(cni_add "$new_uid" 20)"
+check "open" first_packet 8.8.8.8 443
+rewire
+quietly k delete pod -n default late --grace-period=0 --force --wait=false
+sleep 1
+cni_add late-uid 0
+check "a pod that the API does not have is in quarantine" not first_packet 8.8.8.8 443
+check "nobody but root may claim" not quiet node setpriv --reuid 65534 --regid 65534 --clear-groups \
+	python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])' /run/sluice/sluice.sock
+
 # ---- a policy goes ----
 
 quietly k label pod -n agent-sandboxes sandbox-agent egress-tier=sandbox

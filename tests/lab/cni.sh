@@ -22,6 +22,15 @@ cni() { # COMMAND CONFIG
 code() { cni "$@" | json "x['code']"; }
 from() { lab pod "$1" python3 -c 'import socket, sys
 socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1)' "$2" "$3" 2>/dev/null; }
+# A lost first packet is sent again after a second, not before.
+first_packet() { lab pod late python3 -c 'import socket, sys
+socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.8)' "$@" 2>/dev/null; }
+rewire() {
+	lab remove late
+	node ip rule delete pref 512 to 10.0.1.7
+	node ip -6 rule delete pref 512 to fd00::7
+	lab add default late 10.0.1.7 fd00::7
+}
 ours="\"prevResult\":$(result "$late"),\"waitSeconds\":0"
 
 lab_begin
@@ -51,10 +60,7 @@ sluice_start
 check "the agent takes it over, closed" not from late 8.8.8.8 443
 check "its drops are counted now" await 5 [ "$(bpfctl -o json endpoint get "$late" | json "x['dropped']")" -gt 0 ]
 equal "CHECK with the agent's program" "" "$(cni CHECK "$(config "$ours")")"
-lab remove late
-node ip rule delete pref 512 to 10.0.1.7
-node ip -6 rule delete pref 512 to fd00::7
-lab add default late 10.0.1.7 fd00::7
+rewire
 (
 	sleep 1
 	sluice_endpoints <<-END
@@ -66,3 +72,6 @@ lab add default late 10.0.1.7 fd00::7
 equal "ADD waits for the policy" "$(result "$late")" "$(cni ADD "$(config "\"prevResult\":$(result "$late"),\"waitSeconds\":20")" 2>&1)"
 check "and when it returns, it is in force" from late 8.8.8.8 443
 wait
+rewire
+equal "an interface that the agent is on already" "$(result "$late")" "$(cni ADD "$(config "\"prevResult\":$(result "$late"),\"waitSeconds\":20")" 2>&1)"
+check "nothing of sluice-cni's runs before the agent's program then: the first packet gets out" first_packet 8.8.8.8 443

@@ -14,8 +14,78 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define PAUSE_MS   20
-#define ANSWER_MAX 4096
+#define PAUSE_MS_LEAST 2
+#define PAUSE_MS_MOST  50
+#define ANSWER_MAX     4096
+
+/* ---- what is told ------------------------------------------------------------------------------------------------ */
+
+/* CNI_ARGS is KEY=VALUE;KEY=VALUE. NULL: it has none of that name. */
+static json_t *argument(const char *args, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *at = args; at && *at; at += strcspn(at, ";"), at += *at == ';') {
+		if (strncmp(at, key, len) == 0 && at[len] == '=')
+			return json_stringn(at + len + 1, strcspn(at + len + 1, ";"));
+	}
+	return NULL;
+}
+
+static json_t *read_pod(const char *args)
+{
+	json_t *uid = argument(args, "K8S_POD_UID"), *name = argument(args, "K8S_POD_NAME");
+	json_t *namespace_name = argument(args, "K8S_POD_NAMESPACE"), *pod = NULL;
+
+	if (uid && name && namespace_name)
+		pod = json_pack("{s:O, s:O, s:O}", "uid", uid, "namespace", namespace_name, "name", name);
+	json_decref(uid);
+	json_decref(name);
+	json_decref(namespace_name);
+	return pod;
+}
+
+/* Is the result's address on the pod's own end? Where it does not say whose it is, there is one interface. */
+static bool is_pods_address(const json_t *result, const json_t *ip, const char *ifname)
+{
+	const json_t *index = json_object_get(ip, "interface"), *interface;
+	const char *sandbox, *name;
+
+	if (!json_is_integer(index))
+		return true;
+	interface = json_array_get(json_object_get(result, "interfaces"), (size_t)json_integer_value(index));
+	sandbox = json_string_value(json_object_get(interface, "sandbox"));
+	name = json_string_value(json_object_get(interface, "name"));
+	return sandbox && sandbox[0] && name && strcmp(name, ifname) == 0;
+}
+
+static json_t *read_addresses(const json_t *result, const char *ifname)
+{
+	json_t *list = json_array();
+	const json_t *ip;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "ips"), i, ip)
+	{
+		const char *text = json_string_value(json_object_get(ip, "address"));
+
+		if (text && is_pods_address(result, ip, ifname))
+			json_array_append_new(list, json_stringn(text, strcspn(text, "/")));
+	}
+	return list;
+}
+
+json_t *agent_request(const char *interface, const char *args, const json_t *result, const char *ifname)
+{
+	json_t *pod = read_pod(args);
+
+	if (!pod)
+		return json_pack("{s:s, s:s}", "method", API_METHOD_INTERFACE, "name", interface);
+	return json_pack("{s:s, s:s, s:o, s:o}", "method", API_METHOD_INTERFACE, "name", interface, "pod", pod,
+			 "addresses", read_addresses(result, ifname));
+}
+
+/* ---- the conversation -------------------------------------------------------------------------------------------- */
 
 static int connect_to(const char *path)
 {
@@ -55,20 +125,28 @@ static int read_line(int fd, uint64_t deadline, char buf[ANSWER_MAX])
 	return -EMSGSIZE;
 }
 
-static bool in_force(const char *path, const char *interface, uint64_t deadline)
+/* 0 when it is told. */
+static int tell(int fd, const json_t *request)
+{
+	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
+	size_t len = text ? strlen(text) : 0;
+
+	if (len == 0)
+		return -ENOMEM;
+	text[len++] = '\n'; /* in place of the NUL */
+	return send(fd, text, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EPIPE;
+}
+
+static bool in_force(const char *path, const json_t *request, uint64_t deadline)
 {
 	_cleanup_close_ int fd = connect_to(path);
-	char request[256], answer[ANSWER_MAX];
+	char answer[ANSWER_MAX];
 	const char *mode;
 	json_t *root;
 	int len;
 	bool yes;
 
-	if (fd < 0)
-		return false;
-	len = snprintf(request, sizeof(request), "{\"method\": \"" API_METHOD_INTERFACE "\", \"name\": \"%s\"}\n",
-		       interface);
-	if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
+	if (fd < 0 || tell(fd, request) < 0)
 		return false;
 	len = read_line(fd, deadline, answer);
 	root = len > 0 ? json_loadb(answer, (size_t)len, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
@@ -78,15 +156,17 @@ static bool in_force(const char *path, const char *interface, uint64_t deadline)
 	return yes;
 }
 
-bool agent_wait(const char *socket_path, const char *interface, double seconds)
+bool agent_wait(const char *socket_path, const json_t *request, double seconds)
 {
 	uint64_t deadline = clock_now() + (uint64_t)(seconds * (double)NSEC_PER_SEC);
+	int pause = PAUSE_MS_LEAST;
 
 	for (;;) {
-		if (in_force(socket_path, interface, deadline))
+		if (in_force(socket_path, request, deadline))
 			return true;
-		if (clock_now() + PAUSE_MS * NSEC_PER_MSEC > deadline)
+		if (clock_now() + (uint64_t)pause * NSEC_PER_MSEC > deadline)
 			return false;
-		poll(NULL, 0, PAUSE_MS);
+		poll(NULL, 0, pause);
+		pause = pause * 2 < PAUSE_MS_MOST ? pause * 2 : PAUSE_MS_MOST;
 	}
 }

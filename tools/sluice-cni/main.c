@@ -163,6 +163,16 @@ static int find_interfaces(const struct call *c, struct host_interface ret[RESUL
 	return EXIT_SUCCESS;
 }
 
+/* The pod's first interface: the agent knows the others by it. */
+static void tell_agent(const struct call *c, const char *interface)
+{
+	json_t *request = agent_request(interface, getenv("CNI_ARGS"), c->previous, getenv("CNI_IFNAME"));
+
+	if (!agent_wait(c->socket, request, c->wait) && c->wait > 0)
+		fprintf(stderr, "sluice-cni: %s: no policy within %g s; the pod starts closed\n", interface, c->wait);
+	json_decref(request);
+}
+
 static int add(const struct call *c)
 {
 	struct host_interface interfaces[RESULT_MAX_INTERFACES];
@@ -176,10 +186,7 @@ static int add(const struct call *c)
 	}
 	if (r != EXIT_SUCCESS)
 		return r;
-	/* The pod's first interface: the agent knows the others by it. */
-	if (c->wait > 0 && !agent_wait(c->socket, interfaces[0].name, c->wait))
-		fprintf(stderr, "sluice-cni: %s: no policy within %g s; the pod starts closed\n", interfaces[0].name,
-			c->wait);
+	tell_agent(c, interfaces[0].name);
 	return json_dumpf(c->previous, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17)) < 0 ? EXIT_FAILURE
 											   : EXIT_SUCCESS;
 }

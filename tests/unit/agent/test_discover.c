@@ -282,6 +282,113 @@ static void test_a_pod_of_the_same_name(void **state)
 	assert_string_equal(found(&n, "web-2", "10.0.1.9", name), "random1");
 }
 
+static struct claim claim_of(const char *uid, const char *address)
+{
+	struct claim c = { .namespace_name = "ns", .name = "web-0", .naddrs = 1 };
+
+	snprintf(c.uid, sizeof(c.uid), "%s", uid);
+	assert_int_equal(addr_parse(address, &c.addrs[0]), 0);
+	return c;
+}
+
+static const char *mode_said(struct node *n, const char *interface, const struct claim *claim, char ret[32])
+{
+	const struct discover_request request = { interface, claim };
+	bool news = false;
+	json_t *answer = discover_interface_json(n->d, &request, &news);
+
+	snprintf(ret, 32, "%s", json_string_value(json_object_get(answer, "mode")));
+	json_decref(answer);
+	return ret;
+}
+
+static bool claimed(const struct node *n, const char *uid, char name[IF_NAMESIZE])
+{
+	name[0] = '\0';
+	return discover_claim(n->d, uid, "ns", "web-0", name) != NULL;
+}
+
+static void test_claimed(void **state)
+{
+	const struct claim old = claim_of("u1", "10.0.1.5"), fresh = claim_of("u2", "10.0.1.5");
+	CLEANUP(node_close) struct node n;
+	char interface[IF_NAMESIZE] = "eni", name[IF_NAMESIZE], mode[32];
+
+	(void)state;
+	vpc_name_hash("ns", "web-0", interface + strlen(interface));
+	node_open(&n, true);
+	add_pod(interface);
+	assert_string_equal(mode_said(&n, interface, &old, mode), "quarantine");
+	assert_true(claimed(&n, "u1", name));
+	assert_string_equal(name, interface);
+	assert_false(claimed(&n, "u2", name));
+	/* neither its name nor a route gives it to anybody else */
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), "");
+	command("ip route add 10.0.1.5/32 dev %s", interface);
+	assert_string_equal(found(&n, "web-0", "10.0.1.5", name), "");
+	assert_true(claimed(&n, "u1", name));
+	/* it goes with the interface, and the pod of the same name does not get it */
+	command("ip link del %s", interface);
+	add_pod(interface);
+	discover_read(n.d);
+	assert_false(claimed(&n, "u1", name));
+	assert_string_equal(mode_said(&n, interface, &fresh, mode), "quarantine");
+	assert_false(claimed(&n, "u1", name));
+	assert_true(claimed(&n, "u2", name));
+	/* what leads to another address leads to another pod */
+	command("ip route add 10.0.1.9/32 dev %s", interface);
+	discover_read(n.d);
+	assert_false(claimed(&n, "u2", name));
+}
+
+static struct endpoints_file *one_endpoint(const char *uid, const char *interface)
+{
+	struct endpoints_file *file = calloc(1, sizeof(*file));
+	struct static_endpoint *e = calloc(1, sizeof(*e));
+
+	assert_true(file && e);
+	e->namespace_name = strdup("ns");
+	e->name = strdup("web-0");
+	e->uid = strdup(uid);
+	snprintf(e->interface, sizeof(e->interface), "%s", interface);
+	assert_int_equal(addr_parse("10.0.1.5", &e->addrs[0]), 0);
+	e->naddrs = 1;
+	file->endpoints = (struct static_endpoints){ e, 1 };
+	return file;
+}
+
+/* The answer is about the pod that asks: another's policy on its interface is none. And two pods share no endpoint. */
+static void test_the_answer_is_about_the_claimant(void **state)
+{
+	const struct claim old = claim_of("u1", "10.0.1.5"), fresh = claim_of("u2", "10.0.1.5");
+	struct endpoints_input in = {};
+	CLEANUP(store_freep) struct store *store = NULL;
+	CLEANUP(node_close) struct node n;
+	uint32_t generation;
+	char mode[32];
+
+	(void)state;
+	node_open(&n, true);
+	assert_int_equal(store_new(&store), 0);
+	in.store = store;
+	add_pod("eni1");
+	mode_said(&n, "eni1", &old, mode);
+	endpoints_want(n.e, one_endpoint("u1", "eni1"), "test");
+	endpoints_reconcile(n.e);
+	endpoints_apply(n.e, &in);
+	assert_string_equal(mode_said(&n, "eni1", &old, mode), "open");
+	assert_string_equal(mode_said(&n, "eni1", NULL, mode), "open");
+	assert_string_equal(mode_said(&n, "eni1", &fresh, mode), "quarantine");
+	generation = endpoints_at(n.e, 0)->generation;
+	endpoints_want(n.e, one_endpoint("u1", "eni1"), "test");
+	assert_int_equal(endpoints_at(n.e, 0)->generation, generation);
+	endpoints_want(n.e, one_endpoint("u2", "eni1"), "test");
+	endpoints_reconcile(n.e);
+	assert_int_not_equal(endpoints_at(n.e, 0)->generation, generation);
+	endpoints_apply(n.e, &in);
+	assert_string_equal(mode_said(&n, "eni1", &fresh, mode), "open");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +398,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lost_news, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_found_by_route, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_pod_of_the_same_name, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_claimed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_answer_is_about_the_claimant, set_up, tear_down),
 	};
 
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {

@@ -174,6 +174,25 @@ static void test_pods_of_node(void **state)
 	assert_string_equal(names, "a+b+c-");
 }
 
+/* CNI plugins are told the static pod's uid; the API has its mirror's too. */
+static void test_uid(void **state)
+{
+	struct kube_cache *c = *state;
+	struct kube_pod pod;
+
+	put(c, KUBE_POD, POD("a", "1", "", ""));
+	put(c, KUBE_POD,
+	    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"static\",\"uid\":"
+	    "\"u\","
+	    "\"annotations\":{\"kubernetes.io/config.mirror\":\"m\"}},\"spec\":{\"nodeName\":\"n1\"}}");
+	assert_false(kube_cache_pod(c, "other", "a", &pod));
+	assert_true(kube_cache_pod(c, "ns", "a", &pod));
+	assert_string_equal(pod.cni_uid, "u-a");
+	assert_true(kube_cache_pod(c, "ns", "static", &pod));
+	assert_string_equal(pod.uid, "u");
+	assert_string_equal(pod.cni_uid, "m");
+}
+
 static void test_path(void **state)
 {
 	static const char text[] = "{\n"
@@ -220,7 +239,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pod),		 TEST(test_news), TEST(test_lists), TEST(test_refused),
-		TEST(test_pods_of_node), TEST(test_path), TEST(test_text),
+		TEST(test_pods_of_node), TEST(test_uid),  TEST(test_path),  TEST(test_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
