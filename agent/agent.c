@@ -834,6 +834,13 @@ static int start(struct agent *a)
 	return start_api(a);
 }
 
+int agent_check(const char *config_path)
+{
+	CLEANUP(agent_clear) struct agent a = { .config_path = config_path, .accepted = -1 };
+
+	return start_config(&a);
+}
+
 int agent_run(const char *config_path)
 {
 	CLEANUP(agent_clear) struct agent a = { .config_path = config_path, .accepted = -1, .started = clock_now() };

@@ -6,4 +6,7 @@
 /* Runs until SIGTERM or SIGINT. 0; -errno when it could not start, with the reason logged. */
 int agent_run(const char *config_path);
 
+/* Only reads the configuration, and logs what is wrong in it. 0; -EINVAL; -errno of the file. */
+int agent_check(const char *config_path);
+
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,21 +11,30 @@
 #include "base/log.h"
 
 enum {
+	EXIT_WRONG = 1, /* --check: the configuration is */
 	EXIT_USAGE = 2,
 	EXIT_START = 3, /* it cannot reach what it needs */
 };
 
 static void usage(FILE *f)
 {
-	fputs("usage: sluiced [--config FILE] [--verbose]\n"
+	fputs("usage: sluiced [--config FILE] [--verbose] [--check]\n"
 	      "\n"
 	      "The agent: puts the policies of this node in force and keeps them so.\n"
 	      "\n"
 	      "  -c, --config FILE  default " API_DEFAULT_CONFIG "; see sluice.yaml(5)\n"
 	      "  -v, --verbose      log more\n"
+	      "      --check        only read the configuration, and say what is wrong in it\n"
 	      "      --version\n"
 	      "  -h, --help\n",
 	      f);
+}
+
+static int check(const char *config)
+{
+	int r = agent_check(config);
+
+	return r == 0 ? EXIT_SUCCESS : r == -EINVAL ? EXIT_WRONG : EXIT_START;
 }
 
 int main(int argc, char **argv)
@@ -31,12 +42,14 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "verbose", no_argument, NULL, 'v' },
+		{ "check", no_argument, NULL, 'C' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	const char *config = API_DEFAULT_CONFIG;
 	enum log_level level = LOG_LEVEL_INFO;
+	bool only_check = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:vh", options, NULL)) != -1) {
@@ -46,6 +59,9 @@ int main(int argc, char **argv)
 			break;
 		case 'v':
 			level = LOG_LEVEL_DEBUG;
+			break;
+		case 'C':
+			only_check = true;
 			break;
 		case 'V':
 			puts("sluiced " SLUICE_VERSION);
@@ -64,6 +80,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_init("sluiced", level);
+	if (only_check)
+		return check(config);
 	if (geteuid() != 0) {
 		log_error("must be root");
 		return EXIT_START;
