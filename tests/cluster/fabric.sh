@@ -39,17 +39,28 @@ fabric_links() {
 }
 
 node_link() { # NUMBER
+	ip -n fabric link add "up$1" mtu 9001 type veth peer name "to$1" mtu 9001
+	ip -n fabric link set "up$1" master br0 up
+	node_plug "$1"
+	ip -n fabric route add "$(pods4 "$1").0/24" via "$(node4 "$1")"
+	ip -n fabric -6 route add "$(pods6 "$1")::/64" via "$(node6 "$1")"
+}
+
+# The node's network is made anew; the cable stays, and with it whatever counts frames at its far end.
+node_plug() { # NUMBER
 	local ns=node$1
 	new_ns "$ns"
-	ip -n fabric link add "up$1" mtu 9001 type veth peer name eth0 netns "$ns" mtu 9001
-	ip -n fabric link set "up$1" master br0 up
+	ip -n fabric link set "to$1" netns "$ns" name eth0
 	ip -n "$ns" address add "$(node4 "$1")/24" dev eth0
 	ip -n "$ns" address add "$(node6 "$1")/64" dev eth0 nodad
 	ip -n "$ns" link set eth0 up
 	ip -n "$ns" route add default via 10.10.0.1
 	ip -n "$ns" -6 route add default via fd00:10::1
-	ip -n fabric route add "$(pods4 "$1").0/24" via "$(node4 "$1")"
-	ip -n fabric -6 route add "$(pods6 "$1")::/64" via "$(node6 "$1")"
+}
+
+node_unplug() { # NUMBER
+	ip -n "node$1" link set eth0 netns fabric name "to$1"
+	ip netns delete "node$1"
 }
 
 # certificates must have been called: the cluster's own are signed with the same CA.

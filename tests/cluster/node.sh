@@ -86,7 +86,8 @@ cni_config() { # NUMBER
 		  {name: "aws-cni", type: "aws-cni", prefix4: $p4, prefix6: $p6, state: $state, mtu: "9001"}]}'
 }
 
-containerd_up() { # NUMBER
+# What is on the node's disk before it first starts.
+containerd_install() { # NUMBER
 	local node=$dir/node$1
 	mkdir -p "$node/cni/bin" "$node/cni/net.d"
 	ln -s "$here/aws-cni" "$node/cni/bin/aws-cni"
@@ -99,8 +100,9 @@ containerd_up() { # NUMBER
 		  platform = "systrap"
 		  network = "sandbox"
 	T
-	node_daemon "$1" containerd containerd -c "$node/containerd.toml"
 }
+
+containerd_up() { node_daemon "$1" containerd containerd -c "$dir/node$1/containerd.toml"; }
 
 containerd_answers() { in_node "$1" ctr version; }
 
@@ -147,9 +149,12 @@ proxy_config() { # NUMBER
 
 kubelet_up() { # NUMBER
 	kubelet_config "$1" >"$dir/node$1/kubelet.yaml"
-	proxy_config "$1" >"$dir/node$1/proxy.yaml"
 	node_daemon "$1" kubelet kubelet --config="$dir/node$1/kubelet.yaml" --kubeconfig="$pki/kubelet$1.kubeconfig" \
 		--hostname-override="node$1" --node-ip="$(node4 "$1"),$(node6 "$1")"
+}
+
+kube_proxy_up() { # NUMBER
+	proxy_config "$1" >"$dir/node$1/proxy.yaml"
 	node_daemon "$1" kube-proxy kube-proxy --config="$dir/node$1/proxy.yaml"
 }
 
