@@ -298,14 +298,20 @@ bool kube_reflector_data(struct kube_reflector *r, const char *bytes, size_t len
 
 /* ---- what comes next --------------------------------------------------------------------------------------------- */
 
-/* Of a Status object, which is what the API says no with, its words. */
+/* Of a Status object, which is what the API says no with, its words: a JSON string, of which the end may be missing. */
 static void write_status(struct kube_reflector *r, long status, const char *text)
 {
 	static const char key[] = "\"message\":\"";
 	const char *words = strstr(text, key);
+	size_t len = (size_t)snprintf(r->error, sizeof(r->error), "HTTP status %ld: ", status);
 
-	words = words ? words + strlen(key) : text;
-	snprintf(r->error, sizeof(r->error), "HTTP status %ld: %.*s", status, (int)strcspn(words, "\"\n"), words);
+	for (words = words ? words + strlen(key) : text; *words && !strchr("\"\n", *words); words++) {
+		if (*words == '\\' && words[1])
+			words++;
+		if (len + 1 < sizeof(r->error))
+			r->error[len++] = *words;
+	}
+	r->error[len] = '\0';
 }
 
 static void fail(struct kube_reflector *r, uint64_t now, long status, long retry_after, const char *text)

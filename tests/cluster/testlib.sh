@@ -33,10 +33,16 @@ equal() {
 cluster() { "$top/tools/cluster" "$@"; }
 k() { cluster kubectl "$@"; }
 
-# Builds, or skips where that cannot be done. Somebody's running cluster is left alone.
+# For a test that brings a cluster up. Somebody's running one is left alone.
 cluster_test_begin() { # UP-OPTION…
-	local log
 	[ ! -e $folder ] || { echo "skipped: a cluster is up here already"; exit 77; }
+	cluster_test_build "$@"
+	export CLUSTER_OWNER=$$
+}
+
+# Builds, or skips where that cannot be done.
+cluster_test_build() { # UP-OPTION…
+	local log
 	[ "$(uname -m)" = x86_64 ] || { echo "skipped: only tried on x86-64"; exit 77; }
 	log=$(mktemp)
 	if ! cluster build "$@" >"$log" 2>&1; then
@@ -51,7 +57,6 @@ cluster_test_begin() { # UP-OPTION…
 	fi
 	cat "$log" # what had to be built, and how long it took
 	rm -f "$log"
-	export CLUSTER_OWNER=$$
 }
 
 show_logs() {

@@ -3,7 +3,7 @@
 # Runs a test that needs the cluster's programs and no cluster: with_programs.sh COMMAND…, which finds their folder in KUBE_BIN.
 # shellcheck source=tests/cluster/testlib.sh
 . "$(dirname "$(readlink -f "$0")")/testlib.sh"
-cluster_test_begin
+cluster_test_build
 # shellcheck source=tests/cluster/lib.sh
 . "$tests_cluster/lib.sh"
 # shellcheck source=tests/cluster/build.sh

@@ -5,55 +5,15 @@
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lab/lib.sh"
 
-: "${KUBE_BIN:?a folder with kube-apiserver and kubectl}"
+# shellcheck source=tests/k8s/apiserver.sh
+. "$(dirname "$(readlink -f "$0")")/apiserver.sh"
 export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
 SLUICE_EXTRA="kubernetes: {enabled: true, nodeName: node1, kubeconfig: $(lab_dir)/kube/kubeconfig}"
 
-k() { node "$KUBE_BIN/kubectl" --kubeconfig "$(lab_dir)/kube/kubeconfig" "$@"; }
-quietly() { "$@" >/dev/null; }
 log() { cat "$(lab_dir)/log/sluiced.log"; }
 in_log() { grep -qE "$1" <<<"$(log)"; }
 policy() { endpoint_field policy_id; }
 ready() { [ "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9964/readyz)" = "$1" ]; }
-
-certificates() {
-	local d=$1
-	openssl req -x509 -newkey rsa:2048 -nodes -keyout "$d/ca.key" -out "$d/ca.pem" -days 2 -subj /CN=lab
-	openssl req -newkey rsa:2048 -nodes -keyout "$d/api.key" -out "$d/api.csr" -subj /CN=kube-apiserver
-	openssl x509 -req -in "$d/api.csr" -CA "$d/ca.pem" -CAkey "$d/ca.key" -CAcreateserial -days 2 -out "$d/api.crt" \
-		-extfile <(echo "subjectAltName=IP:127.0.0.1")
-	openssl genrsa -out "$d/sa.key" 2048
-	openssl rsa -in "$d/sa.key" -pubout -out "$d/sa.pub"
-} 2>/dev/null
-
-api_start() {
-	local d
-	d=$(lab_dir)/kube
-	lab start node kube-apiserver "$KUBE_BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 \
-		--bind-address=0.0.0.0 --advertise-address=10.0.0.10 --service-cluster-ip-range=172.20.0.0/16 \
-		--authorization-mode=RBAC --token-auth-file="$d/tokens.csv" --tls-cert-file="$d/api.crt" \
-		--tls-private-key-file="$d/api.key" --service-account-issuer=https://kubernetes \
-		--service-account-key-file="$d/sa.pub" --service-account-signing-key-file="$d/sa.key" \
-		--disable-admission-plugins=ServiceAccount,NamespaceLifecycle
-	await 60 quiet k get --raw /readyz
-}
-
-cluster_start() {
-	local d client=http://127.0.0.1:2379 peer=http://127.0.0.1:2380
-	d=$(lab_dir)/kube
-	mkdir -p "$d/etcd"
-	certificates "$d"
-	echo 'token,admin,1,"system:masters"' >"$d/tokens.csv"
-	cat >"$d/kubeconfig" <<-END
-		current-context: lab
-		clusters: [{name: lab, cluster: {server: "https://127.0.0.1:6443", certificate-authority: ca.pem}}]
-		contexts: [{name: lab, context: {cluster: lab, user: admin}}]
-		users: [{name: admin, user: {token: token}}]
-	END
-	lab start node etcd etcd --data-dir "$d/etcd" --listen-client-urls $client --advertise-client-urls $client \
-		--listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer --unsafe-no-fsync
-	api_start
-}
 
 # CRD PLURAL KIND GROUP VERSION SCOPE
 crd() {

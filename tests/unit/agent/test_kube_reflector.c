@@ -233,6 +233,22 @@ static void test_unreadable(void **state)
 	assert_int_equal(s.lists, 2);
 }
 
+/* What the API answers with when it says no; names in it are quoted, and its end may be cut off. */
+static void test_words_of_a_refusal(void **state)
+{
+	struct kube_reflector_state s;
+	struct world *w = *state;
+	char text[400] = "{\"kind\":\"Status\",\"message\":\"things \\\"a\\\" is forbidden\",\"code\":403}";
+
+	kube_reflector_end(w->r, w->now, 403, 0, text);
+	kube_reflector_get(w->r, &s);
+	assert_string_equal(s.error, "HTTP status 403: things \"a\" is forbidden");
+	memset(text, '\\', sizeof(text) - 1);
+	kube_reflector_end(w->r, w->now, 403, 0, text);
+	kube_reflector_get(w->r, &s);
+	assert_int_equal(strlen(s.error), 17 + sizeof(text) / 2);
+}
+
 static void test_failures(void **state)
 {
 	static const uint64_t waits[] = { 250, 500, 1000, 2000, 4000, 8000, 16000, 16000 };
@@ -326,9 +342,16 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pages_then_watch), TEST(test_events),	     TEST(test_too_old),
-		TEST(test_list_too_old),     TEST(test_unreadable),  TEST(test_failures),
-		TEST(test_short_watch),	     TEST(test_absent_kind), TEST(test_404_of_a_starting_server),
+		TEST(test_pages_then_watch),
+		TEST(test_events),
+		TEST(test_too_old),
+		TEST(test_list_too_old),
+		TEST(test_unreadable),
+		TEST(test_failures),
+		TEST(test_words_of_a_refusal),
+		TEST(test_short_watch),
+		TEST(test_absent_kind),
+		TEST(test_404_of_a_starting_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
