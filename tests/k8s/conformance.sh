@@ -5,7 +5,7 @@
 # shellcheck source=tests/k8s/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-work=$(mktemp -d)
+work=$folder/conformance # goes with the cluster
 conformance() { # OPTION…
 	"$top/tools/conformance" --kubectl "$top/tools/cluster kubectl" --image localhost/agent:1 --ca-configmap kube-root-ca.crt \
 		--region us-west-2 --index-url https://pypi.org/simple/lab-greeting/ --udp 198.51.100.30:7000 \
@@ -20,12 +20,8 @@ ends_with() { # STATUS COMMAND…
 # Of the report, in one line: what jq's expression gives.
 report() { jq -r "$1" "$work/report.json" | paste -sd' '; }
 
-finish() {
-	rm -rf "$work"
-	k8s_end
-}
 k8s_begin
-trap finish EXIT
+mkdir -p "$work"
 
 check "a cluster without policies fails" ends_with 1 conformance
 equal "what it should have blocked was REACHED" \

@@ -14,9 +14,11 @@
 administer() { cluster "$@"; }
 
 # Where there are two of a kind, they must not share a node; and one pod waits in each pool, so that the next comes elsewhere.
+# The namespaces are the test's: k8s_end finds them by the label.
 example() { # NAME
 	admin_kubectl kustomize --load-restrictor LoadRestrictionsNone "$here/examples/$1" |
-		sed 's/ScheduleAnyway/DoNotSchedule/; s/replicas: 2/replicas: 1/'
+		sed 's/ScheduleAnyway/DoNotSchedule/; s/replicas: 2/replicas: 1/
+			s#^    agent-sandbox/egress: enforced#&\n    sluice.dev/test: "true"#'
 }
 
 # A second one of each, beside the examples'.
