@@ -28,6 +28,7 @@
 
 #include "agent/api.h"
 #include "agent/api_server.h"
+#include "agent/cni_install.h"
 #include "agent/config.h"
 #include "agent/diag_log.h"
 #include "agent/discover.h"
@@ -82,6 +83,7 @@ struct agent {
 	struct api_server *api;
 	struct web *web;
 	struct kubernetes *kubernetes; /* NULL: files instead */
+	struct cni_install *cni;       /* NULL: the node's CNI configuration is not ours to change */
 	sd_event *event;
 	sd_event_source *settle;
 	sd_event_source *links_settle;
@@ -127,6 +129,8 @@ static void answer_metrics(void *context, struct strbuf *out)
 	metrics_write(&s, out);
 	if (a->kubernetes)
 		kubernetes_metrics(a->kubernetes, out);
+	if (a->cni)
+		cni_install_metrics(a->cni, out);
 }
 
 /* Without a cluster the first pass is over before anything is asked. */
@@ -134,9 +138,12 @@ static bool answer_ready(void *context, struct strbuf *out)
 {
 	const struct agent *a = context;
 
-	if (!a->kubernetes || kubernetes_synced(a->kubernetes))
+	if (a->kubernetes && !kubernetes_synced(a->kubernetes))
+		strbuf_adds(out, "the cluster's API was not heard whole yet");
+	else if (a->cni && !cni_install_in_force(a->cni))
+		strbuf_addf(out, "pods start without sluice-cni: %s", cni_install_problem(a->cni));
+	else
 		return true;
-	strbuf_adds(out, "the cluster's API was not heard whole yet");
 	return false;
 }
 
@@ -229,6 +236,8 @@ static int watch_files(struct agent *a)
 		r = watch_add(a->watch, a->config->policy_dir);
 	if (r == 0)
 		r = watch_add_parent(a->watch, "/etc/resolv.conf");
+	if (r == 0 && a->cni)
+		r = cni_install_watch(a->cni, a->watch);
 	return r;
 }
 
@@ -402,6 +411,8 @@ static void refresh(struct agent *a)
 	int r;
 
 	refresh_config(a);
+	if (a->cni)
+		cni_install_refresh(a->cni);
 	if (!a->kubernetes)
 		refresh_endpoints_file(a);
 	r = policy_dir_scan(a->policies);
@@ -536,6 +547,8 @@ static void each_second(struct agent *a)
 		a->pins_repaired += kernel_check_pins(a->kernel);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
+		if (a->cni && *cni_install_problem(a->cni))
+			strbuf_addf(&a->problems, "cni: %s\n", cni_install_problem(a->cni));
 		endpoints_watch_cgroups(a->endpoints);
 		if (a->apply_again || endpoints_waiting(a->endpoints))
 			refresh_soon(a);
@@ -567,6 +580,8 @@ static json_t *answer_status(void *context)
 
 	if (a->kubernetes)
 		json_object_set_new(answer, "kubernetes", kubernetes_json(a->kubernetes));
+	if (a->cni)
+		json_object_set_new(answer, "cni", cni_install_json(a->cni));
 	return answer;
 }
 
@@ -629,6 +644,7 @@ static void do_reload(void *context)
 static void agent_clear(struct agent *a)
 {
 	kubernetes_freep(&a->kubernetes);
+	cni_install_freep(&a->cni);
 	web_freep(&a->web);
 	api_server_freep(&a->api);
 	sweep_freep(&a->sweep);
@@ -777,6 +793,8 @@ static int start_net(struct agent *a)
 {
 	int r = net_open(&a->net);
 
+	if (r == 0 && a->config->cni.install)
+		r = cni_install_new(a->config, NULL, &a->cni);
 	if (r == 0)
 		r = watch_new(&a->watch);
 	if (r == 0)

@@ -33,7 +33,16 @@
 #define API_ACCEPTED_DIR     "policies" /* below the run directory: policy files as last taken whole */
 #define API_ACCEPTED_ENDING  ".accepted"
 #define API_DEFAULT_CONFIG   "/etc/sluice/sluice.yaml"
-#define API_MAX_REQUEST	     65536
+/* The chained plugin: what the agent puts where container runtimes look (cni.confDir, cni.binDir). */
+#define API_CNI_PLUGIN		 "sluice-cni"
+#define API_CNI_CONFLIST	 "00-sluice.conflist"
+#define API_CNI_DEFAULT_CONF_DIR "/etc/cni/net.d"
+#define API_CNI_DEFAULT_BIN_DIR	 "/opt/cni/bin"
+#define API_CNI_VERSIONS                                                                                               \
+	{                                                                                                              \
+		"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"                                                            \
+	}
+#define API_MAX_REQUEST 65536
 
 #define API_METHOD_INTERFACE "interface"
 #define API_METHOD_STATUS    "status"

@@ -36,6 +36,8 @@ void config_freep(struct config **c)
 	free((*c)->metrics_listen);
 	free((*c)->node_name);
 	free((*c)->kubeconfig);
+	free((*c)->cni.conf_dir);
+	free((*c)->cni.bin_dir);
 	free((*c)->service_cidrs);
 	free(*c);
 	*c = NULL;
@@ -103,11 +105,14 @@ int config_new(struct config **ret)
 	c->metrics_listen = strdup("127.0.0.1:9964");
 	c->node_name = strdup("");
 	c->kubeconfig = strdup("");
+	c->cni.conf_dir = strdup(API_CNI_DEFAULT_CONF_DIR);
+	c->cni.bin_dir = strdup(API_CNI_DEFAULT_BIN_DIR);
+	c->cni.wait_seconds = 5;
 	c->limits = default_limits;
 	c->interfaces = (struct config_interfaces){ .any = true, .prefixes = { "eni", "vlan" }, .nprefixes = 2 };
 	default_dns(&c->dns);
 	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
-	    !c->metrics_listen || !c->node_name || !c->kubeconfig)
+	    !c->metrics_listen || !c->node_name || !c->kubeconfig || !c->cni.conf_dir || !c->cni.bin_dir)
 		return -ENOMEM;
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -591,6 +596,36 @@ static void read_kubernetes(struct yctx *c, const struct ynode *node, void *out)
 	yread_fields(c, node, "kubernetes", fields, ARRAY_SIZE(fields), out);
 }
 
+static void read_cni_install(struct yctx *c, const struct ynode *node, void *out)
+{
+	yread_bool(c, node, "cni.install", &((struct config *)out)->cni.install);
+}
+
+static void read_cni_conf_dir(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_path(c, node, "cni.confDir", &((struct config *)out)->cni.conf_dir);
+}
+
+static void read_cni_bin_dir(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_path(c, node, "cni.binDir", &((struct config *)out)->cni.bin_dir);
+}
+
+static void read_cni_wait(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_number(c, node, "cni.waitSeconds", 0, 60, &((struct config *)out)->cni.wait_seconds);
+}
+
+static void read_cni(struct yctx *c, const struct ynode *node, void *out)
+{
+	static const struct yfield fields[] = { { "install", read_cni_install },
+						{ "confDir", read_cni_conf_dir },
+						{ "binDir", read_cni_bin_dir },
+						{ "waitSeconds", read_cni_wait } };
+
+	yread_fields(c, node, "cni", fields, ARRAY_SIZE(fields), out);
+}
+
 static void read_metrics_listen(struct yctx *c, const struct ynode *node, void *out)
 {
 	yread_string(c, node, "metrics.listen", &((struct config *)out)->metrics_listen);
@@ -649,6 +684,7 @@ static int read_document(struct yctx *c, const struct ydocs *docs, struct config
 		{ "cluster", read_cluster },
 		{ "kubernetes", read_kubernetes },
 		{ "interfaces", read_interfaces },
+		{ "cni", read_cni },
 		{ "enforcement", read_enforcement },
 		{ "deny", read_deny },
 		{ "dns", read_dns },
@@ -704,6 +740,10 @@ char *config_restart_keys(const struct config *now, const struct config *wanted,
 	add_key(buf, size, "kubernetes",
 		now->kubernetes != wanted->kubernetes || strcmp(now->node_name, wanted->node_name) != 0 ||
 			strcmp(now->kubeconfig, wanted->kubeconfig) != 0);
+	add_key(buf, size, "cni",
+		now->cni.install != wanted->cni.install || strcmp(now->cni.conf_dir, wanted->cni.conf_dir) != 0 ||
+			strcmp(now->cni.bin_dir, wanted->cni.bin_dir) != 0 ||
+			now->cni.wait_seconds != wanted->cni.wait_seconds);
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		add_key(buf, size, limits[i].name,
 			limits[i].restart && *limit_field(&limits[i], &a) != *limit_field(&limits[i], &b));

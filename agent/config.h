@@ -52,6 +52,14 @@ struct config_interfaces {
 	size_t nprefixes;
 };
 
+/* Where sluice-cni is put into the node's CNI configuration. */
+struct config_cni {
+	bool install;
+	char *conf_dir;
+	char *bin_dir;
+	uint32_t wait_seconds;
+};
+
 struct config {
 	char *policy_dir;
 	char *endpoints_file;
@@ -65,8 +73,9 @@ struct config {
 	bool flows_allowed;
 	char *metrics_listen; /* "": none */
 	bool kubernetes;
-	char *node_name;		     /* "": $NODE_NAME, or the host\'s name */
-	char *kubeconfig;		     /* "": the pod\'s service account */
+	char *node_name;  /* "": $NODE_NAME, or the host\'s name */
+	char *kubeconfig; /* "": the pod\'s service account */
+	struct config_cni cni;
 	struct sluice_prefix *service_cidrs; /* where ClusterIPs are */
 	size_t nservice_cidrs;
 	/* dns: resolvers and search as written; empty means the node's resolv.conf */

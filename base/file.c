@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -76,7 +78,7 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+static int replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool synced)
 {
 	_cleanup_free_ char *tmp = NULL;
 	_cleanup_close_ int fd = -1;
@@ -88,11 +90,21 @@ int file_replace(int dirfd, const char *path, const void *data, size_t len, mode
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, data, len);
-	if (r == 0 && fchmod(fd, mode) < 0)
+	if (r == 0 && (fchmod(fd, mode) < 0 || (synced && fsync(fd) < 0)))
 		r = -errno;
 	if (r == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
 		r = -errno;
 	if (r < 0)
 		unlinkat(dirfd, tmp, 0);
 	return r;
+}
+
+int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+{
+	return replace(dirfd, path, data, len, mode, false);
+}
+
+int file_replace_synced(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+{
+	return replace(dirfd, path, data, len, mode, true);
 }

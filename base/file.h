@@ -10,5 +10,7 @@
 int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 /* Writes PATH.tmp, syncs nothing (a run directory), renames it over PATH. 0 or -errno; nothing is left behind. */
 int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
+/* The same, and after a loss of power the file is the old or the new one too. */
+int file_replace_synced(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 
 #endif

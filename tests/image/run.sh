@@ -72,6 +72,10 @@ prints() { # PATTERN COMMAND…
 	inside "${@:2}" | tee "$work/check.log" | grep -q -- "$1"
 }
 
+plugin_runs() {
+	CNI_COMMAND=VERSION prints '"supportedVersions"' /usr/libexec/cni/sluice-cni <<<'{"cniVersion":"1.0.0"}'
+}
+
 look() { # DEBIAN-ARCHITECTURE
 	check "$1: under 60 MB, unpacked" unpacked_below 60000000
 	check "$1: its settings" setting "x['architecture'] == '$1' and x['config']['Cmd'] == ['/usr/sbin/sluiced']"
@@ -91,6 +95,7 @@ look() { # DEBIAN-ARCHITECTURE
 	for program in sluiced sluice-dnsproxy bpfctl; do
 		check "$1: $program --version" prints "$version" "/usr/sbin/$program" --version
 	done
+	check "$1: sluice-cni, for the node" plugin_runs
 	cp tools/lab/manifests/sandbox-cnp.yaml "$root/tmp/good.yaml"
 	sed 's/egress:/egres:/' "$root/tmp/good.yaml" >"$root/tmp/bad.yaml"
 	check "$1: bpfctl reads a manifest" inside /usr/sbin/bpfctl policy check /tmp/good.yaml

@@ -41,7 +41,7 @@ enum cni_error {
 	CNI_NOT_CLOSED = 100,
 };
 
-static const char *const versions[] = { "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" };
+static const char *const versions[] = API_CNI_VERSIONS;
 
 struct call {
 	json_t *config;

@@ -53,6 +53,10 @@ static void test_defaults(void **state)
 	assert_int_equal(c->limits.flows, 262144);
 	assert_string_equal(c->metrics_listen, "127.0.0.1:9964");
 	assert_int_equal(c->attach, ATTACH_AUTO);
+	assert_false(c->cni.install);
+	assert_string_equal(c->cni.conf_dir, "/etc/cni/net.d");
+	assert_string_equal(c->cni.bin_dir, "/opt/cni/bin");
+	assert_int_equal(c->cni.wait_seconds, 5);
 	assert_true(c->interfaces.any);
 	assert_int_equal(c->interfaces.nprefixes, 2);
 	assert_string_equal(c->interfaces.prefixes[1], "vlan");
@@ -69,10 +73,15 @@ static void test_values(void **state)
 			"  searchDomains: [Svc.Cluster.Local., lab]\n  minTTL: 30s\n  maxTTL: 1h\n"
 			"  clusterDomain: lab.local\n  denyResponse: nxdomain\n  askOnly: deny\n  denyPrivateAnswers: "
 			"true\n  queryTypes: [A, TXT]\n"
-			"cluster: {serviceCIDRs: [172.20.0.0/16, 'fd00:1::/108']}\n");
+			"cluster: {serviceCIDRs: [172.20.0.0/16, 'fd00:1::/108']}\n"
+			"cni: {install: true, confDir: /c, binDir: /b, waitSeconds: 0}\n");
 
 	(void)state;
 	assert_string_equal(c->policy_dir, "/p");
+	assert_true(c->cni.install);
+	assert_string_equal(c->cni.conf_dir, "/c");
+	assert_string_equal(c->cni.bin_dir, "/b");
+	assert_int_equal(c->cni.wait_seconds, 0);
 	assert_true(c->audit);
 	assert_true(c->flows_allowed);
 	assert_string_equal(c->flows_file, "/var/log/f");
