@@ -216,7 +216,7 @@ def at(tree, path):
 
 
 def ranges():
-    """Of each key of sluice.yaml that is a value: path, good values, bad ones; none that contradict another's default."""
+    """Of each key of sluice.yaml that is a value: path, good values, bad ones; none contradicts another's default."""
     for path, schema in leaves(SCHEMA["properties"]["config"], []):
         good, bad = good_and_bad(path[-1], schema)
         if path[-1] in ("minTTL", "queryTimeout"):
@@ -294,7 +294,8 @@ def test_hooks():
     check("the word to agents that they go comes before the deletion and goes after it", set(events) ==
           {"pre-delete", "post-delete"} and {d["metadata"]["name"] for d in hooks} == {"sluice-uninstall"})
     policy = {e: d["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for e, d in events.items()}
-    check("and is there meanwhile", ["hook-succeeded" in policy[e] for e in ("pre-delete", "post-delete")] == [False, True])
+    check("and is there meanwhile",
+          ["hook-succeeded" in policy[e] for e in ("pre-delete", "post-delete")] == [False, True])
 
 
 def test_allowlists():

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The chart's life on a cluster: installed, the five outcomes in pods of both runtimes on both nodes, upgraded, given a
-# configuration that cannot be, uninstalled; and nothing of it is left on a node.
+# configuration that cannot be, uninstalled, which leaves in force what was; after `bpfctl cleanup` nothing is left on a node.
 # shellcheck source=tests/k8s/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 k8s_begin
@@ -70,8 +70,12 @@ done
 
 restarts() { k -n kube-system get pods -l app.kubernetes.io/name=sluice -o json | jq '[.items[].status.containerStatuses[].restartCount] | add'; }
 check "the chart is upgraded with deny.mode" sluice_install "${crds[@]}" --set-json "$allowlist" --set config.deny.mode=reject
-check "a denied connection is refused at once" grep -q refused < \
-	<(k -n agent-sandboxes exec runc1 -- curl -sS -m 5 https://8.8.8.8 2>&1)
+refused_at_once() { # curl's 7: it was told no; 28: it waited in vain
+	local status=0
+	k -n agent-sandboxes exec runc1 -- curl -sS -m 5 https://8.8.8.8 || status=$?
+	[ $status -eq 7 ]
+}
+checked_within "a denied connection is refused at once" 20 refused_at_once
 equal "no container had to be started twice" 0 "$(restarts)"
 refused=$(h upgrade sluice "$chart" -n kube-system -f "$tests_k8s/values.yaml" --set config.deny.mode=refuse 2>&1 || true)
 check "a wrong value is refused with its place" grep -q '/config/deny/mode' <<<"$refused"
@@ -90,10 +94,15 @@ check "and it comes again" sluice_ready
 # ---- uninstall ----
 
 check "uninstalled" sluice_uninstall
-equal "its objects are gone, but for the policies' kinds" "" \
-	"$(k get clusterrole,clusterrolebinding -l app.kubernetes.io/name=sluice -o name; k -n kube-system get \
-		daemonset,configmap,serviceaccount,role,rolebinding,pod -l app.kubernetes.io/name=sluice -o name)"
+objects() {
+	k get clusterrole,clusterrolebinding -l app.kubernetes.io/name=sluice -o name
+	k -n kube-system get daemonset,configmap,serviceaccount,role,rolebinding,pod -l app.kubernetes.io/name=sluice -o name
+}
+nothing_of() { [ -z "$("$@")" ]; }
+checked_within "its objects are gone, but for the policies' kinds" 60 nothing_of objects
 check "the kinds of policies stay" k get crd ciliumnetworkpolicies.cilium.io
-equal "nothing is left on node1" "$before1" "$(traces node1)"
-equal "nothing is left on node2" "$before2" "$(traces node2)"
+check "what was in force still is" grep -q 'BLOCKED BLOCKED$' <<<"$(outcomes agent-sandboxes gvisor2 -4)"
+nodes_clean >/dev/null
+equal "after bpfctl cleanup nothing is left on node1" "$before1" "$(traces node1)"
+equal "after bpfctl cleanup nothing is left on node2" "$before2" "$(traces node2)"
 equal "all is reached again" "PASS PASS PASS REACHED REACHED" "$(outcomes agent-sandboxes runc1 -4)"

@@ -77,11 +77,11 @@ k8s_clean() {
 	nodes_clean
 }
 
-# Whatever the chart's own uninstall may have left: the next test does not inherit it.
+# What uninstalling leaves in force: the next test does not inherit it.
 nodes_clean() {
 	local n
 	for n in node1 node2; do
-		cluster exec $n "${BPFCTL:-$top/build/release/bin/bpfctl}" cleanup || true
+		cluster exec $n "${SLUICE_BUILD:-$top/build/release}/bin/bpfctl" cleanup || true
 		cluster exec $n rm -rf /run/sluice /var/lib/sluice
 	done
 }
