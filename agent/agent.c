@@ -890,6 +890,8 @@ int agent_run(const char *config_path)
 	r = sd_event_loop(a.event);
 	sd_notify(0, "STOPPING=1");
 	__atomic_store_n(&a.kernel->settings->agent_heartbeat, 0, __ATOMIC_RELEASE);
+	if (r >= 0 && a.kubernetes && kubernetes_uninstalled(a.kubernetes))
+		return AGENT_UNINSTALLED;
 	log_info("ending; what is in force stays in force");
 	return r < 0 ? r : 0;
 }

@@ -24,9 +24,11 @@
 
 #include "agent/diag_log.h"
 #include "agent/kube/source.h"
+#include "agent/kube/uninstall.h"
 #include "agent/kube/world.h"
 #include "agent/metrics.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -36,6 +38,7 @@
 struct kubernetes {
 	struct kube_http *http;
 	struct kube_source *source;
+	struct kube_uninstall *uninstall; /* NULL: of no namespace, so no chart has installed it */
 	char node[NODE_NAME_MAX];
 	bool links_changed;
 	/* As of the last refresh: */
@@ -94,6 +97,7 @@ void kubernetes_freep(struct kubernetes **k)
 {
 	if (!*k)
 		return;
+	kube_uninstall_freep(&(*k)->uninstall);
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
 	free(*k);
@@ -111,6 +115,7 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		    void (*changed)(void *context), void *context, struct kubernetes **ret)
 {
 	CLEANUP(kubernetes_freep) struct kubernetes *k = calloc(1, sizeof(*k));
+	_cleanup_free_ char *namespace_name = NULL;
 	struct kube_access *access = NULL;
 	int r = k ? find_node(config, k->node) : -ENOMEM;
 
@@ -120,9 +125,12 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		return r;
 	k->changed = changed;
 	k->context = context;
+	namespace_name = access->namespace ? strdup(access->namespace) : NULL;
 	r = kube_http_new(event, access, &k->http);
 	if (r == 0)
 		r = kube_source_new(event, k->http, k->node, store, accepted, on_changed, k, &k->source);
+	if (r == 0 && namespace_name)
+		r = kube_uninstall_new(event, k->http, namespace_name, &k->uninstall);
 	if (r < 0) {
 		log_error("kubernetes: %s", strerror(-r));
 		return r;
@@ -135,6 +143,11 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 bool kubernetes_synced(const struct kubernetes *k)
 {
 	return kube_source_synced(k->source);
+}
+
+bool kubernetes_uninstalled(const struct kubernetes *k)
+{
+	return kube_uninstall_heard(k->uninstall, clock_now());
 }
 
 void kubernetes_move(struct kubernetes *k, struct store *store)
@@ -257,13 +270,14 @@ json_t *kubernetes_json(const struct kubernetes *k)
 						      s.synced, "watching", s.watching, "absent", s.absent, "error",
 						      s.error, "failures", (json_int_t)s.failures));
 	kube_cache_get_stats(kube_source_cache(k->source), &stats);
-	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "server",
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "server",
 			 kube_http_server(k->http), "node", k->node, "synced", kube_source_synced(k->source), "pods",
 			 (json_int_t)k->world.pods, "unjoined", (json_int_t)k->world.unjoined, "claimed",
 			 (json_int_t)k->claimed, "contradicted", (json_int_t)k->contradicted, "host_network",
 			 (json_int_t)k->world.host_network, "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
 			 (json_int_t)kube_policies_count(kube_source_policies(k->source)), "unreadable",
-			 (json_int_t)stats.refused, "collections", list);
+			 (json_int_t)stats.refused, "collections", list, "uninstall",
+			 kube_uninstall_json(k->uninstall, clock_now()));
 }
 
 static void gauge(struct strbuf *out, const char *name, const char *help, uint64_t value)

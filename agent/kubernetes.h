@@ -42,6 +42,9 @@ void kubernetes_links_changed(struct kubernetes *k);
 /* The addresses of the cluster's DNS Service, kube-system/kube-dns: into `ret`, at most `max`. Returns how many. */
 size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max);
 
+/* Was this agent told that it is uninstalled, so that what it put in force is to go with it? */
+bool kubernetes_uninstalled(const struct kubernetes *k);
+
 json_t *kubernetes_json(const struct kubernetes *k);
 void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out);
 /* What is wrong with the policy object that the store calls `file`; "" when nothing is, or it is none of the cluster's. */

@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "agent/api.h"
+#include "agent/uninstall.h"
 #include "base/log.h"
 
 enum {
@@ -47,7 +48,7 @@ int main(int argc, char **argv)
 	const char *config = API_DEFAULT_CONFIG;
 	enum log_level level = LOG_LEVEL_INFO;
 	bool only_check = false;
-	int option;
+	int option, r;
 
 	while ((option = getopt_long(argc, argv, "c:vh", options, NULL)) != -1) {
 		switch (option) {
@@ -83,5 +84,8 @@ int main(int argc, char **argv)
 		log_error("must be root");
 		return EXIT_START;
 	}
-	return agent_run(config) < 0 ? EXIT_START : EXIT_SUCCESS;
+	r = agent_run(config);
+	if (r == AGENT_UNINSTALLED)
+		r = uninstall(config);
+	return r < 0 ? EXIT_START : EXIT_SUCCESS;
 }

@@ -29,8 +29,9 @@ int privs_drop(void)
 	/* The bounding set wants SETPCAP, which may be gone already: then there is nothing in it to lose. */
 	may_bound = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	capng_clear(CAPNG_SELECT_BOTH);
+	/* Bounded too, or agent/uninstall.c would have none of them. */
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
-		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, kept[i]);
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, kept[i]);
 	if ((may_bound && capng_apply(CAPNG_SELECT_BOUNDS) < 0) || capng_apply(CAPNG_SELECT_CAPS) < 0) {
 		log_error("capabilities cannot be given up");
 		return -EPERM;

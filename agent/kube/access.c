@@ -238,6 +238,8 @@ static void read_contexts(struct kubeconfig *k, const struct ynode *root)
 	}
 	context = find_named(k, root, "contexts", current, "context");
 	cluster = ynode_text(context, "cluster", NULL);
+	if (context)
+		keep(k, context, "namespace", &k->access->namespace);
 	user = ynode_text(context, "user", NULL);
 	if (context && !cluster)
 		yctx_error(k->ctx, context, "expected a cluster");

@@ -16,7 +16,7 @@ struct kube_access {
 	char *token;	   /* bearer token */
 	char *token_file;  /* or the file it is in, which is read again as it is rotated */
 	char *server_name; /* the name in the server's certificate, where it is not that of `server` */
-	char *namespace;   /* the service account's own; NULL outside a cluster */
+	char *namespace;   /* the service account's own, or the context's; NULL: none is given */
 };
 void kube_access_freep(struct kube_access **a); /* wipes keys and tokens; NULL-safe, sets NULL */
 

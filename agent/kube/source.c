@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "agent/kube/follow.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 /* Pods are large, with all that belongs to running them; a page of them is what is held at once. */
@@ -47,9 +46,7 @@ static const struct {
 struct task {
 	struct kube_source *source;
 	unsigned int index;
-	struct kube_reflector *reflector;
-	struct kube_request *request; /* under way */
-	sd_event_source *timer;
+	struct kube_follow *follow;
 	bool told; /* that it fails */
 };
 
@@ -118,14 +115,6 @@ static void sink_synced(void *context)
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
-static void wake(struct task *t, uint64_t nsec)
-{
-	sd_event_source_set_time_relative(t->timer, nsec / 1000);
-	sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
-}
-
-static void pump(struct task *t);
-
 /* That nothing answers is told once for all collections, and its end. */
 static void tell_reachable(struct kube_source *s, const struct kube_reflector_state *state)
 {
@@ -141,12 +130,13 @@ static void tell_reachable(struct kube_source *s, const struct kube_reflector_st
 }
 
 /* What a server refuses or cannot do is told once for a collection, and its end. */
-static void tell_failure(struct task *t)
+static void tell_failure(void *context)
 {
+	struct task *t = context;
 	struct kube_reflector_state state;
 	bool failing;
 
-	kube_reflector_get(t->reflector, &state);
+	kube_follow_get(t->follow, &state);
 	tell_reachable(t->source, &state);
 	failing = state.error[0] && state.status;
 	if (failing && !t->told)
@@ -156,60 +146,8 @@ static void tell_failure(struct task *t)
 	t->told = failing || (t->told && state.error[0]);
 }
 
-/* In libcurl's own call: the next request is made from the loop. */
-static void on_data(void *context, const char *bytes, size_t len)
-{
-	struct task *t = context;
-
-	if (kube_reflector_data(t->reflector, bytes, len))
-		return;
-	kube_request_cancelp(&t->request);
-	kube_reflector_end(t->reflector, clock_now(), 200, 0, "");
-	wake(t, 0);
-}
-
-static void on_end(void *context, const struct kube_reply *reply)
-{
-	struct task *t = context;
-
-	t->request = NULL;
-	kube_reflector_end(t->reflector, clock_now(), reply->status, reply->retry_after, reply->text);
-	tell_failure(t);
-	pump(t);
-}
-
-static void pump(struct task *t)
-{
-	const struct kube_handlers handlers = { t, on_data, on_end };
-	struct kube_call call = { .method = "GET" };
-	uint64_t now = clock_now(), when = 0;
-
-	if (t->request)
-		return;
-	if (!kube_reflector_poll(t->reflector, now, &call.path, &call.timeout_seconds, &when))
-		wake(t, when - now);
-	else if (kube_http_start(t->source->http, &call, &handlers, &t->request) < 0)
-		wake(t, NSEC_PER_SEC);
-}
-
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	(void)source;
-	(void)usec;
-	pump(userdata);
-	return 0;
-}
-
-static uint32_t random_number(void)
-{
-	uint32_t n = 0;
-
-	if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
-		n = (uint32_t)clock_now();
-	return n;
-}
-
-static int task_list(struct task *t)
+/* Begins to list and to watch, into `ret`. 0 or -errno. */
+static int task_follow(struct task *t, struct kube_follow **ret)
 {
 	const struct kube_collection what = {
 		.path = collections[t->index].path,
@@ -220,7 +158,7 @@ static int task_list(struct task *t)
 	};
 	const struct kube_sink sink = { t, sink_begin, sink_put, sink_gone, sink_synced };
 
-	return kube_reflector_new(&what, &sink, random_number, &t->reflector);
+	return kube_follow_new(t->source->event, t->source->http, &what, &sink, tell_failure, ret);
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
@@ -229,11 +167,8 @@ void kube_source_freep(struct kube_source **s)
 {
 	if (!*s)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE((*s)->tasks); i++) {
-		kube_request_cancelp(&(*s)->tasks[i].request);
-		sd_event_source_disable_unref((*s)->tasks[i].timer);
-		kube_reflector_freep(&(*s)->tasks[i].reflector);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE((*s)->tasks); i++)
+		kube_follow_freep(&(*s)->tasks[i].follow);
 	kube_cache_freep(&(*s)->cache);
 	kube_policies_freep(&(*s)->policies);
 	free((*s)->own_pods);
@@ -250,9 +185,7 @@ static int start_tasks(struct kube_source *s)
 
 		t->source = s;
 		t->index = i;
-		r = task_list(t);
-		if (r == 0)
-			r = sd_event_add_time_relative(s->event, &t->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, t);
+		r = task_follow(t, &t->follow);
 		if (r < 0)
 			return r;
 	}
@@ -293,7 +226,7 @@ bool kube_source_synced(const struct kube_source *s)
 	struct kube_reflector_state state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(s->tasks); i++) {
-		kube_reflector_get(s->tasks[i].reflector, &state);
+		kube_follow_get(s->tasks[i].follow, &state);
 		if (!state.synced)
 			return false;
 	}
@@ -312,26 +245,24 @@ struct kube_policies *kube_source_policies(struct kube_source *s)
 
 void kube_source_want_all_pods(struct kube_source *s, bool wanted)
 {
+	struct kube_follow *fresh = NULL;
 	struct task *t = &s->tasks[0];
-	struct kube_reflector *old = t->reflector;
 
 	if (s->all_pods == wanted)
 		return;
 	s->all_pods = wanted;
-	if (task_list(t) < 0) {
+	if (task_follow(t, &fresh) < 0) {
 		s->all_pods = !wanted;
-		t->reflector = old;
 		return;
 	}
-	kube_request_cancelp(&t->request);
-	kube_reflector_freep(&old);
-	wake(t, 0);
+	kube_follow_freep(&t->follow);
+	t->follow = fresh;
 }
 
 bool kube_source_state(const struct kube_source *s, size_t i, struct kube_reflector_state *ret)
 {
 	if (i >= ARRAY_SIZE(s->tasks))
 		return false;
-	kube_reflector_get(s->tasks[i].reflector, ret);
+	kube_follow_get(s->tasks[i].follow, ret);
 	return true;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# bpfctl cleanup leaves nothing: no pin, no program, no filter, no rule, no route, no run folder; and a start after it works.
+# bpfctl cleanup leaves nothing: no pin, no program, no filter, no rule, no route, no run folder, no CNI plugin; and a start after
+# it works.
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -31,3 +32,33 @@ equal "DNS goes where it is sent" 6.6.6.6 "$(ask 8.8.8.8 pypi.org A)"
 check "again, it has nothing to do" bpfctl cleanup
 sluice_start
 check "a new start enforces" not connects 8.8.8.8 443
+
+# ---- what the configuration says: everything elsewhere, and the CNI plugin ----
+
+sluice_stop
+check "the defaults' things are gone" quiet bpfctl cleanup
+conf=$(lab_dir)/net.d bin=$(lab_dir)/cni-bin
+mkdir "$conf" "$bin"
+echo '{"cniVersion":"1.0.0","name":"other","plugins":[{"type":"other"}]}' >"$conf/10-other.conflist"
+touch "$bin/other"
+SLUICE_EXTRA="cni: {install: true, confDir: $conf, binDir: $bin}
+bpf: {pinPath: /sys/fs/bpf/elsewhere}
+runDir: /run/elsewhere
+api: {socket: /run/elsewhere/socket}"
+sluice_configure
+sluice_start_agent
+check "an agent with everything elsewhere" await 10 quiet bpfctl --socket /run/elsewhere/socket --pin-path /sys/fs/bpf/elsewhere status
+installed() { (cd "$(lab_dir)" && echo net.d/* cni-bin/*); }
+check "its plugin is installed" await 10 grep -q sluice-cni < <(sleep 0.5; installed)
+config=$(lab_dir)/sluice/sluice.yaml
+check "refuses while that agent runs" not quiet bpfctl cleanup --config "$config"
+lab signal sluiced TERM
+await 10 not lab alive sluiced
+check "without the configuration it is not found" not grep -qE 'elsewhere|sluice-cni' < <(bpfctl cleanup -n)
+check "a dry run names the list" grep -q "would remove file: $conf/00-sluice.conflist" < <(bpfctl cleanup -n --config "$config")
+check "and removes nothing" test -x "$bin/sluice-cni"
+echo 'nonsense: true' >"$config.bad"
+check "a configuration that is none removes nothing" not quiet bpfctl cleanup --config "$config.bad"
+check "with it" bpfctl cleanup --config "$config"
+equal "others' CNI configuration and programs stay, alone" "net.d/10-other.conflist cni-bin/other" "$(installed)"
+equal "what is left" "$before" "$(traces)"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes Sluice off the node: links (which detaches the programs), clsact filters, routing rule and table, pins, run
- * directory. `settings` goes last: while it is there, an interrupted cleanup is known for what it is and can go on.
+ * Takes Sluice off the node: sluice-cni (or new pods would be closed anew), links (which detaches the programs), clsact
+ * filters, routing rule and table, pins, run directory. `settings` goes last: while it is there, an interrupted cleanup is
+ * known for what it is and can go on.
  */
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -26,13 +27,15 @@
 #include "tools/bpfctl/ctl.h"
 #include "tools/bpfctl/images.h"
 #include "tools/bpfctl/netlink.h"
+#include "tools/bpfctl/node_files.h"
 #include "tools/bpfctl/out.h"
 #include "tools/bpfctl/pins.h"
 #include "tools/bpfctl/run_scene.h"
 
-enum { CLEANUP_FORCE, CLEANUP_DRY };
+enum { CLEANUP_FORCE, CLEANUP_DRY, CLEANUP_CONFIG };
 
 struct cleanup {
+	const struct config *config;
 	const struct ctl *ctl;
 	bool dry;
 	json_t *removed; /* [{"kind", "what"}] */
@@ -84,9 +87,13 @@ static void remove_pin(struct cleanup *c, const char *path, bool link)
 	report(c, link ? "link" : "pin", path, c->dry || unlink(path) == 0 ? 0 : -errno);
 }
 
+/* EBUSY: somebody has mounted it there, as a container's volume is. Empty, it stays. */
 static void remove_dir(struct cleanup *c, const char *path)
 {
-	report(c, "directory", path, c->dry || rmdir(path) == 0 ? 0 : -errno);
+	int error = c->dry || rmdir(path) == 0 ? 0 : -errno;
+
+	if (error != -EBUSY)
+		report(c, "directory", path, error);
 }
 
 /* Everything below `path` but what is called `spare`; a bpffs has no symbolic links of ours to follow. */
@@ -127,6 +134,19 @@ static bool is_mount_point(const char *path)
 	return here.st_dev != up.st_dev;
 }
 
+/* Without an agent, sluice-cni makes the folder, for the links that close pods. */
+static bool has_only_links(const char *path)
+{
+	__attribute__((cleanup(closedirp))) DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (!is_dots(entry->d_name) && strcmp(entry->d_name, "links") != 0)
+			return false;
+	}
+	return dir;
+}
+
 /* Is it a folder that Sluice made? 1, 0 when there is none, -errno with a message. */
 static int check_pin_path(const char *path)
 {
@@ -148,7 +168,7 @@ static int check_pin_path(const char *path)
 		return -EINVAL;
 	}
 	snprintf(settings, sizeof(settings), "%s/" SLUICE_MAP_SETTINGS, path);
-	if (access(settings, F_OK) < 0) {
+	if (access(settings, F_OK) < 0 && !has_only_links(path)) {
 		ctl_error("%s holds no pin called " SLUICE_MAP_SETTINGS ": it is not ours, nothing there is touched",
 			  path);
 		return -EINVAL;
@@ -177,7 +197,7 @@ static void remove_pins(struct cleanup *c)
 	remove_tree(c, c->ctl->pin_path, c->dry ? "links" : SLUICE_MAP_SETTINGS, false);
 	if (json_array_size(c->failed) != failed)
 		return;
-	if (!c->dry)
+	if (!c->dry && access(settings, F_OK) == 0)
 		remove_pin(c, settings, false);
 	remove_dir(c, c->ctl->pin_path);
 }
@@ -348,6 +368,7 @@ static void remove_all(struct cleanup *c, bool pins)
 	if (r < 0)
 		report(c, "filters, rules and routes", "(no netlink)", r);
 	list_linked(c, &linked);
+	node_files_remove_cni(&c->config->cni, c->dry, report, c);
 	if (pins)
 		remove_links(c);
 	remove_filters(c, nl, &linked);
@@ -358,9 +379,23 @@ static void remove_all(struct cleanup *c, bool pins)
 		remove_pins(c);
 }
 
-static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
+/* Where everything is: by the line, else by the configuration. */
+static struct ctl places(const struct ctl *given, const struct config *config)
 {
-	struct cleanup c = { .ctl = ctl, .dry = args->value[CLEANUP_DRY] != NULL };
+	struct ctl ret = *given;
+
+	if (!given->has_pin_path)
+		ret.pin_path = config->pin_path;
+	if (!given->has_socket)
+		ret.socket = config->socket;
+	if (!given->has_run_dir)
+		ret.run_dir = config->run_dir;
+	return ret;
+}
+
+static enum ctl_exit clean(const struct ctl *ctl, const struct ctl_args *args, const struct config *config)
+{
+	struct cleanup c = { .config = config, .ctl = ctl, .dry = args->value[CLEANUP_DRY] != NULL };
 	_cleanup_json_ json_t *removed = json_array(), *failed = json_array();
 	_cleanup_close_ int lock = -1;
 	int pins;
@@ -384,16 +419,28 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 	return json_array_size(failed) ? CTL_UNREACHABLE : CTL_OK;
 }
 
+static enum ctl_exit run(const struct ctl *given, const struct ctl_args *args)
+{
+	CLEANUP(config_freep) struct config *config = NULL;
+	struct ctl ctl;
+
+	if (node_files_config(args->value[CLEANUP_CONFIG], &config) < 0)
+		return CTL_UNREACHABLE;
+	ctl = places(given, config);
+	return clean(&ctl, args, config);
+}
+
 static const struct ctl_opt opts[] = {
 	[CLEANUP_FORCE] = { 0, "force", NULL, "even while the agent runs" },
 	[CLEANUP_DRY] = { 'n', "dry-run", NULL, "say what would be removed, and remove nothing" },
+	[CLEANUP_CONFIG] = { 'c', "config", "FILE", "the agent's sluice.yaml, which says where all is" },
 	{ 0 },
 };
 
 const struct ctl_command cmd_cleanup = {
 	.path = "cleanup",
 	.operands = "",
-	.summary = "Takes Sluice off this node: programs, maps, routing rules, run directory",
+	.summary = "Takes Sluice off this node: programs, maps, routing rules, CNI plugin, run directory",
 	.detail = "Afterwards nothing is enforced any more: all endpoints are open. What a killed `bpfctl run` has "
 		  "left goes first, "
 		  "also while an agent runs; its command is ended.",

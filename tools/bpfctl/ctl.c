@@ -328,6 +328,9 @@ static enum ctl_exit set_globals(const struct parser *p, struct ctl *ctl)
 		.pin_path = p->global[GLOBAL_PIN_PATH] ? p->global[GLOBAL_PIN_PATH] : API_DEFAULT_PIN_PATH,
 		.socket = p->global[GLOBAL_SOCKET] ? p->global[GLOBAL_SOCKET] : API_DEFAULT_SOCKET,
 		.run_dir = p->global[GLOBAL_RUN_DIR] ? p->global[GLOBAL_RUN_DIR] : API_DEFAULT_RUN_DIR,
+		.has_pin_path = p->global[GLOBAL_PIN_PATH] != NULL,
+		.has_socket = p->global[GLOBAL_SOCKET] != NULL,
+		.has_run_dir = p->global[GLOBAL_RUN_DIR] != NULL,
 	};
 	if (output && !strcmp(output, "json"))
 		ctl->json = true;

@@ -18,6 +18,10 @@ struct ctl {
 	const char *pin_path;
 	const char *socket;
 	const char *run_dir;
+	/* Which of them the command line says; the others are the defaults. */
+	bool has_pin_path;
+	bool has_socket;
+	bool has_run_dir;
 	bool json;
 };
 

@@ -93,6 +93,23 @@ static void test_kubeconfig(void **state)
 	assert_string_equal(a->token_file, "/nowhere/dir/token");
 }
 
+static void test_namespace_of_context(void **state)
+{
+	CLEANUP(kube_access_freep) struct kube_access *a = NULL, *b = NULL;
+	char line[512];
+
+	(void)state;
+	assert_int_equal(
+		read_text("current-context: c\nclusters:\n- {name: one, cluster: {server: 'https://10.0.0.1'}}\n"
+			  "users:\n- {name: me, user: {token: t}}\ncontexts:\n"
+			  "- {name: c, context: {cluster: one, user: me, namespace: sluice}}\n",
+			  line, sizeof(line), &a),
+		0);
+	assert_string_equal(a->namespace, "sluice");
+	assert_int_equal(read_text(CLUSTER("") "users:\n- {name: me, user: {token: t}}\n", line, sizeof(line), &b), 0);
+	assert_null(b->namespace);
+}
+
 static void refused(const char *text, const char *words)
 {
 	struct kube_access *a = NULL;
@@ -130,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_in_cluster),
 		cmocka_unit_test(test_kubeconfig),
+		cmocka_unit_test(test_namespace_of_context),
 		cmocka_unit_test(test_refused),
 	};
 
