@@ -77,7 +77,7 @@ nothing_beyond() {
 		check "node1 gets no answer from $a" sh -c "! '$top/tools/cluster' exec node1 curl -gsS -m 2 http://$a"
 	done
 	equal "the fabric has no route out" "" "$(cluster exec fabric sh -c 'ip route show default; ip -6 route show default')"
-	check "the canary saw those frames at node1's uplink" test "$(uplink_count 1 'r.get("dst") == "1.1.1.1"')" -gt 0
+	check "the canary saw those frames at node1's uplink" test "$(uplink_count bed 1 'r.get("dst") == "1.1.1.1"')" -gt 0
 }
 
 # The five outcomes in one line, of a pod.
@@ -139,7 +139,7 @@ credentials_came_from_sts() {
 check "up" cluster up "$@"
 [ "$failures" -eq 0 ] || exit 1
 nodes_are_as_they_should
-uplinks_start
+uplinks_start bed
 k apply -f "$manifests/peers.yaml" >/dev/null
 check "pods of both runtimes are Ready on both nodes" k wait --for=condition=Ready pod -l app=peer --timeout=90s
 pods_are_wired

@@ -69,13 +69,16 @@ policies_in_force() { # cilium | aws
 	[ "$1" = cilium ] || kind=ApplicationNetworkPolicy
 	await 30 holds_all "$kind"
 }
+# An endpoint's policies are known by name, and one name may be of either kind: the rules of what was compiled for it tell.
 holds_all() { # KIND
 	local n pod
 	for n in 1 2; do
 		pod=$(admin_kubectl -n kube-system get pods -l app.kubernetes.io/name=sluice --field-selector "spec.nodeName=node$n" -o name)
 		admin_kubectl -n kube-system exec "$pod" -c agent -- bpfctl -o json endpoint list |
-			jq -e --arg kind "$1" --arg ns $sandboxes '[.. | objects | select(.namespace? == $ns)] |
-				length > 0 and all(.mode == "enforce" and (tostring | contains($kind)))' || return
+			jq -e --arg ns $sandboxes 'map(select(.namespace == $ns)) | length > 0 and all(.mode == "enforce")' || return
+		admin_kubectl -n kube-system exec "$pod" -c agent -- bpfctl -o json policy get |
+			jq -e --arg kind "$1" --arg ns $sandboxes/ '[.compiled[] | select(any(.endpoints[]; startswith($ns))) |
+				.rules | map(select(.policy | startswith($ns)))] | length > 0 and all(length > 0 and all(.kind == $kind))' || return
 	done
 }
 

@@ -76,23 +76,38 @@ cluster_test_end() {
 	[ "$failures" -eq 0 ] || { echo "$failures failed"; exit 1; }
 }
 
-# Writes down every frame that comes out of a node's uplink, from now on.
-uplinks_start() {
+# ---- what comes out of the nodes' uplinks ----
+
+# Writes every frame of it down from now on, under a name.
+uplinks_start() { # NAME
 	local n
+	rm -f $folder/canary-"$1"-[12].json
 	for n in 1 2; do
-		cluster exec fabric python3 "$top/tools/lab/canary.py" $folder/canary$n.json up$n </dev/null >/dev/null 2>&1 &
+		cluster exec fabric python3 "$top/tools/lab/canary.py" "$folder/canary-$1-$n.json" up$n </dev/null >/dev/null 2>&1 &
 	done
 	for n in 1 2; do
-		timeout 10 sh -c "until grep -qs listening $folder/canary$n.json; do sleep 0.1; done"
+		timeout 20 sh -c "until grep -qs listening $folder/canary-$1-$n.json; do sleep 0.1; done"
 	done
 }
 
-# How many frames that came out of a node's uplink satisfy the Python expression $2 over r.
-uplink_count() { # NODE-NUMBER EXPRESSION
-	python3 -c 'import json, sys
-n = 0
-for line in open(sys.argv[1]):
-    r = json.loads(line) if line.endswith("\n") else {}
-    n += bool("time" in r and eval(sys.argv[2]))
-print(n)' "$folder/canary$1.json" "$2"
+# What is still under way is waited for; afterwards a count fails where frames were lost.
+uplinks_stop() { # NAME
+	local n
+	sleep 0.5
+	for n in 1 2; do
+		cluster exec fabric kill "$(head -n 1 "$folder/canary-$1-$n.json" | jq .pid)"
+		timeout 20 sh -c "until tail -n 1 $folder/canary-$1-$n.json | grep -q ended; do sleep 0.1; done"
+	done
+}
+
+# How many of them satisfy the Python expression over r (tools/lab/canary.py).
+uplink_count() { # NAME NODE-NUMBER EXPRESSION
+	python3 "$top/tools/lab/canary.py" --count "$folder/canary-$1-$2.json" "$3"
+}
+
+# Of both nodes together.
+uplinks_count() { # NAME EXPRESSION
+	local one two
+	one=$(uplink_count "$1" 1 "$2") && two=$(uplink_count "$1" 2 "$2") || { echo unknown; return 1; }
+	echo $((one + two))
 }

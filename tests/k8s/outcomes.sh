@@ -51,38 +51,19 @@ everyone() { # WHAT FAMILY OUTCOMES
 
 # ---- what leaves the nodes ----
 
-canaries=()
-canary_start() { # NAME
-	local n
-	for n in 1 2; do
-		cluster exec fabric python3 "$top/tools/lab/canary.py" "$folder/canary-$1-$n.json" up$n </dev/null >/dev/null 2>&1 &
-		canaries+=($!)
-	done
-	for n in 1 2; do within 10 grep -qs listening "$folder/canary-$1-$n.json"; done
-}
-canary_stop() {
-	sleep 0.5
-	kill "${canaries[@]}" 2>/dev/null || true
-	wait "${canaries[@]}" 2>/dev/null || true
-	canaries=()
-}
-
 # Frames of the agents' addresses that went anywhere but to what the allowlist names, by port, and how many went there.
 allowed='203.0.113.10 203.0.113.11 198.51.100.20 2001:db8:113::10 2001:db8:113::11 2001:db8:100::20'
 frames() { # NAME stray|listed
-	python3 - "$2" "$allowed" "$(k -n $sandboxes get pods -o jsonpath='{.items[*].status.podIPs[*].ip}')" "$folder/canary-$1-"[12].json <<-'E'
-		import json, sys
-		listed, pods, n = set(sys.argv[2].split()), set(sys.argv[3].split()), {"stray": 0, "listed": 0}
-		for path in sys.argv[4:]:
-		    for line in open(path):
-		        r = json.loads(line) if line.endswith("\n") else {}
-		        if r.get("src") in pods:
-		            kind = "listed" if r["dst"] in listed and r.get("proto") == 6 and r.get("dport") == 443 else "stray"
-		            n[kind] += 1
-		            if kind == "stray" and n[kind] <= 5:
-		                print(r, file=sys.stderr)
-		print(n[sys.argv[1]])
-	E
+	local pods listed kind='not '
+	pods=$(words "$(k -n $sandboxes get pods -o jsonpath='{.items[*].status.podIPs[*].ip}')")
+	listed="r['dst'] in {$(words "$allowed")} and r.get('proto') == 6 and r.get('dport') == 443"
+	[ "$2" = stray ] || kind=
+	uplinks_count "$1" "r.get('src') in {$pods} and $kind($listed)"
+}
+# As Python's strings.
+words() { # TEXT
+	# shellcheck disable=SC2086 # as many as there are
+	printf "'%s', " $1
 }
 asked() { grep -c 'blocked-example' "$folder/log/unbound.log" || true; } # of the VPC's resolver
 
@@ -98,21 +79,20 @@ except OSError:
     print("no")' "$2" "$3"
 }
 model=bedrock-runtime.us-west-2.amazonaws.com
+cache() { k -n tenant-build get pods -o jsonpath='{.items[0]'"$1}"; } # .FIELD: of the pod with the packages
 tenants_up() {
-	local t build
+	local t
 	example tenants | apply -f - || return
 	for t in research build; do
 		k -n tenant-$t wait --for=condition=Ready sandboxclaim/$t --timeout=90s || return
 	done
-	build=$(k -n tenant-build get pods -o jsonpath='{.items[0].metadata.name}')
-	cache=$(k -n tenant-build get pod "$build" -o jsonpath='{.status.podIP}')
-	k -n tenant-build exec "$build" -- sh -c 'cd /tmp && (python3 -m http.server 8080 >/dev/null 2>&1 &)'
+	k -n tenant-build exec "$(cache .metadata.name)" -- sh -c 'cd /tmp && (python3 -m http.server 8080 >/dev/null 2>&1 &)'
 	within 20 tenants_reach reached reached reached reached
 }
 # WANTED…, in this order: research → model, build → model, build → packages, research → build.
 tenants_reach() {
 	local a got
-	got=$(for a in "research $model 443" "build $model 443" "build pypi.org 443" "research $cache 8080"; do
+	got=$(for a in "research $model 443" "build $model 443" "build pypi.org 443" "research $(cache .status.podIP) 8080"; do
 		# shellcheck disable=SC2086 # three words
 		connects tenant-$a
 	done | paste -sd' ')
@@ -147,9 +127,9 @@ under() { # DIALECT
 	policies_down $other
 	check "$1: and in force on every sandbox" policies_in_force "$1"
 	before=$(asked)
-	canary_start "$1"
+	uplinks_start "$1"
 	for family in -4 -6; do everyone "$1" $family PASS,PASS,PASS,BLOCKED,BLOCKED; done
-	canary_stop
+	uplinks_stop "$1"
 	equal "$1: frames beyond the uplinks that no policy allows" 0 "$(frames "$1" stray)"
 	check "$1: and there were such as it allows" [ "$(frames "$1" listed)" -gt 100 ]
 	equal "$1: nobody asked the resolver for the unlisted name" "$before" "$(asked)"
@@ -161,9 +141,9 @@ check "the examples' sandboxes come up" sandboxes_up
 check "and a second one of each" more_sandboxes
 every_kind
 check "tenants' sandboxes come up" tenants_up
-canary_start control
+uplinks_start control
 everyone "without Sluice" -4 PASS,PASS,PASS,REACHED,REACHED
-canary_stop
+uplinks_stop control
 check "the canaries saw frames that no policy would allow" [ "$(frames control stray)" -gt 10 ]
 check "and the resolver was asked for the unlisted name" [ "$(asked)" -gt 0 ]
 check "the chart is installed" sluice_install --set crds.install.ciliumNetworkPolicy=true \

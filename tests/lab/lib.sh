@@ -78,12 +78,7 @@ canary_start() {
 # How many frames that arrived in namespace $1 satisfy the Python expression $2 over r (.get("marker", "") and so on).
 canary_count() {
 	sleep 0.2
-	python3 -c 'import json, sys
-n = 0
-for line in open(sys.argv[1]):
-    r = json.loads(line) if line.endswith("\n") else {}
-    n += bool("time" in r and eval(sys.argv[2]))
-print(n)' "$(lab_dir)/canary-$1.json" "$2"
+	python3 "$top/tools/lab/canary.py" --count "$(lab_dir)/canary-$1.json" "$2"
 }
 
 monotonic() { python3 -c 'import time; print(time.monotonic())'; }

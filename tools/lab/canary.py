@@ -4,12 +4,18 @@
 canary.py FILE [INTERFACE]: writes one JSON line per frame that arrives (not those sent) on this network namespace's
 interfaces. Runs where nothing from the pod under test must arrive. No filter: ARP and neighbour discovery between the
 lab's own hosts are written too, and told apart by whoever counts (`marker` is the text of a test's own frames).
+SIGTERM ends it; its last line then says how many frames the kernel had no room for.
+
+canary.py --count FILE EXPRESSION: how many frames of that file satisfy the Python expression over r, a frame; also
+while they are being written. r["time"] is the machine's monotonic clock. Fails where frames were lost: none of those
+is counted.
 """
 
 import ipaddress
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import sys
@@ -47,15 +53,21 @@ def decode(data):
     return record
 
 
-def main():
+def listen(path, interface):
     if not os.path.exists("/run/inside-lab"):
         sys.exit("canary.py: runs inside a lab only")
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-    if len(sys.argv) > 2:
-        sock.bind((sys.argv[2], 3))
-    with open(sys.argv[1], "w", encoding="ascii", buffering=1) as out:
-        print(json.dumps({"canary": "listening"}), file=out)
+    if interface:
+        sock.bind((interface, 3))
+    with open(path, "w", encoding="ascii", buffering=1) as out:
+        def end(*_):
+            _, lost = struct.unpack("II", sock.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
+            print(json.dumps({"canary": "ended", "lost": lost}), file=out)
+            sys.exit()
+
+        signal.signal(signal.SIGTERM, end)
+        print(json.dumps({"canary": "listening", "pid": os.getpid()}), file=out)
         while True:
             data, address = sock.recvfrom(65536)
             if address[2] == socket.PACKET_OUTGOING or address[0] == "lo":
@@ -65,4 +77,18 @@ def main():
             print(json.dumps(record), file=out)
 
 
-main()
+def count(path, expression):
+    wanted, found = compile(expression, "expression", "eval"), 0
+    with open(path, encoding="ascii") as lines:
+        for line in lines:
+            r = json.loads(line) if line.endswith("\n") else {}
+            if r.get("lost"):
+                sys.exit(f"canary.py: {path}: {r['lost']} frames were lost")
+            found += "time" in r and bool(eval(wanted, {"r": r}))
+    print(found)
+
+
+if sys.argv[1] == "--count":
+    count(*sys.argv[2:])
+else:
+    listen(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
