@@ -93,6 +93,7 @@ struct agent {
 	size_t quarantined;
 	unsigned int pins_repaired;
 	struct strbuf problems; /* of the node's settings, one a line */
+	bool ending;
 	bool node_changed;
 	bool apply_again; /* something could not be put in force: tried again every sweep */
 	unsigned int ticks;
@@ -281,6 +282,8 @@ static void take_config(struct agent *a, struct config *fresh)
 	config_freep(&a->config);
 	a->config = fresh;
 	discover_configure(a->discover, &fresh->interfaces);
+	if (a->kubernetes)
+		kubernetes_configure(a->kubernetes, fresh);
 	if (!listens)
 		open_web(a);
 	if (strcmp(policy_dir_path(a->policies), fresh->policy_dir) != 0)
@@ -526,6 +529,28 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
+static void on_ended(void *context)
+{
+	struct agent *a = context;
+
+	sd_event_exit(a->event, 0);
+}
+
+/* A second signal does not wait for what is still to be said. */
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct agent *a = userdata;
+
+	(void)source;
+	(void)info;
+	if (a->kubernetes && !a->ending)
+		kubernetes_end(a->kubernetes, on_ended, a);
+	else
+		on_ended(a);
+	a->ending = true;
+	return 0;
+}
+
 static void each_second(struct agent *a)
 {
 	uint64_t now = clock_now();
@@ -756,9 +781,9 @@ static int start_sources(struct agent *a)
 		sigaddset(&mask, signals[i]);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	if (r >= 0)
-		r = sd_event_add_signal(a->event, NULL, SIGTERM, NULL, NULL);
+		r = sd_event_add_signal(a->event, NULL, SIGTERM, on_terminate, a);
 	if (r >= 0)
-		r = sd_event_add_signal(a->event, NULL, SIGINT, NULL, NULL);
+		r = sd_event_add_signal(a->event, NULL, SIGINT, on_terminate, a);
 	if (r >= 0)
 		r = sd_event_add_signal(a->event, NULL, SIGHUP, on_hangup, a);
 	if (r >= 0)

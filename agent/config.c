@@ -587,9 +587,15 @@ static void read_kubeconfig(struct yctx *c, const struct ynode *node, void *out)
 	yread_string(c, node, "kubernetes.kubeconfig", &((struct config *)out)->kubeconfig);
 }
 
+static void read_kubernetes_status(struct yctx *c, const struct ynode *node, void *out)
+{
+	yread_bool(c, node, "kubernetes.status", &((struct config *)out)->kubernetes_status);
+}
+
 static void read_kubernetes(struct yctx *c, const struct ynode *node, void *out)
 {
 	static const struct yfield fields[] = { { "enabled", read_kubernetes_enabled },
+						{ "status", read_kubernetes_status },
 						{ "nodeName", read_node_name },
 						{ "kubeconfig", read_kubeconfig } };
 
@@ -739,7 +745,8 @@ char *config_restart_keys(const struct config *now, const struct config *wanted,
 	add_key(buf, size, "runDir", strcmp(now->run_dir, wanted->run_dir) != 0);
 	add_key(buf, size, "kubernetes",
 		now->kubernetes != wanted->kubernetes || strcmp(now->node_name, wanted->node_name) != 0 ||
-			strcmp(now->kubeconfig, wanted->kubeconfig) != 0);
+			strcmp(now->kubeconfig, wanted->kubeconfig) != 0 ||
+			now->kubernetes_status != wanted->kubernetes_status);
 	add_key(buf, size, "cni",
 		now->cni.install != wanted->cni.install || strcmp(now->cni.conf_dir, wanted->cni.conf_dir) != 0 ||
 			strcmp(now->cni.bin_dir, wanted->cni.bin_dir) != 0 ||

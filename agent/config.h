@@ -73,8 +73,9 @@ struct config {
 	bool flows_allowed;
 	char *metrics_listen; /* "": none */
 	bool kubernetes;
-	char *node_name;  /* "": $NODE_NAME, or the host\'s name */
-	char *kubeconfig; /* "": the pod\'s service account */
+	char *node_name;	/* "": $NODE_NAME, or the host\'s name */
+	char *kubeconfig;	/* "": the pod\'s service account */
+	bool kubernetes_status; /* conditions are written, by the holder of the Lease */
 	struct config_cni cni;
 	struct sluice_prefix *service_cidrs; /* where ClusterIPs are */
 	size_t nservice_cidrs;

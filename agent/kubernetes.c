@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "agent/diag_log.h"
+#include "agent/kube/report.h"
 #include "agent/kube/source.h"
 #include "agent/kube/uninstall.h"
 #include "agent/kube/world.h"
@@ -39,6 +40,7 @@ struct kubernetes {
 	struct kube_http *http;
 	struct kube_source *source;
 	struct kube_uninstall *uninstall; /* NULL: of no namespace, so no chart has installed it */
+	struct kube_report *report;	  /* NULL: nothing is said */
 	char node[NODE_NAME_MAX];
 	bool links_changed;
 	/* As of the last refresh: */
@@ -97,6 +99,7 @@ void kubernetes_freep(struct kubernetes **k)
 {
 	if (!*k)
 		return;
+	kube_report_freep(&(*k)->report);
 	kube_uninstall_freep(&(*k)->uninstall);
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
@@ -109,6 +112,19 @@ static void on_changed(void *context)
 	struct kubernetes *k = context;
 
 	k->changed(k->context);
+}
+
+static int start_report(struct kubernetes *k, sd_event *event, const struct config *config, const char *namespace_name)
+{
+	const struct kube_report_wish wish = { namespace_name ? namespace_name : "kube-system", k->node };
+	int r;
+
+	if (!config->kubernetes_status)
+		return 0;
+	r = kube_report_new(event, k->http, kube_source_policies(k->source), &wish, &k->report);
+	if (r == 0)
+		kubernetes_configure(k, config);
+	return r;
 }
 
 int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
@@ -131,6 +147,8 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		r = kube_source_new(event, k->http, k->node, store, accepted, on_changed, k, &k->source);
 	if (r == 0 && namespace_name)
 		r = kube_uninstall_new(event, k->http, namespace_name, &k->uninstall);
+	if (r == 0)
+		r = start_report(k, event, config, namespace_name);
 	if (r < 0) {
 		log_error("kubernetes: %s", strerror(-r));
 		return r;
@@ -138,6 +156,20 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 	log_info("node %s of the cluster at %s", k->node, kube_http_server(k->http));
 	*ret = TAKE_PTR(k);
 	return 0;
+}
+
+void kubernetes_configure(struct kubernetes *k, const struct config *config)
+{
+	if (k->report)
+		kube_report_set_audit(k->report, config->audit);
+}
+
+void kubernetes_end(struct kubernetes *k, void (*ended)(void *context), void *context)
+{
+	if (k->report)
+		kube_report_end(k->report, ended, context);
+	else
+		ended(context);
 }
 
 bool kubernetes_synced(const struct kubernetes *k)
@@ -230,6 +262,8 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 
 	if (!kube_source_synced(k->source))
 		return false;
+	if (k->report)
+		kube_report_poke(k->report);
 	kube_source_want_all_pods(k->source, kube_policies_count(policies) > 0);
 	changed = kube_policies_take_changed(policies);
 	if (!kube_cache_changed(cache) && !k->links_changed)
@@ -263,27 +297,47 @@ json_t *kubernetes_json(const struct kubernetes *k)
 {
 	struct kube_reflector_state s;
 	struct kube_cache_stats stats;
-	json_t *list = json_array();
+	json_t *list = json_array(), *o;
 
 	for (size_t i = 0; kube_source_state(k->source, i, &s); i++)
 		json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:b, s:s, s:I}", "path", s.path, "synced",
 						      s.synced, "watching", s.watching, "absent", s.absent, "error",
 						      s.error, "failures", (json_int_t)s.failures));
 	kube_cache_get_stats(kube_source_cache(k->source), &stats);
-	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "server",
-			 kube_http_server(k->http), "node", k->node, "synced", kube_source_synced(k->source), "pods",
-			 (json_int_t)k->world.pods, "unjoined", (json_int_t)k->world.unjoined, "claimed",
-			 (json_int_t)k->claimed, "contradicted", (json_int_t)k->contradicted, "host_network",
-			 (json_int_t)k->world.host_network, "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
-			 (json_int_t)kube_policies_count(kube_source_policies(k->source)), "unreadable",
-			 (json_int_t)stats.refused, "collections", list, "uninstall",
-			 kube_uninstall_json(k->uninstall, clock_now()));
+	o = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "server",
+		      kube_http_server(k->http), "node", k->node, "synced", kube_source_synced(k->source), "pods",
+		      (json_int_t)k->world.pods, "unjoined", (json_int_t)k->world.unjoined, "claimed",
+		      (json_int_t)k->claimed, "contradicted", (json_int_t)k->contradicted, "host_network",
+		      (json_int_t)k->world.host_network, "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
+		      (json_int_t)kube_policies_count(kube_source_policies(k->source)), "unreadable",
+		      (json_int_t)stats.refused, "collections", list, "uninstall",
+		      kube_uninstall_json(k->uninstall, clock_now()));
+	if (k->report)
+		json_object_set_new(o, "report", kube_report_json(k->report));
+	return o;
+}
+
+static void counter(struct strbuf *out, const char *name, const char *help, uint64_t value)
+{
+	metrics_head(out, name, "counter", help);
+	metrics_value(out, name, "", value);
 }
 
 static void gauge(struct strbuf *out, const char *name, const char *help, uint64_t value)
 {
 	metrics_head(out, name, "gauge", help);
 	metrics_value(out, name, "", value);
+}
+
+static void report_metrics(const struct kube_report *r, struct strbuf *out)
+{
+	struct kube_report_stats s;
+
+	kube_report_get_stats(r, &s);
+	gauge(out, "sluice_kubernetes_lease_held", "1: this node writes the conditions of policies.", s.held);
+	counter(out, "sluice_kubernetes_conditions_total", "Policies whose conditions were written.", s.conditions);
+	counter(out, "sluice_kubernetes_condition_failures_total", "Policies whose conditions could not be written.",
+		s.condition_failures);
 }
 
 void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
@@ -301,8 +355,9 @@ void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
 	      k->contradicted);
 	gauge(out, "sluice_kubernetes_pods_host_network", "Pods on the node's own network: not enforced.",
 	      k->world.host_network);
-	metrics_head(out, "sluice_kubernetes_request_failures_total", "counter", "Requests to the API that failed.");
-	metrics_value(out, "sluice_kubernetes_request_failures_total", "", failures);
+	counter(out, "sluice_kubernetes_request_failures_total", "Requests to the API that failed.", failures);
+	if (k->report)
+		report_metrics(k->report, out);
 }
 
 const char *kubernetes_policy_message(const struct kubernetes *k, const char *file)

@@ -25,6 +25,11 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		    void (*changed)(void *context), void *context, struct kubernetes **ret);
 void kubernetes_freep(struct kubernetes **k);
 
+/* As far as it is obeyed at once: what is said of policies. */
+void kubernetes_configure(struct kubernetes *k, const struct config *config);
+/* The agent ends: `ended` is called from the event loop when nothing is left to be said, soon in any case. */
+void kubernetes_end(struct kubernetes *k, void (*ended)(void *context), void *context);
+
 /* Every collection was heard once. Before that nothing of the cluster may be put in force, since half of it may open. */
 bool kubernetes_synced(const struct kubernetes *k);
 /* The policies go to that store from now on, all of them at once. */

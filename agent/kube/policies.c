@@ -27,6 +27,8 @@ struct object {
 	uint32_t list;
 	bool valid;
 	bool pending; /* the store could not take it for want of memory */
+	struct kube_condition seen[KUBE_CONDITIONS];
+	struct kube_told told[KUBE_CONDITIONS];
 };
 
 struct kube_policies {
@@ -37,6 +39,7 @@ struct kube_policies {
 	uint32_t *lists; /* of each group, the one being read or the last */
 	size_t ngroups;
 	bool changed;
+	uint64_t puts;
 };
 
 static void object_free(struct object *o)
@@ -107,6 +110,7 @@ static int object_new(json_t *json, unsigned int group, struct object **ret)
 	o->name = copy_member(metadata, "name");
 	o->uid = copy_member(metadata, "uid");
 	o->generation = json_integer_value(json_object_get(metadata, "generation"));
+	kube_conditions_read(json, o->seen);
 	o->text = kube_node_text(json);
 	if (!o->kind || !o->api_version || !o->namespace_name || !o->name || !o->uid || !o->text)
 		return -ENOMEM;
@@ -237,9 +241,11 @@ void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *json
 		return;
 	}
 	o->list = *list;
+	p->puts++;
 	at = find(p, o->file, &found);
 	if (found && is_same(p->items[at], o)) {
 		p->items[at]->list = *list;
+		memcpy(p->items[at]->seen, o->seen, sizeof(o->seen));
 		return;
 	}
 	if (found) {
@@ -314,6 +320,19 @@ const char *kube_policies_message(const struct kube_policies *p, const char *fil
 	return found && p->items[at]->message ? p->items[at]->message : "";
 }
 
+uint64_t kube_policies_puts(const struct kube_policies *p)
+{
+	return p->puts;
+}
+
+struct kube_told *kube_policies_told(struct kube_policies *p, const char *file, const char *uid)
+{
+	bool found;
+	size_t at = find(p, file, &found);
+
+	return found && !strcmp(p->items[at]->uid, uid) ? p->items[at]->told : NULL;
+}
+
 bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_verdict *ret)
 {
 	const struct object *o;
@@ -321,13 +340,15 @@ bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_
 	if (i >= p->count)
 		return false;
 	o = p->items[i];
-	*ret = (struct kube_verdict){ .kind = o->kind,
+	*ret = (struct kube_verdict){ .file = o->file,
+				      .kind = o->kind,
 				      .api_version = o->api_version,
 				      .namespace_name = o->namespace_name,
 				      .name = o->name,
 				      .uid = o->uid,
 				      .generation = o->generation,
 				      .valid = o->valid,
-				      .message = o->message ? o->message : "" };
+				      .message = o->message ? o->message : "",
+				      .seen = o->seen };
 	return true;
 }

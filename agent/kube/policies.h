@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/kube/condition.h"
 #include "policy/compile.h"
 
 struct kube_policies;
@@ -30,18 +31,30 @@ int kube_policies_move(struct kube_policies *p, struct store *store);
 
 /* What is said of one object: for its conditions, for Events. Borrowed until the policies change. */
 struct kube_verdict {
+	const char *file; /* what the store calls it */
 	const char *kind;
 	const char *api_version;
 	const char *namespace_name; /* "" of a cluster-wide one */
 	const char *name;
 	const char *uid;
 	int64_t generation;
-	bool valid;	     /* nothing of it was refused */
-	const char *message; /* the first error with its path in the object, "" when valid */
+	bool valid;			   /* nothing of it was refused */
+	const char *message;		   /* the first error with its path in the object, "" when valid */
+	const struct kube_condition *seen; /* KUBE_CONDITIONS of them, as the API has them */
 };
 /* The message of the object that the store calls `file`; "" when it is valid, or none of these. */
 const char *kube_policies_message(const struct kube_policies *p, const char *file);
 /* The i-th, in the order of kinds, namespaces and names; false: there is none. */
 bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_verdict *ret);
+/* How many objects were put so far, whether they were others than before or only their status. */
+uint64_t kube_policies_puts(const struct kube_policies *p);
+
+/* What was told of an object, kept with its generation for whoever writes conditions (conditions.c). */
+struct kube_told {
+	uint64_t print;	     /* of what was written last */
+	uint64_t not_before; /* ns of CLOCK_MONOTONIC: the same is not written again until then */
+};
+/* KUBE_CONDITIONS of them, borrowed until the policies change. NULL: no such object any more. */
+struct kube_told *kube_policies_told(struct kube_policies *p, const char *file, const char *uid);
 
 #endif

@@ -8,7 +8,7 @@
 . "$top/tests/k8s/apiserver.sh"
 kube=$(lab_dir)/kube
 export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
-SLUICE_EXTRA="kubernetes: {enabled: true, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
+SLUICE_EXTRA="kubernetes: {enabled: true, status: true, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
 
 h() {
 	node env HOME="$kube" "$KUBE_BIN/helm" --kubeconfig "$kube/kubeconfig" -n kube-system "$@" \
@@ -17,6 +17,7 @@ h() {
 release() { h "$1" sluice "$top/charts/sluice" "${@:2}"; }
 crd_names() { k get crd -o name | sed 's,.*/,,' | sort | tr '\n' ' '; }
 log() { cat "$(lab_dir)/log/sluiced.log"; }
+told() { log | grep -qE "$1"; }
 ready() { [ "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9964/readyz)" = "$1" ]; }
 
 kinds=(ciliumNetworkPolicy ciliumClusterwideNetworkPolicy ciliumCIDRGroup applicationNetworkPolicy awsClusterNetworkPolicy
@@ -141,6 +142,7 @@ check "with the chart's rights the agent is ready" await 20 ready 200
 sleep 1
 check "and is refused nothing" not grep -qE '403|orbidden' "$(lab_dir)/log/sluiced.log"
 check "it has a policy" await 10 grep -q sandbox-llm-allowlist < <(bpfctl policy get)
+check "and says so" quietly k -n agent-sandboxes wait --for=condition=Valid anp/sandbox-llm-allowlist --timeout=20s
 agent_ends
 
 # ---- and none too many: without a verb it says what it may not ----
@@ -153,6 +155,34 @@ agent_ends
 agent_with watch
 for c in "${collections[@]}"; do check "without watch of $c" await 10 refused "$c"; done
 agent_ends
+
+# Conditions of the ApplicationNetworkPolicy are there already; of this one they are not.
+quietly k create -f - <<-END
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: untold, namespace: default}
+	spec: {podSelector: {}, egress: [{to: [{domainNames: [example.com]}]}]}
+END
+agent_with patch
+check "without patch of a policy's status it says so" await 20 told 'ApplicationNetworkPolicy.*untold: HTTP status 403'
+check "and is ready all the same" ready 200
+agent_ends
+for verb in get patch; do
+	k -n kube-system get role sluice -o json >"$kube/lease-role.json"
+	python3 -c 'import json, sys
+role = json.load(open(sys.argv[1]))
+for rule in role["rules"]:
+    if rule["resources"] == ["leases"]:
+        rule["verbs"].remove(sys.argv[2])
+print(json.dumps(role))' "$kube/lease-role.json" $verb | quietly k replace -f -
+	agent_with none
+	check "without $verb of the Lease it says so" await 20 told 'Lease sluice: HTTP status 403'
+	agent_ends
+	python3 -c 'import json, sys
+role = json.load(open(sys.argv[1]))
+del role["metadata"]["resourceVersion"]
+print(json.dumps(role))' "$kube/lease-role.json" | quietly k replace -f -
+done
 
 quietly k delete crd --all
 agent_with none

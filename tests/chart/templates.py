@@ -95,6 +95,7 @@ ADMIN = (TOP / "policy/templates/cilium/admin.yaml").read_text()
 
 MATRIX = {
     "defaults": {},
+    "nothing written": {"kubernetes.status": False},
     "an image by its digest": {"image.repository": "registry.example.com/sluice", "image.digest": "sha256:" + "0" * 64,
                                "imagePullSecrets": [{"name": "pull"}]},
     "everything that is off": {"kubernetes.status": True, "kubernetes.startupTaint": "sluice.dev/agent-not-ready",
@@ -273,11 +274,14 @@ def test_objects():
     check("the proxy has no token", mounted == ["bpffs", "run"], mounted)
     check("tolerates everything, critical", pod["tolerations"] == [{"operator": "Exists"}] and
           pod["priorityClassName"] == "system-node-critical")
-    quiet = json.dumps(find(documents, "ClusterRole")["rules"] + find(documents, "Role")["rules"])
-    check("by default nothing may be written through the API", not re.search("create|update|patch|delete|\\*", quiet))
+    silent = rendered({"kubernetes": {"status": False}})
+    quiet = json.dumps(find(silent, "ClusterRole")["rules"] + find(silent, "Role")["rules"])
+    check("without status nothing may be written through the API",
+          not re.search("create|update|patch|delete|\\*", quiet))
+    check("nor is there a Lease", find(silent, "Lease") is None and find(documents, "Lease"))
     loud = rendered(merged(MATRIX["everything that is off"]))
     roles = json.dumps(find(loud, "ClusterRole")["rules"] + find(loud, "Role")["rules"])
-    wanted = ('"leases"', "/status", '"events"', '"patch"')
+    wanted = ('"leases"', "/status", '"patch"')
     check("status and taint bring their rights", all(w in roles for w in wanted))
     check("never more than that", not re.search('delete|escalate|bind|\\*|secrets|"pods/', roles))
     changed = rendered(merged({"config.deny.mode": "reject"}))

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the cluster's users are told through the API: conditions on policies. Makes the requests of those who know what. */
+#ifndef SLUICE_AGENT_KUBE_REPORT_H
+#define SLUICE_AGENT_KUBE_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "agent/kube/http.h"
+#include "agent/kube/policies.h"
+
+struct kube_report;
+
+struct kube_report_wish {
+	const char *namespace_name; /* of the release, where its Lease is */
+	const char *node;	    /* this one's name */
+};
+
+/* Borrows `http` and `policies`, which must outlive it. 0 or -errno. */
+int kube_report_new(sd_event *event, struct kube_http *http, struct kube_policies *policies,
+		    const struct kube_report_wish *wish, struct kube_report **ret);
+void kube_report_freep(struct kube_report **r);
+
+void kube_report_set_audit(struct kube_report *r, bool audit);
+/* There may be news: of policies, of pods. */
+void kube_report_poke(struct kube_report *r);
+
+/* The agent ends: the Lease is given back, then `ended` is called, from the event loop, soon in any case. */
+void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *context);
+
+json_t *kube_report_json(const struct kube_report *r);
+
+struct kube_report_stats {
+	bool held; /* this node speaks for all */
+	uint64_t conditions;
+	uint64_t condition_failures;
+};
+void kube_report_get_stats(const struct kube_report *r, struct kube_report_stats *ret);
+
+#endif

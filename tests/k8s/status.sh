@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What users are told through a real API server: two agents, each a node of its own with nothing but its own rights, of which
+# one writes for both. The second one's node is a network namespace beside the lab's, with the API by a route.
+# shellcheck source=tests/lab/lib.sh
+. "$(dirname "$(readlink -f "$0")")/../lab/lib.sh"
+# shellcheck source=tests/k8s/apiserver.sh
+. "$(dirname "$(readlink -f "$0")")/apiserver.sh"
+kube=$(lab_dir)/kube
+export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
+SLUICE_EXTRA="kubernetes: {enabled: true, status: true, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
+
+release() {
+	node env HOME="$kube" "$KUBE_BIN/helm" --kubeconfig "$kube/kubeconfig" -n kube-system "$1" sluice "$top/charts/sluice" \
+		"${@:2}" 2> >(grep -v 'found symbolic link' >&2)
+}
+holder() { k -n kube-system get lease sluice -o 'jsonpath={.spec.holderIdentity}'; }
+holder_is() { [ "$(holder)" = "$1" ]; }
+condition() { # TYPE FIELD OBJECT…
+	k get -n default "${@:3}" -o "jsonpath={.status.conditions[?(@.type==\"$1\")].$2}"
+}
+says() { # TYPE FIELD WANTED OBJECT…
+	[ "$(condition "$1" "$2" "${@:4}")" = "$3" ]
+}
+valid() { k wait -n default --for=condition=Valid="${2:-true}" "$1" --timeout=20s; }
+
+# Another node's agent: its own maps, sockets and processor of policies, the same rights.
+second_start() {
+	local d=$kube/second
+	mkdir -p "$d/policies" "$d/run"
+	cat >"$d/sluice.yaml" <<-END
+		policyDir: $d/policies
+		endpointsFile: $d/endpoints.yaml
+		runDir: $d/run
+		api: {socket: $d/run/sluice.sock}
+		bpf: {pinPath: /sys/fs/bpf/second}
+		metrics: {listen: ""}
+		interfaces: {auto: false, prefixes: []}
+		kubernetes: {enabled: true, status: true, nodeName: node2, kubeconfig: $kube/agent.kubeconfig}
+	END
+	lab start node sluiced-second "$BUILD/bin/sluiced" --config "$d/sluice.yaml"
+}
+
+lab_begin >&2
+sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
+cluster_start
+
+# Exactly the chart's rights, kinds and Lease.
+check "installed" quietly release install \
+	--set "crds.install.ciliumNetworkPolicy=true,crds.install.ciliumClusterwideNetworkPolicy=true,crds.install.applicationNetworkPolicy=true,crds.install.awsClusterNetworkPolicy=true,crds.install.clusterNetworkPolicy=true"
+k wait --for=condition=Established crd --all --timeout=20s >/dev/null
+k -n kube-system create token sluice --duration=1h >"$kube/token"
+cat >"$kube/agent.kubeconfig" <<-END
+	current-context: lab
+	clusters: [{name: lab, cluster: {server: "https://127.0.0.1:6443", certificate-authority: ca.pem}}]
+	contexts: [{name: lab, context: {cluster: lab, user: agent}}]
+	users: [{name: agent, user: {tokenFile: token}}]
+END
+
+# ---- one node writes ----
+
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: good, namespace: default}
+	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchName: example.com}]}]}
+	---
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: bad, namespace: default}
+	spec: {endpointSelector: {}, egress: [{toCIDR: [192.0.2.0/24]}, {toFQDNs: [{matchName: a.example.com}, {matchRegex: a}]}]}
+	---
+	apiVersion: cilium.io/v2
+	kind: CiliumClusterwideNetworkPolicy
+	metadata: {name: wide}
+	spec: {endpointSelector: {matchLabels: {a: b}}, egress: [{toFQDNs: [{matchName: example.com}]}]}
+	---
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: names, namespace: default}
+	spec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{domainNames: [example.com]}]}]}
+	---
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ClusterNetworkPolicy
+	metadata: {name: aws}
+	spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [192.0.2.0/24]}]}]}
+	---
+	apiVersion: policy.networking.k8s.io/v1alpha2
+	kind: ClusterNetworkPolicy
+	metadata: {name: upstream}
+	spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [192.0.2.0/24]}]}]}
+END
+sluice_start_agent
+await 10 agent_answers
+check "the first node takes the Lease" await 20 holder_is node1
+second_start
+for o in cnp/good ccnp/wide applicationnetworkpolicy/names clusternetworkpolicies.networking.k8s.aws/aws \
+	clusternetworkpolicies.policy.networking.k8s.io/upstream; do
+	check "kubectl wait sees $o Valid" quietly valid "$o"
+	check "and Enforced" says Enforced status True "$o"
+done
+check "a refused one is not" quietly valid cnp/bad false
+check "and says where" grep -q '^spec\.egress\[1\]\.toFQDNs\[1\]' < <(condition Valid message cnp/bad)
+check "nor is it enforced" says Enforced status False cnp/bad
+equal "the column of kubectl get" "good True" "$(k get cnp -n default good --no-headers | awk '{print $1, $2}')"
+
+# ---- what changes, and what does not ----
+
+since=$(condition Valid lastTransitionTime applicationnetworkpolicy/names)
+sleep 1.1
+quietly k patch -n default applicationnetworkpolicy names --type json \
+	-p '[{"op": "replace", "path": "/spec/egress/0/to/0/domainNames/0", "value": "other.example.com"}]'
+check "the generation that it is of is said" await 10 says Valid observedGeneration 2 applicationnetworkpolicy/names
+equal "a transition's time stays while there is none" "$since" \
+	"$(condition Valid lastTransitionTime applicationnetworkpolicy/names)"
+quietly k patch -n default cnp bad --type json -p '[{"op": "remove", "path": "/spec/egress/1/toFQDNs/1"}]'
+check "mended, it is valid" quietly valid cnp/bad
+before=$(k get cnp -n default good -o 'jsonpath={.metadata.resourceVersion}')
+k annotate cnp -n default good a=b >/dev/null
+sleep 1
+equal "what is as it should be is not written" 1 \
+	"$(k get cnp -n default good -o json --show-managed-fields | json '[m["manager"] for m in x["metadata"]["managedFields"]].count("sluice-valid")')"
+check "though it changed" [ "$before" != "$(k get cnp -n default good -o 'jsonpath={.metadata.resourceVersion}')" ]
+
+# ---- other writers ----
+
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: theirs, namespace: default}
+	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchRegex: a}]}]}
+END
+theirs='{"status":{"conditions":[{"type":"Valid","status":"True","message":"Policy validation succeeded"},
+	{"type":"Ready","status":"True"}]}}'
+check "first refused" quietly valid cnp/theirs false
+quietly k patch cnp -n default theirs --subresource status --type merge -p "$theirs"
+sleep 2
+equal "what another writer says of Valid stays" "True Policy validation succeeded" \
+	"$(condition Valid status cnp/theirs) $(condition Valid message cnp/theirs)"
+equal "and so do conditions of other types" True "$(condition Ready status cnp/theirs)"
+check "Enforced, which that took away, is there again" await 20 says Enforced reason RefusedBySluice cnp/theirs
+
+# ---- the holder goes ----
+
+lab signal sluiced TERM
+await 10 not lab alive sluiced
+equal "the Lease is given back" "" "$(holder)"
+check "the second node takes it" await 35 holder_is node2
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: later, namespace: default}
+	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchName: example.com}]}]}
+END
+check "and writes" quietly valid cnp/later
+sluice_start_agent
+await 10 agent_answers
+lab signal sluiced-second KILL
+killed=$(monotonic)
+check "a holder that was killed is replaced" await 70 holder_is node1
+check "not before its time" python3 -c 'import sys; sys.exit(float(sys.argv[2]) - float(sys.argv[1]) < 18)' "$killed" "$(monotonic)"
+quietly k delete cnp -n default later
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: last, namespace: default}
+	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchName: example.com}]}]}
+END
+check "and conditions are written again" quietly valid cnp/last
+check "status says who writes" [ "$(bpfctl -o json status | json 'x["agent"]["details"]["kubernetes"]["report"]["holder"]')" = node1 ]
+check "the agents were refused nothing" not grep -qE '403|orbidden' "$(lab_dir)/log/sluiced.log" "$(lab_dir)/log/sluiced-second.log"
