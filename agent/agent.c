@@ -37,6 +37,7 @@
 #include "agent/kubernetes.h"
 #include "agent/metrics.h"
 #include "agent/net.h"
+#include "agent/notrack.h"
 #include "agent/observe.h"
 #include "agent/policy_dir.h"
 #include "agent/privs.h"
@@ -76,6 +77,8 @@ struct agent {
 	int accepted; /* RUNDIR/policies */
 	struct proxy_settings proxy;
 	struct net *net;
+	struct notrack *notrack; /* NULL: the kernel cannot */
+	int notrack_error;
 	struct discover *discover;
 	struct watch *watch;
 	struct observe *observe;
@@ -337,6 +340,21 @@ static void ensure_routing(struct agent *a)
 		log_warning("%u rule(s) or route(s) that lead DNS to the proxy were gone; they are put back", added);
 }
 
+/* What the kernel lacks, it lacks for good; anything else is tried again and stays among the problems meanwhile. */
+static void ensure_notrack(struct agent *a)
+{
+	bool made = false;
+	int r = a->notrack ? notrack_ensure(a->notrack, &made) : a->notrack_error;
+
+	if (r < 0 && r != a->notrack_error)
+		log_warning("connection tracking cannot be kept off DNS: %s", strerror(-r));
+	else if (made && a->api)
+		log_warning("the table that keeps connection tracking off DNS was gone or changed; it is put back");
+	a->notrack_error = r;
+	if (notrack_is_lacking(r))
+		notrack_freep(&a->notrack);
+}
+
 static struct endpoints_input input_of(const struct agent *a)
 {
 	return (struct endpoints_input){
@@ -557,6 +575,7 @@ static void each_second(struct agent *a)
 
 	__atomic_store_n(&a->kernel->settings->agent_heartbeat, now, __ATOMIC_RELEASE);
 	ensure_routing(a);
+	ensure_notrack(a);
 	discover_check(a->discover);
 	endpoints_repair_cgroups(a->endpoints);
 	if (endpoints_moved(a->endpoints))
@@ -572,6 +591,9 @@ static void each_second(struct agent *a)
 		a->pins_repaired += kernel_check_pins(a->kernel);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
+		if (a->notrack_error < 0)
+			strbuf_addf(&a->problems, "DNS may be tracked and rewritten: %s\n",
+				    strerror(-a->notrack_error));
 		if (a->cni && *cni_install_problem(a->cni))
 			strbuf_addf(&a->problems, "cni: %s\n", cni_install_problem(a->cni));
 		endpoints_watch_cgroups(a->endpoints);
@@ -681,6 +703,7 @@ static void agent_clear(struct agent *a)
 	closep(&a->accepted);
 	kernel_freep(&a->kernel);
 	net_freep(&a->net);
+	notrack_freep(&a->notrack);
 	watch_freep(&a->watch);
 	sd_event_source_disable_unref(a->settle);
 	sd_event_source_disable_unref(a->links_settle);
@@ -832,6 +855,12 @@ static int start_net(struct agent *a)
 	}
 	refresh_node(a);
 	ensure_routing(a);
+	r = notrack_open(&a->notrack);
+	if (r < 0 && !notrack_is_lacking(r)) {
+		log_error("start: %s", strerror(-r));
+		return r;
+	}
+	ensure_notrack(a);
 	net_preflight(&a->problems);
 	for (const char *line = a->problems.data; line && *line; line = strchr(line, '\n') + 1)
 		log_warning("%.*s", (int)strcspn(line, "\n"), line);

@@ -77,9 +77,9 @@
 
 /*
  * skb marks. FWMARK sends a datagram assigned to the proxy's socket to local delivery (an `ip rule` on value and
- * mask); SOCK_MARK is SO_MARK of the proxy's TCP listeners, inherited by what they accept, and tells the proxy's own
- * connections from any other socket a look-up may find (hazard 19). Both bits are free of AWS, kube-proxy, Cilium and
- * Calico.
+ * mask); SOCK_MARK is SO_MARK of the sockets pods are answered from. What the proxy has accepted inherits it, which tells its
+ * connections from any other socket a look-up may find (hazard 19). Port 53 under either is not tracked (agent/notrack.h,
+ * hazard 20). Both bits are free of AWS, kube-proxy, Cilium and Calico.
  */
 #define SLUICE_FWMARK	   0x1000
 #define SLUICE_SOCK_MARK   0x2000

@@ -90,14 +90,15 @@ static int set_all_options(int fd, bool v6, bool tcp)
 						{ IPPROTO_IPV6, IPV6_RECVPKTINFO, 1 } };
 	static const struct option any_udp[] = { { SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES },
 						 { SOL_SOCKET, SO_SNDBUFFORCE, RECEIVE_BYTES } };
-	/* Inherited by what is accepted; tells our connections from others' (hazard 19). */
-	static const struct option any_tcp[] = { { SOL_SOCKET, SO_MARK, SLUICE_SOCK_MARK } };
+	/* Keeps answers out of connection tracking. Inherited by what is accepted, it tells our connections from others'. */
+	static const struct option any[] = { { SOL_SOCKET, SO_MARK, SLUICE_SOCK_MARK } };
 	int r = v6 ? set_options(fd, v6_any, ARRAY_SIZE(v6_any)) : set_options(fd, v4_any, ARRAY_SIZE(v4_any));
 
-	if (r == 0 && tcp)
-		return set_options(fd, any_tcp, ARRAY_SIZE(any_tcp));
 	if (r == 0)
-		r = set_options(fd, any_udp, ARRAY_SIZE(any_udp));
+		r = set_options(fd, any, ARRAY_SIZE(any));
+	if (r < 0 || tcp)
+		return r;
+	r = set_options(fd, any_udp, ARRAY_SIZE(any_udp));
 	if (r == 0)
 		r = v6 ? set_options(fd, v6_udp, ARRAY_SIZE(v6_udp)) : set_options(fd, v4_udp, ARRAY_SIZE(v4_udp));
 	return r;

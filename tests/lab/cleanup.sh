@@ -10,6 +10,7 @@ traces() {
 	node sh -c '
 		ip -4 rule show; ip -6 rule show
 		ip -4 route show table all; ip -6 route show table all | grep -v " dev eni"
+		! command -v nft >/dev/null || nft list ruleset
 		tc qdisc show; for i in $(ls /proc/sys/net/ipv4/conf); do
 			tc filter show dev $i ingress 2>/dev/null; tc filter show dev $i egress 2>/dev/null
 		done

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Takes Sluice off the node: sluice-cni (or new pods would be closed anew), links (which detaches the programs), clsact
- * filters, routing rule and table, pins, run directory. `settings` goes last: while it is there, an interrupted cleanup is
- * known for what it is and can go on.
+ * filters, routing rule and table, table of nf_tables, pins, run directory. `settings` goes last: while it is there, an
+ * interrupted cleanup is known for what it is and can go on.
  */
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent/api.h"
+#include "agent/notrack.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dnsproxy/settings.h"
@@ -248,6 +249,20 @@ static void remove_routing(struct cleanup *c, struct netlink *nl)
 		report(c, "routes", "of our table", r);
 }
 
+/* Without nf_tables, or without the table, there is nothing to say. */
+static void remove_notrack(struct cleanup *c)
+{
+	__attribute__((cleanup(notrack_freep))) struct notrack *n = NULL;
+	int r = notrack_open(&n);
+
+	if (r == 0)
+		r = notrack_exists(n);
+	if (r > 0)
+		report(c, "table", "inet sluice of nf_tables", c->dry ? 0 : notrack_remove(n));
+	else if (r < 0 && !notrack_is_lacking(r))
+		report(c, "table", "inet sluice of nf_tables", r);
+}
+
 /* ---- run directory ------------------------------------------------------------------------------------------------ */
 
 /* Only what the agent and the proxy write: a run directory may have been set to a folder of others too. */
@@ -374,6 +389,7 @@ static void remove_all(struct cleanup *c, bool pins)
 	remove_filters(c, nl, &linked);
 	free(linked.items);
 	remove_routing(c, nl);
+	remove_notrack(c);
 	remove_run_dir(c);
 	if (pins)
 		remove_pins(c);

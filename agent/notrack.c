@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ * -------------------
+ * As nft would show it:
+ *
+ *	table inet sluice {
+ *		chain queries {
+ *			type filter hook prerouting priority raw; policy accept;
+ *			meta mark & 0x1000 != 0 th dport 53 notrack
+ *		}
+ *		chain answers {
+ *			type filter hook output priority raw; policy accept;
+ *			oif != 1 meta mark & 0x2000 != 0 th sport 53 notrack
+ *		}
+ *	}
+ *
+ * Mark and port together: another's use of the bit costs it nothing. By loopback (oif 1) the proxy speaks to cgroup endpoints,
+ * whose questions nothing has marked: both ways are tracked there, or a firewall that goes by the state would see half.
+ *
+ * Each object is written once, as the message that makes it, and what the kernel shows is compared with that message: every
+ * attribute of ours must be there with our value, what the kernel adds is its own business. So two agents (`bpfctl run` has one
+ * of its own) agree on what they find and do not replace each other's.
+ */
+#include "agent/notrack.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter_ipv4.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "bpf/abi.h"
+
+#define TABLE	     "sluice"
+#define BUFFER	     16384
+#define MESSAGE_MAX  1024
+#define DNS_PORT     53
+#define LOOPBACK     1
+#define PORT_SOURCE  0 /* where TCP and UDP both have it */
+#define PORT_DEST    2
+#define PORT_SIZE    2
+#define WAIT_SECONDS 2 /* for an answer: the kernel's come at once, and the agent's loop must not hang on one */
+
+struct notrack {
+	struct mnl_socket *socket;
+	uint32_t seq;
+	uint32_t generation; /* of all tables, when ours was last seen whole; 0: never */
+	char buf[BUFFER];
+};
+
+/* What distinguishes the two chains; `port` is the offset in the transport header. */
+struct chain {
+	const char *name;
+	uint32_t hook;
+	uint32_t mark;
+	uint32_t port;
+	bool not_loopback;
+};
+
+static const struct chain chains[] = {
+	{ "queries", NF_INET_PRE_ROUTING, SLUICE_FWMARK, PORT_DEST, false },
+	{ "answers", NF_INET_LOCAL_OUT, SLUICE_SOCK_MARK, PORT_SOURCE, true },
+};
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+void notrack_freep(struct notrack **n)
+{
+	if (!*n)
+		return;
+	if ((*n)->socket)
+		mnl_socket_close((*n)->socket);
+	free(*n);
+	*n = NULL;
+}
+
+int notrack_open(struct notrack **ret)
+{
+	CLEANUP(notrack_freep) struct notrack *n = calloc(1, sizeof(*n));
+	const struct timeval wait = { .tv_sec = WAIT_SECONDS };
+
+	if (!n)
+		return -ENOMEM;
+	n->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	if (!n->socket || mnl_socket_bind(n->socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    setsockopt(mnl_socket_get_fd(n->socket), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
+		return -errno;
+	n->seq = (uint32_t)time(NULL);
+	*ret = TAKE_PTR(n);
+	return 0;
+}
+
+bool notrack_is_lacking(int error)
+{
+	return error == -EPROTONOSUPPORT || error == -EOPNOTSUPP || error == -EAFNOSUPPORT || error == -ENOENT;
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+static struct nlmsghdr *put_header(void *buf, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nfgenmsg *h;
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	h = mnl_nlmsg_put_extra_header(nlh, sizeof(*h));
+	h->nfgen_family = family;
+	h->version = NFNETLINK_V0;
+	h->res_id = htons(resource);
+	return nlh;
+}
+
+static struct nlmsghdr *put_message(void *buf, uint16_t type, uint16_t flags)
+{
+	return put_header(buf, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, NFPROTO_INET, 0);
+}
+
+static void put_be32(struct nlmsghdr *nlh, uint16_t type, uint32_t value)
+{
+	mnl_attr_put_u32(nlh, type, htonl(value));
+}
+
+static void put_value(struct nlmsghdr *nlh, uint16_t type, const void *value, size_t len)
+{
+	struct nlattr *nest = mnl_attr_nest_start(nlh, type);
+
+	mnl_attr_put(nlh, NFTA_DATA_VALUE, len, value);
+	mnl_attr_nest_end(nlh, nest);
+}
+
+/* ---- expressions: what comes between nest_start and nest_end says the rest of it --------------------------------- */
+
+struct expression {
+	struct nlattr *element, *data;
+};
+
+static struct expression begin(struct nlmsghdr *nlh, const char *name)
+{
+	struct expression e = { .element = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM) };
+
+	mnl_attr_put_strz(nlh, NFTA_EXPR_NAME, name);
+	e.data = mnl_attr_nest_start(nlh, NFTA_EXPR_DATA);
+	return e;
+}
+
+static void end(struct nlmsghdr *nlh, struct expression e)
+{
+	mnl_attr_nest_end(nlh, e.data);
+	mnl_attr_nest_end(nlh, e.element);
+}
+
+static void put_meta(struct nlmsghdr *nlh, uint32_t key)
+{
+	struct expression e = begin(nlh, "meta");
+
+	put_be32(nlh, NFTA_META_DREG, NFT_REG_1);
+	put_be32(nlh, NFTA_META_KEY, key);
+	end(nlh, e);
+}
+
+static void put_compare(struct nlmsghdr *nlh, uint32_t op, const void *value, size_t len)
+{
+	struct expression e = begin(nlh, "cmp");
+
+	put_be32(nlh, NFTA_CMP_SREG, NFT_REG_1);
+	put_be32(nlh, NFTA_CMP_OP, op);
+	put_value(nlh, NFTA_CMP_DATA, value, len);
+	end(nlh, e);
+}
+
+static void put_mask(struct nlmsghdr *nlh, uint32_t mask)
+{
+	const uint32_t zero = 0;
+	struct expression e = begin(nlh, "bitwise");
+
+	put_be32(nlh, NFTA_BITWISE_SREG, NFT_REG_1);
+	put_be32(nlh, NFTA_BITWISE_DREG, NFT_REG_1);
+	put_be32(nlh, NFTA_BITWISE_LEN, sizeof(mask));
+	put_value(nlh, NFTA_BITWISE_MASK, &mask, sizeof(mask));
+	put_value(nlh, NFTA_BITWISE_XOR, &zero, sizeof(zero));
+	end(nlh, e);
+}
+
+static void put_port(struct nlmsghdr *nlh, uint32_t offset)
+{
+	struct expression e = begin(nlh, "payload");
+
+	put_be32(nlh, NFTA_PAYLOAD_DREG, NFT_REG_1);
+	put_be32(nlh, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+	put_be32(nlh, NFTA_PAYLOAD_OFFSET, offset);
+	put_be32(nlh, NFTA_PAYLOAD_LEN, PORT_SIZE);
+	end(nlh, e);
+}
+
+static void put_notrack(struct nlmsghdr *nlh)
+{
+	struct nlattr *element = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
+
+	mnl_attr_put_strz(nlh, NFTA_EXPR_NAME, "notrack");
+	mnl_attr_nest_end(nlh, element);
+}
+
+/* ---- the objects --------------------------------------------------------------------------------------------------- */
+
+/* No more than its name: to ask for it, to delete it. */
+static struct nlmsghdr *put_table_name(void *buf, uint16_t type, uint16_t flags)
+{
+	struct nlmsghdr *nlh = put_message(buf, type, flags);
+
+	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, TABLE);
+	return nlh;
+}
+
+static struct nlmsghdr *put_table(void *buf)
+{
+	struct nlmsghdr *nlh = put_table_name(buf, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+
+	put_be32(nlh, NFTA_TABLE_FLAGS, 0); /* not dormant */
+	return nlh;
+}
+
+static struct nlmsghdr *put_chain(void *buf, const struct chain *c)
+{
+	struct nlmsghdr *nlh = put_message(buf, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+	struct nlattr *hook;
+
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, TABLE);
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, c->name);
+	hook = mnl_attr_nest_start(nlh, NFTA_CHAIN_HOOK);
+	put_be32(nlh, NFTA_HOOK_HOOKNUM, c->hook);
+	put_be32(nlh, NFTA_HOOK_PRIORITY, (uint32_t)NF_IP_PRI_RAW); /* before conntrack looks, at -200 */
+	mnl_attr_nest_end(nlh, hook);
+	put_be32(nlh, NFTA_CHAIN_POLICY, NF_ACCEPT);
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_TYPE, "filter");
+	return nlh;
+}
+
+static struct nlmsghdr *put_rule(void *buf, const struct chain *c)
+{
+	const uint32_t loopback = LOOPBACK, zero = 0;
+	const uint16_t port = htons(DNS_PORT);
+	struct nlmsghdr *nlh = put_message(buf, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+	struct nlattr *list;
+
+	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, TABLE);
+	mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, c->name);
+	list = mnl_attr_nest_start(nlh, NFTA_RULE_EXPRESSIONS);
+	if (c->not_loopback) {
+		put_meta(nlh, NFT_META_OIF);
+		put_compare(nlh, NFT_CMP_NEQ, &loopback, sizeof(loopback));
+	}
+	put_meta(nlh, NFT_META_MARK);
+	put_mask(nlh, c->mark);
+	put_compare(nlh, NFT_CMP_NEQ, &zero, sizeof(zero));
+	put_port(nlh, c->port);
+	put_compare(nlh, NFT_CMP_EQ, &port, sizeof(port));
+	put_notrack(nlh);
+	mnl_attr_nest_end(nlh, list);
+	return nlh;
+}
+
+/* ---- asking -------------------------------------------------------------------------------------------------------- */
+
+static int talk(struct notrack *n, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
+{
+	uint32_t port = mnl_socket_get_portid(n->socket);
+	int r = MNL_CB_OK;
+
+	nlh->nlmsg_seq = ++n->seq;
+	if (mnl_socket_sendto(n->socket, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	while (r > MNL_CB_STOP) {
+		ssize_t len = mnl_socket_recvfrom(n->socket, n->buf, sizeof(n->buf));
+
+		if (len < 0)
+			return -errno;
+		r = mnl_cb_run(n->buf, (size_t)len, n->seq, port, cb, data);
+	}
+	return r < 0 ? -errno : 0;
+}
+
+static int take_generation(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
+	{
+		if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			*(uint32_t *)data = ntohl(mnl_attr_get_u32(attr));
+	}
+	return MNL_CB_OK;
+}
+
+/* Of all tables of the namespace: it is another after every change. */
+static int ask_generation(struct notrack *n, uint32_t *ret)
+{
+	char buf[MESSAGE_MAX];
+
+	*ret = 0;
+	return talk(n, put_header(buf, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NLM_F_ACK, AF_UNSPEC, 0),
+		    take_generation, ret);
+}
+
+/* ---- comparing ------------------------------------------------------------------------------------------------------- */
+
+struct attributes {
+	const void *data;
+	size_t len;
+};
+
+static struct attributes attributes_of(const struct nlmsghdr *nlh)
+{
+	return (struct attributes){ mnl_nlmsg_get_payload_offset(nlh, sizeof(struct nfgenmsg)),
+				    mnl_nlmsg_get_payload_len(nlh) - sizeof(struct nfgenmsg) };
+}
+
+/* The `nth` of its type, from 0, or NULL. */
+static const struct nlattr *nth_attr(struct attributes in, uint16_t type, unsigned int nth)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_payload(in.data, in.len)
+	{
+		if (mnl_attr_get_type(attr) == type && nth-- == 0)
+			return attr;
+	}
+	return NULL;
+}
+
+static bool holds(struct attributes got, struct attributes wanted, unsigned int depth);
+
+static bool attr_holds(const struct nlattr *got, const struct nlattr *wanted, unsigned int depth)
+{
+	size_t len = mnl_attr_get_payload_len(wanted);
+
+	if (wanted->nla_type & NLA_F_NESTED)
+		return holds((struct attributes){ mnl_attr_get_payload(got), mnl_attr_get_payload_len(got) },
+			     (struct attributes){ mnl_attr_get_payload(wanted), len }, depth + 1);
+	return mnl_attr_get_payload_len(got) == len &&
+	       memcmp(mnl_attr_get_payload(got), mnl_attr_get_payload(wanted), len) == 0;
+}
+
+/* Is every attribute of `wanted` in `got`, and each type as often? Ours are five levels deep. */
+static bool holds(struct attributes got, struct attributes wanted, unsigned int depth)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_payload(wanted.data, wanted.len)
+	{
+		uint16_t type = mnl_attr_get_type(attr);
+		unsigned int nth = 0;
+		const struct nlattr *other;
+
+		while (nth_attr(wanted, type, nth) != attr)
+			nth++;
+		other = nth_attr(got, type, nth);
+		if (depth > 5 || !other || !attr_holds(other, attr, depth))
+			return false;
+		if (!nth_attr(wanted, type, nth + 1) && nth_attr(got, type, nth + 1))
+			return false;
+	}
+	return true;
+}
+
+struct comparison {
+	struct attributes wanted;
+	unsigned int same, other;
+};
+
+static int compare(const struct nlmsghdr *nlh, void *data)
+{
+	struct comparison *c = data;
+
+	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
+		return MNL_CB_OK;
+	if (holds(attributes_of(nlh), c->wanted, 0))
+		c->same++;
+	else
+		c->other++;
+	return MNL_CB_OK;
+}
+
+/* Is what `question` shows exactly one object, and as `wanted` makes it? 1, 0 or -errno. */
+static int shows(struct notrack *n, struct nlmsghdr *question, const struct nlmsghdr *wanted)
+{
+	struct comparison c = { .wanted = attributes_of(wanted) };
+	int r = talk(n, question, compare, &c);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return c.same == 1 && c.other == 0;
+}
+
+static int chain_is_whole(struct notrack *n, const struct chain *c)
+{
+	char wanted[MESSAGE_MAX], buf[MESSAGE_MAX];
+	struct nlmsghdr *question = put_message(buf, NFT_MSG_GETCHAIN, NLM_F_ACK);
+	int r;
+
+	mnl_attr_put_strz(question, NFTA_CHAIN_TABLE, TABLE);
+	mnl_attr_put_strz(question, NFTA_CHAIN_NAME, c->name);
+	r = shows(n, question, put_chain(wanted, c));
+	if (r <= 0)
+		return r;
+	question = put_message(buf, NFT_MSG_GETRULE, NLM_F_DUMP);
+	mnl_attr_put_strz(question, NFTA_RULE_TABLE, TABLE);
+	mnl_attr_put_strz(question, NFTA_RULE_CHAIN, c->name);
+	return shows(n, question, put_rule(wanted, c));
+}
+
+static int table_is_whole(struct notrack *n)
+{
+	char wanted[MESSAGE_MAX], buf[MESSAGE_MAX];
+	int r = shows(n, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), put_table(wanted));
+
+	for (size_t i = 0; r > 0 && i < ARRAY_SIZE(chains); i++)
+		r = chain_is_whole(n, &chains[i]);
+	return r;
+}
+
+/* ---- changing ---------------------------------------------------------------------------------------------------------- */
+
+struct batch {
+	struct mnl_nlmsg_batch *messages;
+	uint32_t seq;
+	char buf[BUFFER];
+};
+
+static void *batch_at(struct batch *b)
+{
+	return mnl_nlmsg_batch_current(b->messages);
+}
+
+static void batch_add(struct batch *b, struct nlmsghdr *nlh)
+{
+	nlh->nlmsg_seq = b->seq++;
+	mnl_nlmsg_batch_next(b->messages);
+}
+
+static void batch_edge(struct batch *b, uint16_t type)
+{
+	batch_add(b, put_header(batch_at(b), type, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
+}
+
+/*
+ * What is wrong is answered, and the last message in any case, since it asks for it. An answer to the first says that none was
+ * looked at.
+ */
+static int batch_result(struct notrack *n, uint32_t first, uint32_t last)
+{
+	int result = 0;
+
+	for (;;) {
+		ssize_t len = mnl_socket_recvfrom(n->socket, n->buf, sizeof(n->buf));
+		int left = (int)len;
+
+		if (len < 0)
+			return -errno;
+		for (const struct nlmsghdr *nlh = (void *)n->buf; mnl_nlmsg_ok(nlh, left);
+		     nlh = mnl_nlmsg_next(nlh, &left)) {
+			const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
+
+			if (nlh->nlmsg_type != NLMSG_ERROR)
+				continue;
+			if (e->error && result == 0)
+				result = e->error;
+			if (e->msg.nlmsg_seq == first || e->msg.nlmsg_seq == last)
+				return result;
+		}
+	}
+}
+
+static void batch_make(struct batch *b)
+{
+	batch_add(b, put_table(batch_at(b)));
+	for (size_t i = 0; i < ARRAY_SIZE(chains); i++) {
+		struct nlmsghdr *rule;
+
+		batch_add(b, put_chain(batch_at(b), &chains[i]));
+		rule = put_rule(batch_at(b), &chains[i]);
+		rule->nlmsg_flags |= i + 1 == ARRAY_SIZE(chains) ? NLM_F_ACK : 0;
+		batch_add(b, rule);
+	}
+}
+
+/* The table, whatever it is, goes; ours takes its place if `make`. All at once, or nothing. */
+static int replace(struct notrack *n, bool make)
+{
+	uint32_t first = n->seq + 1, last;
+	struct batch b = { .seq = first };
+	ssize_t sent;
+
+	b.messages = mnl_nlmsg_batch_start(b.buf, sizeof(b.buf) / 2);
+	if (!b.messages)
+		return -ENOMEM;
+	batch_edge(&b, NFNL_MSG_BATCH_BEGIN);
+	/* What is not there cannot be deleted: made first. */
+	if (make)
+		batch_add(&b, put_table_name(batch_at(&b), NFT_MSG_NEWTABLE, NLM_F_CREATE));
+	batch_add(&b, put_table_name(batch_at(&b), NFT_MSG_DELTABLE, make ? 0 : NLM_F_ACK));
+	if (make)
+		batch_make(&b);
+	last = b.seq - 1;
+	batch_edge(&b, NFNL_MSG_BATCH_END);
+	n->seq = b.seq;
+	sent = mnl_socket_sendto(n->socket, mnl_nlmsg_batch_head(b.messages), mnl_nlmsg_batch_size(b.messages));
+	mnl_nlmsg_batch_stop(b.messages);
+	return sent < 0 ? -errno : batch_result(n, first, last);
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------------------ */
+
+int notrack_ensure(struct notrack *n, bool *ret_made)
+{
+	uint32_t generation;
+	int r = ask_generation(n, &generation);
+
+	if (r < 0)
+		return r;
+	*ret_made = false;
+	if (generation != 0 && generation == n->generation)
+		return 0;
+	r = table_is_whole(n);
+	if (r < 0)
+		return r == -EINTR ? 0 : r; /* changed meanwhile: next time */
+	if (r == 0) {
+		r = replace(n, true);
+		if (r < 0)
+			return r;
+		*ret_made = true;
+		generation = 0; /* looked at once more */
+	}
+	n->generation = generation;
+	return 0;
+}
+
+int notrack_exists(struct notrack *n)
+{
+	char buf[MESSAGE_MAX];
+	int r = talk(n, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), NULL, NULL);
+
+	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+}
+
+int notrack_remove(struct notrack *n)
+{
+	return replace(n, false);
+}
