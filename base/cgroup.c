@@ -70,6 +70,35 @@ bool cgroup_is_root(int dir)
 	return faccessat(dir, "cgroup.events", F_OK, 0) < 0;
 }
 
+int cgroup_root_path(char *ret, size_t size)
+{
+	_cleanup_free_ char *mounts = NULL;
+	size_t len;
+	int r = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_MAX, &mounts, &len);
+	int found = -ENOENT;
+
+	if (r < 0)
+		return r;
+	for (char *line = strtok(mounts, "\n"); line; line = strtok(NULL, "\n")) {
+		_cleanup_close_ int dir = -1;
+		char point[PATH_MAX];
+		struct statfs fs;
+		const char *type = strstr(line, " - ");
+
+		if (!type || strncmp(type, " - cgroup2 ", 11) != 0 ||
+		    sscanf(line, "%*d %*d %*s %*s %4095s", point) != 1)
+			continue;
+		dir = open(point, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		/* What is mounted over it by now may be anything. */
+		if (dir < 0 || fstatfs(dir, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+			continue;
+		if (cgroup_is_root(dir))
+			return snprintf(ret, size, "%s", point) < (int)size ? 0 : -ENAMETOOLONG;
+		found = -EXDEV;
+	}
+	return found;
+}
+
 /* Up from `dir` until the root, which has no cgroup.events. */
 static int count_levels(int dir, uint32_t *ret)
 {

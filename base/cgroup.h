@@ -10,6 +10,12 @@
 /* The folder of this process's own cgroup. 0; -ENOENT: there is no cgroup2; -errno. */
 int cgroup_own_path(char *ret, size_t size);
 
+/*
+ * Where the hierarchy's root is mounted, beside cgroup v1 too (/sys/fs/cgroup/unified). 0; -ENOENT: there is no cgroup2;
+ * -EXDEV: only a part of it is mounted here; -errno.
+ */
+int cgroup_root_path(char *ret, size_t size);
+
 /* Is the open folder the root of the hierarchy? */
 bool cgroup_is_root(int dir);
 
