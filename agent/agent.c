@@ -76,6 +76,7 @@ struct agent {
 	struct policy_dir *policies;
 	int accepted; /* RUNDIR/policies */
 	struct proxy_settings proxy;
+	bool proxy_told; /* of its settings, since this start */
 	struct net *net;
 	struct notrack *notrack; /* NULL: the kernel cannot */
 	int notrack_error;
@@ -422,6 +423,7 @@ static void refresh_proxy_settings(struct agent *a)
 		return;
 	if (a->kubernetes)
 		n = kubernetes_dns(a->kubernetes, cluster, ARRAY_SIZE(cluster));
+	a->proxy_told = true;
 	proxy_settings_write(a->kernel, publisher_dir(a->publisher), a->config, cluster, n, &fresh);
 	a->apply_again |= memcmp(fresh.resolvers, a->proxy.resolvers, sizeof(fresh.resolvers)) != 0;
 	memcpy(&a->proxy, &fresh, sizeof(fresh));
@@ -447,7 +449,8 @@ static void refresh_cluster(struct agent *a)
 {
 	bool changed = kubernetes_refresh(a->kubernetes, a->endpoints, a->discover);
 
-	if (changed)
+	/* The first refresh may find that it must hear more before anything may be put in force; the next sees no change then. */
+	if (changed || !a->proxy_told)
 		refresh_proxy_settings(a);
 	reconcile(a, changed);
 }

@@ -52,4 +52,10 @@
 #define API_METHOD_RELOAD    "reload"
 #define API_METHOD_TRACE     "trace"
 
+/* "state" of status' kubernetes.host_pods, each of which has "namespace", "name", "uid", "reason" and, if known, "cgroup". */
+#define API_HOST_POD_NOT_ENFORCED    "not enforced"
+#define API_HOST_POD_WAITING	     "waiting"
+#define API_HOST_POD_ENFORCED	     "enforced"
+#define API_HOST_POD_NOT_ENFORCEABLE "not enforceable"
+
 #endif

@@ -592,12 +592,25 @@ static void read_kubernetes_status(struct yctx *c, const struct ynode *node, voi
 	yread_bool(c, node, "kubernetes.status", &((struct config *)out)->kubernetes_status);
 }
 
+static void read_host_network_enforce(struct yctx *c, const struct ynode *node, void *out)
+{
+	yread_bool(c, node, "kubernetes.hostNetwork.enforce", &((struct config *)out)->enforce_host_network);
+}
+
+static void read_host_network(struct yctx *c, const struct ynode *node, void *out)
+{
+	static const struct yfield fields[] = { { "enforce", read_host_network_enforce } };
+
+	yread_fields(c, node, "kubernetes.hostNetwork", fields, ARRAY_SIZE(fields), out);
+}
+
 static void read_kubernetes(struct yctx *c, const struct ynode *node, void *out)
 {
 	static const struct yfield fields[] = { { "enabled", read_kubernetes_enabled },
 						{ "status", read_kubernetes_status },
 						{ "nodeName", read_node_name },
-						{ "kubeconfig", read_kubeconfig } };
+						{ "kubeconfig", read_kubeconfig },
+						{ "hostNetwork", read_host_network } };
 
 	yread_fields(c, node, "kubernetes", fields, ARRAY_SIZE(fields), out);
 }
@@ -746,7 +759,8 @@ char *config_restart_keys(const struct config *now, const struct config *wanted,
 	add_key(buf, size, "kubernetes",
 		now->kubernetes != wanted->kubernetes || strcmp(now->node_name, wanted->node_name) != 0 ||
 			strcmp(now->kubeconfig, wanted->kubeconfig) != 0 ||
-			now->kubernetes_status != wanted->kubernetes_status);
+			now->kubernetes_status != wanted->kubernetes_status ||
+			now->enforce_host_network != wanted->enforce_host_network);
 	add_key(buf, size, "cni",
 		now->cni.install != wanted->cni.install || strcmp(now->cni.conf_dir, wanted->cni.conf_dir) != 0 ||
 			strcmp(now->cni.bin_dir, wanted->cni.bin_dir) != 0 ||

@@ -73,9 +73,10 @@ struct config {
 	bool flows_allowed;
 	char *metrics_listen; /* "": none */
 	bool kubernetes;
-	char *node_name;	/* "": $NODE_NAME, or the host\'s name */
-	char *kubeconfig;	/* "": the pod\'s service account */
-	bool kubernetes_status; /* conditions are written, by the holder of the Lease */
+	char *node_name;	   /* "": $NODE_NAME, or the host\'s name */
+	char *kubeconfig;	   /* "": the pod\'s service account */
+	bool kubernetes_status;	   /* conditions are written, by the holder of the Lease */
+	bool enforce_host_network; /* host-network pods without a label too */
 	struct config_cni cni;
 	struct sluice_prefix *service_cidrs; /* where ClusterIPs are */
 	size_t nservice_cidrs;

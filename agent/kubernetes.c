@@ -41,6 +41,8 @@ struct kubernetes {
 	struct kube_source *source;
 	struct kube_uninstall *uninstall; /* NULL: of no namespace, so no chart has installed it */
 	struct kube_report *report;	  /* NULL: nothing is said */
+	struct host_pods *host_pods;
+	const struct endpoints *endpoints; /* as of the last refresh; NULL: there was none */
 	char node[NODE_NAME_MAX];
 	bool links_changed;
 	/* As of the last refresh: */
@@ -101,6 +103,7 @@ void kubernetes_freep(struct kubernetes **k)
 		return;
 	kube_report_freep(&(*k)->report);
 	kube_uninstall_freep(&(*k)->uninstall);
+	host_pods_freep(&(*k)->host_pods);
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
 	free(*k);
@@ -127,6 +130,25 @@ static int start_report(struct kubernetes *k, sd_event *event, const struct conf
 	return r;
 }
 
+static void on_host_pods_changed(void *context)
+{
+	struct kubernetes *k = context;
+
+	kubernetes_links_changed(k);
+	k->changed(k->context);
+}
+
+static int open_host_pods(struct kubernetes *k, sd_event *event, const struct config *config)
+{
+	const struct host_pods_settings settings = {
+		.enforce = config->enforce_host_network,
+		.own_namespace = getenv("POD_NAMESPACE"),
+		.own_service_account = getenv("POD_SERVICE_ACCOUNT"),
+	};
+
+	return host_pods_new(event, &settings, on_host_pods_changed, k, &k->host_pods);
+}
+
 int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
 		    void (*changed)(void *context), void *context, struct kubernetes **ret)
 {
@@ -149,6 +171,8 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		r = kube_uninstall_new(event, k->http, namespace_name, &k->uninstall);
 	if (r == 0)
 		r = start_report(k, event, config, namespace_name);
+	if (r == 0)
+		r = open_host_pods(k, event, config);
 	if (r < 0) {
 		log_error("kubernetes: %s", strerror(-r));
 		return r;
@@ -192,6 +216,8 @@ void kubernetes_move(struct kubernetes *k, struct store *store)
 
 struct join {
 	const struct discover *discover;
+	const struct kube_cache *cache;
+	struct host_pods *host_pods;
 	size_t claimed;
 	size_t contradicted;
 };
@@ -237,6 +263,13 @@ static bool join(void *context, const struct kube_pod *pod, struct static_endpoi
 	       *discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface);
 }
 
+static int join_host(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
+{
+	struct join *j = context;
+
+	return host_pods_place(j->host_pods, pod, kube_cache_namespace(j->cache, pod->subject->namespace_name), ret);
+}
+
 void kubernetes_note_before(const struct kubernetes *k, struct claim *claim)
 {
 	struct kube_pod pod;
@@ -255,8 +288,8 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 {
 	struct kube_cache *cache = kube_source_cache(k->source);
 	struct kube_policies *policies = kube_source_policies(k->source);
-	struct join found = { .discover = d };
-	const struct kube_join how = { &found, join };
+	struct join found = { .discover = d, .cache = cache, .host_pods = k->host_pods };
+	const struct kube_join how = { &found, join, join_host };
 	struct endpoints_file *wanted = NULL;
 	bool changed;
 
@@ -268,15 +301,23 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	changed = kube_policies_take_changed(policies);
 	if (!kube_cache_changed(cache) && !k->links_changed)
 		return changed;
+	host_pods_begin(k->host_pods);
 	if (kube_world_new(cache, k->node, &how, &wanted, &k->world) < 0) {
 		log_error("out of memory; endpoints and inventory stay as they are");
 		return changed;
 	}
+	host_pods_end(k->host_pods, e, &wanted->endpoints);
+	k->endpoints = e;
 	k->links_changed = false;
 	k->claimed = found.claimed;
 	k->contradicted = found.contradicted;
 	endpoints_want(e, wanted, "the cluster");
 	return true;
+}
+
+bool kubernetes_host_pod(const struct kubernetes *k, size_t i, struct host_pod_view *ret)
+{
+	return host_pods_view(k->host_pods, k->endpoints, i, ret);
 }
 
 /* ---- cluster DNS ------------------------------------------------------------------------------------------------- */
@@ -314,6 +355,7 @@ json_t *kubernetes_json(const struct kubernetes *k)
 		      kube_uninstall_json(k->uninstall, clock_now()));
 	if (k->report)
 		json_object_set_new(o, "report", kube_report_json(k->report));
+	json_object_set_new(o, "host_pods", host_pods_json(k->host_pods, k->endpoints));
 	return o;
 }
 
@@ -353,8 +395,7 @@ void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
 	      k->world.unjoined);
 	gauge(out, "sluice_kubernetes_pods_contradicted", "Of those, with other addresses by the API than by the CNI.",
 	      k->contradicted);
-	gauge(out, "sluice_kubernetes_pods_host_network", "Pods on the node's own network: not enforced.",
-	      k->world.host_network);
+	host_pods_metrics(k->host_pods, k->endpoints, out);
 	counter(out, "sluice_kubernetes_request_failures_total", "Requests to the API that failed.", failures);
 	if (k->report)
 		report_metrics(k->report, out);

@@ -13,6 +13,7 @@
 #include "agent/config.h"
 #include "agent/discover.h"
 #include "agent/endpoints.h"
+#include "agent/host_pods.h"
 #include "base/strbuf.h"
 
 struct kubernetes;
@@ -49,6 +50,8 @@ size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, si
 
 /* Was this agent told that it is uninstalled, so that what it put in force is to go with it? */
 bool kubernetes_uninstalled(const struct kubernetes *k);
+/* The i-th pod of this node on the node's own network, with whether its cgroup holds it, and why not. False: there is none. */
+bool kubernetes_host_pod(const struct kubernetes *k, size_t i, struct host_pod_view *ret);
 
 json_t *kubernetes_json(const struct kubernetes *k);
 void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out);

@@ -53,7 +53,8 @@ static json_t *problems_json(const struct status *s)
 	for (size_t i = 0; i < endpoints_count(s->endpoints); i++) {
 		const struct endpoint *ep = endpoints_at(s->endpoints, i);
 
-		if (ep->escape[0])
+		/* Pods are told among the cluster's host_pods. */
+		if (ep->escape[0] && !ep->wanted.uid)
 			json_array_append_new(list,
 					      json_sprintf("%s/%s: not enforceable: %s", ep->wanted.namespace_name,
 							   ep->wanted.name, ep->escape));

@@ -11,7 +11,7 @@
 #include "policy/array.h"
 #include "policy/yaml.h"
 
-static void endpoint_clear(struct static_endpoint *e)
+void static_endpoint_clear(struct static_endpoint *e)
 {
 	free(e->namespace_name);
 	free(e->uid);
@@ -22,12 +22,13 @@ static void endpoint_clear(struct static_endpoint *e)
 		free((char *)e->labels[i].value);
 	}
 	free(e->labels);
+	*e = (struct static_endpoint){};
 }
 
 void static_endpoints_clear(struct static_endpoints *list)
 {
 	for (size_t i = 0; i < list->count; i++)
-		endpoint_clear(&list->items[i]);
+		static_endpoint_clear(&list->items[i]);
 	free(list->items);
 	*list = (struct static_endpoints){};
 }
@@ -40,6 +41,40 @@ void endpoints_file_freep(struct endpoints_file **f)
 	objects_clear(&(*f)->objects);
 	free(*f);
 	*f = NULL;
+}
+
+int static_endpoint_set_labels(struct static_endpoint *to, const struct label *labels, size_t nlabels)
+{
+	to->labels = calloc(nlabels + 1, sizeof(*to->labels));
+	if (!to->labels)
+		return -ENOMEM;
+	for (size_t i = 0; i < nlabels; i++) {
+		char *key = strdup(labels[i].key), *value = strdup(labels[i].value);
+
+		to->labels[to->nlabels++] = (struct label){ key, value };
+		if (!key || !value)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Into `*to`; NULL stays NULL. */
+static bool copy_text(char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return *to || !from;
+}
+
+int static_endpoint_copy(const struct static_endpoint *from, struct static_endpoint *to)
+{
+	*to = *from;
+	to->labels = NULL;
+	to->nlabels = 0;
+	to->name = to->uid = to->cgroup = NULL;
+	if (!copy_text(&to->namespace_name, from->namespace_name) || !copy_text(&to->name, from->name) ||
+	    !copy_text(&to->uid, from->uid) || !copy_text(&to->cgroup, from->cgroup))
+		return -ENOMEM;
+	return static_endpoint_set_labels(to, from->labels, from->nlabels);
 }
 
 struct subject static_endpoint_subject(const struct static_endpoint *e)

@@ -54,6 +54,10 @@ void endpoints_file_freep(struct endpoints_file **f); /* NULL-safe, sets NULL */
  */
 void static_endpoints_add(struct yctx *c, const struct ynode *node, bool placed, struct static_endpoints *list);
 void static_endpoints_clear(struct static_endpoints *list);
+/* Both leave in `to` what came so far, for static_endpoint_clear(). 0 or -ENOMEM. */
+int static_endpoint_set_labels(struct static_endpoint *to, const struct label *labels, size_t nlabels);
+int static_endpoint_copy(const struct static_endpoint *from, struct static_endpoint *to);
+void static_endpoint_clear(struct static_endpoint *e);
 /* As selectors see it; borrows. */
 struct subject static_endpoint_subject(const struct static_endpoint *e);
 

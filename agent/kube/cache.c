@@ -10,15 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/kube/escape.h"
 #include "agent/kube/node.h"
 #include "base/cleanup.h"
+#include "base/siphash.h"
 #include "policy/array.h"
+
+#define ESCAPE_MAX 160
 
 struct known {
 	char *namespace_name;
 	char *name;
 	char *uid;
 	char *cni_uid;
+	char *escape; /* NULL: none, or it is no host-network pod */
 	bool deleting;
 	bool finished;
 	uint32_t list; /* the last one it was in */
@@ -49,6 +54,7 @@ static void known_free(void *item)
 	free(e->name);
 	free(e->uid);
 	free(e->cni_uid);
+	free(e->escape);
 	objects_clear(&e->one);
 	free(e);
 }
@@ -132,6 +138,23 @@ static bool is_finished(json_t *object)
 	return phase && (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed"));
 }
 
+/*
+ * What its security context says is no member that an inventory has, and may change: a container for debugging is added to a
+ * pod that runs.
+ */
+static int note_escape(struct known *e, json_t *object)
+{
+	json_t *spec = json_object_get(object, "spec");
+	const uint64_t key[2] = { e->print, 0 };
+	char text[ESCAPE_MAX];
+
+	if (!json_is_true(json_object_get(spec, "hostNetwork")) || !kube_escape(object, text, sizeof(text)))
+		return 0;
+	e->print = siphash24(text, strlen(text), key);
+	e->escape = strdup(text);
+	return e->escape ? 0 : -ENOMEM;
+}
+
 static int known_new(json_t *object, struct known **ret)
 {
 	CLEANUP(known_freep) struct known *e = calloc(1, sizeof(*e));
@@ -148,7 +171,7 @@ static int known_new(json_t *object, struct known **ret)
 	e->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
 	e->finished = is_finished(object);
 	e->cni_uid = strdup(mirrored(object) ? mirrored(object) : e->uid ? e->uid : "");
-	if (!e->namespace_name || !e->name || !e->uid || !e->cni_uid)
+	if (!e->namespace_name || !e->name || !e->uid || !e->cni_uid || note_escape(e, object) < 0)
 		return -ENOMEM;
 	if (objects_add(&e->one, &ctx, root))
 		r = -EINVAL;
@@ -343,7 +366,7 @@ int kube_cache_view(struct kube_cache *c, struct objects *ret)
 
 static struct kube_pod pod_of(const struct known *e)
 {
-	return (struct kube_pod){ e->one.pods, e->uid, e->cni_uid, e->deleting, e->finished };
+	return (struct kube_pod){ e->one.pods, e->uid, e->cni_uid, e->deleting, e->finished, e->escape };
 }
 
 int kube_cache_pods(const struct kube_cache *c, const char *node,
@@ -370,6 +393,13 @@ bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, cons
 		return false;
 	*ret = pod_of(*slot);
 	return true;
+}
+
+const struct inventory_namespace *kube_cache_namespace(const struct kube_cache *c, const char *name)
+{
+	struct known **slot = find(&c->kinds[KUBE_NAMESPACE], "", name);
+
+	return slot && (*slot)->one.nnamespaces ? (*slot)->one.namespaces : NULL;
 }
 
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,

@@ -45,6 +45,7 @@ struct kube_pod {
 	const char *cni_uid; /* the one that CNI plugins are told: of a mirror pod, the static pod's */
 	bool deleting;	     /* its address may be another's by now */
 	bool finished;	     /* Succeeded or Failed: it has none any more */
+	const char *escape;  /* of a host-network pod: kube_escape(); NULL: its cgroup holds it */
 };
 /* Calls for each pod of that node (spec.nodeName), in order, until it returns other than 0, and returns that. */
 int kube_cache_pods(const struct kube_cache *c, const char *node,
@@ -54,6 +55,7 @@ int kube_cache_pods(const struct kube_cache *c, const char *node,
 bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, const char *name, struct kube_pod *ret);
 
 /* NULL: there is none. Borrowed until the cache changes. */
+const struct inventory_namespace *kube_cache_namespace(const struct kube_cache *c, const char *name);
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,
 						   const char *name);
 

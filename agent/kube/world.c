@@ -14,49 +14,55 @@ struct build {
 	struct kube_world counts;
 };
 
-static int copy_labels(const struct subject *from, struct static_endpoint *to)
-{
-	to->labels = calloc(from->nlabels + 1, sizeof(*to->labels));
-	if (!to->labels)
-		return -ENOMEM;
-	for (size_t i = 0; i < from->nlabels; i++) {
-		char *key = strdup(from->labels[i].key), *value = strdup(from->labels[i].value);
-
-		to->labels[to->nlabels++] = (struct label){ key, value };
-		if (!key || !value)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 static int copy_pod(const struct kube_pod *pod, struct static_endpoint *to)
 {
 	to->namespace_name = strdup(pod->subject->namespace_name);
 	to->name = strdup(pod->subject->name);
 	to->uid = strdup(pod->cni_uid);
-	return to->namespace_name && to->name && to->uid ? copy_labels(pod->subject, to) : -ENOMEM;
+	return to->namespace_name && to->name && to->uid
+		       ? static_endpoint_set_labels(to, pod->subject->labels, pod->subject->nlabels)
+		       : -ENOMEM;
+}
+
+/* Takes what `found` owns. */
+static int add_endpoint(struct build *b, const struct kube_pod *pod, struct static_endpoint *found)
+{
+	struct static_endpoint *slot = array_push(&b->endpoints->items, &b->endpoints->count, sizeof(*slot));
+
+	if (!slot) {
+		static_endpoint_clear(found);
+		return -ENOMEM;
+	}
+	*slot = *found;
+	return copy_pod(pod, slot);
+}
+
+static int add_host_pod(struct build *b, const struct kube_pod *pod)
+{
+	struct static_endpoint found = {};
+	int r;
+
+	b->counts.host_network++;
+	r = b->join->place_host(b->join->context, pod, &found);
+	return r > 0 ? add_endpoint(b, pod, &found) : r;
 }
 
 /* A pod that is being deleted still runs, on the interface it has; when that leads elsewhere by now, it is not found there. */
 static int add_pod(void *context, const struct kube_pod *pod)
 {
 	struct build *b = context;
-	const struct subject *s = pod->subject;
-	struct static_endpoint found = {}, *slot;
+	struct static_endpoint found = {};
 
-	b->counts.host_network += s->host_network && !pod->finished;
-	if (s->host_network || pod->finished)
+	if (pod->finished)
 		return 0;
+	if (pod->subject->host_network)
+		return add_host_pod(b, pod);
 	b->counts.pods++;
 	if (!b->join->place(b->join->context, pod, &found)) {
 		b->counts.unjoined++;
 		return 0;
 	}
-	slot = array_push(&b->endpoints->items, &b->endpoints->count, sizeof(*slot));
-	if (!slot)
-		return -ENOMEM;
-	*slot = found;
-	return copy_pod(pod, slot);
+	return add_endpoint(b, pod, &found);
 }
 
 int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,

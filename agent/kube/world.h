@@ -9,16 +9,18 @@
 #include "agent/kube/cache.h"
 #include "policy/endpoints_file.h"
 
-/* Where a pod is: fills in its interface and its addresses. False: that is not known yet. */
 struct kube_join {
 	void *context;
+	/* Where a pod is: fills in its interface and its addresses. False: that is not known yet. */
 	bool (*place)(void *context, const struct kube_pod *pod, struct static_endpoint *ret);
+	/* Of a pod on the node's own network: fills in its cgroup: 1. 0: it is no endpoint. -ENOMEM. */
+	int (*place_host)(void *context, const struct kube_pod *pod, struct static_endpoint *ret);
 };
 
 struct kube_world {
 	size_t pods;	     /* of this node, on a network of their own, not finished */
 	size_t unjoined;     /* of those, without an interface so far */
-	size_t host_network; /* on the node's own network: not enforced */
+	size_t host_network; /* on the node's own network (host_pods.h) */
 };
 
 /* `ret` is as endpoints_file_read() makes it, its strings owned by it and the cache (kube_cache_view). 0 or -ENOMEM. */

@@ -15,25 +15,6 @@ in_log() { grep -qE "$1" <<<"$(log)"; }
 policy() { endpoint_field policy_id; }
 ready() { [ "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9964/readyz)" = "$1" ]; }
 
-# CRD PLURAL KIND GROUP VERSION SCOPE
-crd() {
-	k apply -f - <<-END
-		apiVersion: apiextensions.k8s.io/v1
-		kind: CustomResourceDefinition
-		metadata: {name: $1.$3}
-		spec:
-		  group: $3
-		  scope: $5
-		  names: {kind: $2, plural: $1, singular: ${2,,}}
-		  versions:
-		  - name: $4
-		    served: true
-		    storage: true
-		    subresources: {status: {}}
-		    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-	END
-}
-
 # NAMESPACE NAME LABELS
 make_pod() {
 	k apply -f - <<-END

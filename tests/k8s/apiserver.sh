@@ -7,6 +7,25 @@
 k() { node "$KUBE_BIN/kubectl" --kubeconfig "$(lab_dir)/kube/kubeconfig" "$@"; }
 quietly() { "$@" >/dev/null; }
 
+# PLURAL KIND GROUP VERSION SCOPE
+crd() {
+	k apply -f - <<-END
+		apiVersion: apiextensions.k8s.io/v1
+		kind: CustomResourceDefinition
+		metadata: {name: $1.$3}
+		spec:
+		  group: $3
+		  scope: $5
+		  names: {kind: $2, plural: $1, singular: ${2,,}}
+		  versions:
+		  - name: $4
+		    served: true
+		    storage: true
+		    subresources: {status: {}}
+		    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+	END
+}
+
 certificates() {
 	local d=$1
 	openssl req -x509 -newkey rsa:2048 -nodes -keyout "$d/ca.key" -out "$d/ca.pem" -days 2 -subj /CN=lab
@@ -22,7 +41,7 @@ api_start() {
 	d=$(lab_dir)/kube
 	lab start node kube-apiserver "$KUBE_BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 \
 		--bind-address=0.0.0.0 --advertise-address=10.0.0.10 --service-cluster-ip-range=172.20.0.0/16 \
-		--authorization-mode=RBAC --token-auth-file="$d/tokens.csv" --tls-cert-file="$d/api.crt" \
+		--allow-privileged --authorization-mode=RBAC --token-auth-file="$d/tokens.csv" --tls-cert-file="$d/api.crt" \
 		--tls-private-key-file="$d/api.key" --service-account-issuer=https://kubernetes \
 		--service-account-key-file="$d/sa.pub" --service-account-signing-key-file="$d/sa.key" \
 		--disable-admission-plugins=ServiceAccount,NamespaceLifecycle

@@ -2,7 +2,9 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "agent/api.h"
 #include "base/cleanup.h"
+#include "tools/bpfctl/client.h"
 #include "tools/bpfctl/ctl.h"
 #include "tools/bpfctl/out.h"
 #include "tools/bpfctl/records.h"
@@ -22,6 +24,46 @@ static json_t *build_list(const struct records *r, const char *mode)
 			json_decref(o);
 	}
 	return list;
+}
+
+static json_t *find_pod(json_t *list, const json_t *pod)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+	{
+		if (!strcmp(get_text(o, "namespace"), get_text(pod, "namespace")) &&
+		    !strcmp(get_text(o, "name"), get_text(pod, "name")))
+			return o;
+	}
+	return NULL;
+}
+
+/* Host-network pods that are no endpoints, and why those that are one are not held by it: what only the agent knows. */
+static void add_host_pods(const struct ctl *ctl, json_t *list, const char *mode)
+{
+	_cleanup_json_ json_t *status = NULL;
+	json_t *pod;
+	size_t i;
+
+	if (client_call(ctl->socket, API_METHOD_STATUS, &status) < 0)
+		return;
+	json_array_foreach(json_object_get(json_object_get(status, "kubernetes"), "host_pods"), i, pod)
+	{
+		const char *state = get_text(pod, "state");
+		json_t *o = find_pod(list, pod);
+
+		if (!strcmp(state, API_HOST_POD_ENFORCED))
+			continue;
+		if (!o && !mode && json_array_append_new(list, o = json_object()) == 0) {
+			json_object_set(o, "namespace", json_object_get(pod, "namespace"));
+			json_object_set(o, "name", json_object_get(pod, "name"));
+			json_object_set_new(o, "mode", json_string("none"));
+		}
+		if (o)
+			json_object_set_new(o, "reason", json_sprintf("%s: %s", state, get_text(pod, "reason")));
+	}
 }
 
 enum { LIST_MODE };
@@ -49,6 +91,7 @@ static enum ctl_exit run_list(const struct ctl *ctl, const struct ctl_args *args
 	if (records_open(ctl, &r) < 0)
 		return CTL_UNREACHABLE;
 	list = build_list(&r, args->value[LIST_MODE]);
+	add_host_pods(ctl, list, args->value[LIST_MODE]);
 	if (ctl->json)
 		return out_json(json_incref(list));
 	out_table(stdout, columns, ARRAY_SIZE(columns), list);

@@ -80,6 +80,20 @@ static void warn_of_agent(struct page *p, const json_t *details)
 		     (long long)get_number(interfaces, "without_slot"));
 }
 
+/* Pods that were to be held and are not. Those that nobody asked for are in the list only. */
+static void warn_of_host_pods(struct page *p, const json_t *list)
+{
+	json_t *pod;
+	size_t i;
+
+	json_array_foreach(list, i, pod)
+	{
+		if (!strcmp(get_text(pod, "state"), API_HOST_POD_NOT_ENFORCEABLE))
+			warn(p, "host-network pod %s/%s: not enforceable: %s", get_text(pod, "namespace"),
+			     get_text(pod, "name"), get_text(pod, "reason"));
+	}
+}
+
 static void add_agent(struct page *p)
 {
 	const struct sluice_settings *settings = pins_settings(p->r.pins);
@@ -96,6 +110,7 @@ static void add_agent(struct page *p)
 		warn(p, "agent: its heartbeat is there, but it does not answer on %s", p->ctl->socket);
 	if (details) {
 		warn_of_agent(p, details);
+		warn_of_host_pods(p, json_object_get(json_object_get(details, "kubernetes"), "host_pods"));
 		json_object_set_new(o, "details", details);
 	}
 	json_object_set_new(p->root, "agent", o);
@@ -361,6 +376,24 @@ static void print_interfaces(const json_t *o)
 	       (long long)get_number(o, "closed_at_announcement"), (long long)get_number(o, "repaired"));
 }
 
+/* Each of them that is not enforced, with its reason. */
+static void print_host_pods(const json_t *list)
+{
+	size_t held = 0, i;
+	json_t *pod;
+
+	json_array_foreach(list, i, pod) held += !strcmp(get_text(pod, "state"), API_HOST_POD_ENFORCED);
+	if (json_array_size(list))
+		printf("host pods   %zu on the node's own network, %zu of them enforced\n", json_array_size(list),
+		       held);
+	json_array_foreach(list, i, pod)
+	{
+		if (strcmp(get_text(pod, "state"), API_HOST_POD_ENFORCED) != 0)
+			printf("            %s/%s: %s: %s\n", get_text(pod, "namespace"), get_text(pod, "name"),
+			       get_text(pod, "state"), get_text(pod, "reason"));
+	}
+}
+
 static void print_page(const json_t *root)
 {
 	static const struct out_column columns[] = {
@@ -369,6 +402,7 @@ static void print_page(const json_t *root)
 		{ "MAX", "max", OUT_RIGHT },
 	};
 	const json_t *ep = json_object_get(root, "endpoints"), *proxy = json_object_get(root, "dns_proxy");
+	const json_t *details = json_object_get(json_object_get(root, "agent"), "details");
 	json_t *warning;
 	size_t i;
 
@@ -380,7 +414,8 @@ static void print_page(const json_t *root)
 	       (long long)get_number(ep, "total"), (long long)get_number(ep, "enforce"),
 	       (long long)get_number(ep, "audit"), (long long)get_number(ep, "open"),
 	       (long long)get_number(ep, "quarantine"));
-	print_interfaces(json_object_get(json_object_get(json_object_get(root, "agent"), "details"), "interfaces"));
+	print_interfaces(json_object_get(details, "interfaces"));
+	print_host_pods(json_object_get(json_object_get(details, "kubernetes"), "host_pods"));
 	print_policies(json_object_get(root, "policies"));
 	print_counts("drops", json_object_get(root, "drops"));
 	print_counts("totals", json_object_get(root, "totals"));
