@@ -292,6 +292,20 @@ def test_objects():
         check(f"{probe} goes to where the agent listens", got["host"] == "127.0.0.1" and got["port"] == "metrics", got)
 
 
+def test_host_network():
+    documents = rendered(merged({"kubernetes.hostNetwork.enforce": True}))
+    text = configuration(documents)
+    got = at(yaml.safe_load(text), ("kubernetes", "hostNetwork", "enforce"))
+    check("kubernetes.hostNetwork.enforce arrives", got is True, got)
+    check("and is taken", not sluiced_says(text), sluiced_says(text))
+    for what, agent in (("by default", container(rendered({}), "agent")), ("with it", container(documents, "agent"))):
+        mounts = {m["mountPath"]: m for m in agent["volumeMounts"]}
+        check(f"{what}: cgroups are seen, and only read", mounts["/sys/fs/cgroup"].get("readOnly") is True)
+        names = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in agent["env"]}
+        check(f"{what}: the agent knows its own pods", names.get("POD_NAMESPACE") == "metadata.namespace" and
+              names.get("POD_SERVICE_ACCOUNT") == "spec.serviceAccountName", names)
+
+
 def test_hooks():
     hooks = [d for d in rendered({}) if "helm.sh/hook" in d["metadata"].get("annotations", {})]
     events = {d["metadata"]["annotations"]["helm.sh/hook"]: d for d in hooks}
@@ -340,6 +354,7 @@ def main():
     test_sections_of_the_agent()
     test_configuration()
     test_objects()
+    test_host_network()
     test_hooks()
     test_allowlists()
     print(f"{failures} failed" if failures else "all is well")

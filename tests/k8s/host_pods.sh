@@ -169,7 +169,7 @@ mkdir "$raw"
 check "it is a warning of status" await 5 grep -q 'host-network pod hosts/raw: not enforceable: container c does not drop CAP_NET_RAW' \
 	<(sleep 1; bpfctl status)
 equal "what its programs see is denied all the same" EPERM "$(tries "$raw" tcp 8.8.8.8 443)"
-quietly k debug -n hosts held --image=none --attach=false -c debugger
+quietly k debug -n hosts held --image=none --attach=false --profile=general -c debugger
 check "a container for debugging, added while it runs, counts" await 5 is_because hosts/held "not enforceable" "container debugger"
 
 # ---- agents and pods come and go ----

@@ -133,6 +133,7 @@ static void test_mistakes(void **state)
 	read_bad("interfaces: {prefixes: [eni, 'a/b']}\n", "1:30", "a/b");
 	read_bad("interfaces: {prefixes: ['']}\n", "1:25", "no interface");
 	read_bad("interfaces: {prefixes: eni}\n", "1:24", "prefixes");
+	read_bad("kubernetes: {hostNetwork: {enforced: true}}\n", "1:28", "enforced");
 	read_bad("a: 1\n---\nb: 2\n", "3:1", "second document");
 	read_bad("flows: [\n", "2:1", "");
 }
@@ -141,11 +142,15 @@ static void test_restart_keys(void **state)
 {
 	CLEANUP(config_freep) struct config *a = read_ok("");
 	CLEANUP(config_freep) struct config *b = read_ok("limits: {flows: 99, flowsPerEndpoint: 9}\nrunDir: /r\n");
+	CLEANUP(config_freep) struct config *c = read_ok("kubernetes: {hostNetwork: {enforce: true}}\n");
 	char keys[128];
 
 	(void)state;
 	assert_string_equal(config_restart_keys(a, a, keys, sizeof(keys)), "");
 	assert_string_equal(config_restart_keys(a, b, keys, sizeof(keys)), "runDir, flows");
+	assert_false(a->enforce_host_network);
+	assert_true(c->enforce_host_network);
+	assert_string_equal(config_restart_keys(a, c, keys, sizeof(keys)), "kubernetes");
 }
 
 static void test_resolv_conf(void **state)

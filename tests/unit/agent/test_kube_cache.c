@@ -234,12 +234,62 @@ static void test_text(void **state)
 	json_decref(object);
 }
 
+#define HOST_POD(network, drop, more)                                                                                  \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"h\",\"uid\":\"u\"},"    \
+	"\"spec\":{\"nodeName\":"                                                                                      \
+	"\"n1\","                                                                                                      \
+	"\"hostNetwork\":" network                                                                                     \
+	",\"containers\":[{\"name\":\"c\",\"securityContext\":{\"capabilities\":{\"drop\":[" drop "]}}}]" more         \
+	"},\"status\":{\"phase\":\"Running\"}}"
+
+static const char *escape_of(struct kube_cache *c)
+{
+	struct kube_pod pod;
+
+	assert_true(kube_cache_pod(c, "ns", "h", &pod));
+	return pod.escape;
+}
+
+/* Nothing that an inventory shows has changed, and yet the pod is another. */
+static void test_escape(void **state)
+{
+	struct kube_cache *c = *state;
+	CLEANUP(objects_clear) struct objects view = {};
+
+	put(c, KUBE_POD, HOST_POD("true", "\"ALL\"", ""));
+	assert_null(escape_of(c));
+	assert_int_equal(kube_cache_view(c, &view), 0);
+	put(c, KUBE_POD, HOST_POD("true", "\"ALL\"", ""));
+	assert_false(kube_cache_changed(c));
+	put(c, KUBE_POD, HOST_POD("true", "\"ALL\"", ",\"ephemeralContainers\":[{\"name\":\"d\"}]"));
+	assert_true(kube_cache_changed(c));
+	assert_string_equal(escape_of(c), "container d does not drop CAP_NET_RAW");
+	put(c, KUBE_POD, HOST_POD("true", "", ""));
+	assert_string_equal(escape_of(c), "container c does not drop CAP_NET_RAW");
+	put(c, KUBE_POD, HOST_POD("false", "", ""));
+	assert_null(escape_of(c));
+}
+
+static void test_namespace(void **state)
+{
+	struct kube_cache *c = *state;
+	const struct inventory_namespace *ns;
+
+	assert_null(kube_cache_namespace(c, "ns"));
+	put(c, KUBE_NAMESPACE,
+	    "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"ns\",\"labels\":{\"a\":\"b\"}}}");
+	ns = kube_cache_namespace(c, "ns");
+	assert_non_null(ns);
+	assert_int_equal(ns->nlabels, 1);
+	assert_string_equal(ns->labels[0].value, "b");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pod),		 TEST(test_news), TEST(test_lists), TEST(test_refused),
-		TEST(test_pods_of_node), TEST(test_uid),  TEST(test_path),  TEST(test_text),
+		TEST(test_pod), TEST(test_news), TEST(test_lists), TEST(test_refused), TEST(test_pods_of_node),
+		TEST(test_uid), TEST(test_path), TEST(test_text),  TEST(test_escape),  TEST(test_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
