@@ -47,12 +47,12 @@ int lease_write(const struct maps *m, struct ledger *l, const struct lease_reque
 /*
  * What was seen in the kernel's tables a moment ago: a popular name costs no system call per answer. An entry is good for
  * LEASE_MEMO_TIME. Policy ids are never used again, and of a policy in use nobody but us takes out a lease that has not run
- * out, which the ledger shows; so what is remembered stands. That the address was none of the cluster's may be as old, and the kernel looks itself.
- * For names with one rule set, as nearly all have. Zeroed is empty.
+ * out, which the ledger shows; so what is remembered stands. That the address was none of the cluster's may be as old, and
+ * the kernel looks itself at each new flow. For names with one rule set, as nearly all have. Zeroed is empty.
  */
 #define LEASE_MEMO_SETS 1024
 #define LEASE_MEMO_WAYS 4 /* a set is searched whole, and its oldest entry makes room */
-#define LEASE_MEMO_TIME (1 * NSEC_PER_SEC)
+#define LEASE_MEMO_TIME (5 * NSEC_PER_SEC)
 
 struct lease_memo {
 	bool used; /* memory that was never written to is none */
