@@ -31,6 +31,7 @@
 #include "agent/proxy_filter.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "policy/pages.h"
 #include "veth.skel.h"
 
 static size_t page_align(size_t n)
@@ -138,12 +139,17 @@ struct sizing {
 	size_t limit; /* offset in struct config_limits */
 };
 
+/* Of pages: a policy for each endpoint, the one that replaces it, and as many again that linger. */
+static uint32_t dest_pages(const struct config_limits *limits)
+{
+	return pages_most(4ull * limits->endpoints, limits->dests);
+}
+
 static const struct sizing sizes[] = {
 	{ SLUICE_MAP_IFINDEXES, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_ENDPOINTS, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_RUNTIME, offsetof(struct config_limits, endpoints) },
 	{ SLUICE_MAP_LABELS, offsetof(struct config_limits, endpoints) },
-	{ SLUICE_MAP_DESTS, offsetof(struct config_limits, dests) },
 	{ SLUICE_MAP_RULES, offsetof(struct config_limits, rules) },
 	{ SLUICE_MAP_LEASES, offsetof(struct config_limits, leases) },
 	{ SLUICE_MAP_NAMES, offsetof(struct config_limits, names) },
@@ -155,6 +161,8 @@ static const struct sizing sizes[] = {
 
 static uint32_t configured_size(const struct config_limits *limits, const char *map)
 {
+	if (strcmp(map, SLUICE_MAP_DESTS) == 0)
+		return dest_pages(limits);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		if (strcmp(sizes[i].map, map) == 0)
 			return *(const uint32_t *)((const char *)limits + sizes[i].limit);
@@ -465,6 +473,7 @@ int kernel_open(const struct config *config, struct kernel **ret)
 	if (!k)
 		return -ENOMEM;
 	k->lock = k->proxy_peers = -1;
+	k->max_dests = config->limits.dests;
 	k->pin_path = strdup(config->pin_path);
 	if (!k->pin_path)
 		return -ENOMEM;

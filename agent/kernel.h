@@ -30,6 +30,7 @@ struct kernel {
 	const struct sluice_dns_stats *dns_stats;
 	uint32_t nendpoints;
 	uint32_t ndns_log;
+	uint32_t max_dests; /* prefixes that all policies together may have */
 	/* Map fds, owned by the skeleton. */
 	int ifindexes, labels, dests, rules, leases, names, cluster, flows, events, totals;
 	int proxy_peers; /* -1: there is no filter for the proxy (proxy_filter.h) */

@@ -225,10 +225,20 @@ static void take_away(struct publisher *p, const struct published *pub)
 	unlinkat(p->dir, file_name(pub->id, name), 0);
 }
 
+/* What is being published is among the items. The table of pages has room for more, since they may all be of IPv6, and half empty. */
+static bool dests_fit(const struct publisher *p)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < p->count; i++)
+		count += image_dest_count(p->items[i]->img);
+	return count <= p->k->max_dests;
+}
+
 static int put(struct publisher *p, const struct published *pub)
 {
 	char name[64];
-	int r = tables_fill(p->k, pub->id, pub->img);
+	int r = dests_fit(p) ? tables_fill(p->k, pub->id, pub->img) : -ENOSPC;
 
 	if (r < 0) {
 		log_error("a policy cannot be put in force: the kernel's tables: %s", strerror(-r));

@@ -8,16 +8,7 @@
 #include "agent/mapwalk.h"
 #include "base/cleanup.h"
 #include "policy/array.h"
-
-static void dest_key(uint64_t policy, const struct image_dest *d, struct sluice_dest_key *ret)
-{
-	*ret = (struct sluice_dest_key){
-		.prefixlen = SLUICE_DEST_FIXED_BITS + d->bits,
-		.policy_hi = (uint32_t)(policy >> 32),
-		.policy_lo = (uint32_t)policy,
-	};
-	memcpy(ret->addr, &d->addr, sizeof(ret->addr));
-}
+#include "policy/pages.h"
 
 static void rule_key(uint64_t policy, const struct image_rule *r, struct sluice_rule_key *ret)
 {
@@ -31,6 +22,29 @@ static void rule_key(uint64_t policy, const struct image_rule *r, struct sluice_
 	};
 }
 
+/* The roots come last: a tree that is found is whole. */
+static int fill_dests(const struct kernel *k, uint64_t policy, const struct image *img)
+{
+	size_t count = image_dest_count(img);
+	CLEANUP(pages_clear) struct pages pages = {};
+	int r = count ? pages_build(image_dest_at(img, 0), count, policy, &pages) : 0;
+
+	for (size_t i = 0; r == 0 && i < pages.count; i++)
+		r = bpf_map_update_elem(k->dests, &pages.items[i].key, &pages.items[i], BPF_ANY) < 0 ? -errno : 0;
+	return r;
+}
+
+/* The root may be missing, the others have numbers without a gap. */
+static void clear_dests(const struct kernel *k, uint64_t policy, uint32_t root)
+{
+	uint64_t key = SLUICE_DEST_KEY(policy, root);
+
+	bpf_map_delete_elem(k->dests, &key);
+	do
+		key++;
+	while (bpf_map_delete_elem(k->dests, &key) == 0);
+}
+
 int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img)
 {
 	int r = 0;
@@ -42,13 +56,8 @@ int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img
 		rule_key(policy, rule, &key);
 		r = bpf_map_update_elem(k->rules, &key, &rule->rule, BPF_ANY) < 0 ? -errno : 0;
 	}
-	for (size_t i = 0; r == 0 && i < image_dest_count(img); i++) {
-		const struct image_dest *dest = image_dest_at(img, i);
-		struct sluice_dest_key key;
-
-		dest_key(policy, dest, &key);
-		r = bpf_map_update_elem(k->dests, &key, &dest->dest, BPF_ANY) < 0 ? -errno : 0;
-	}
+	if (r == 0)
+		r = fill_dests(k, policy, img);
 	if (r < 0)
 		tables_clear(k, policy, img);
 	return r;
@@ -56,12 +65,8 @@ int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img
 
 void tables_clear(const struct kernel *k, uint64_t policy, const struct image *img)
 {
-	for (size_t i = 0; i < image_dest_count(img); i++) {
-		struct sluice_dest_key key;
-
-		dest_key(policy, image_dest_at(img, i), &key);
-		bpf_map_delete_elem(k->dests, &key);
-	}
+	clear_dests(k, policy, SLUICE_DEST_ROOT4);
+	clear_dests(k, policy, SLUICE_DEST_ROOT6);
 	for (size_t i = 0; i < image_rule_count(img); i++) {
 		struct sluice_rule_key key;
 
@@ -95,10 +100,8 @@ static int sift(struct sieve *s, const void *key, uint64_t policy)
 
 static int sift_dest(const void *key, const void *value, void *context)
 {
-	const struct sluice_dest_key *d = key;
-
 	(void)value;
-	return sift(context, key, (uint64_t)d->policy_hi << 32 | d->policy_lo);
+	return sift(context, key, SLUICE_DEST_KEY_POLICY(*(const uint64_t *)key));
 }
 
 static int sift_rule(const void *key, const void *value, void *context)
@@ -132,10 +135,10 @@ void tables_clear_leases(const struct kernel *k, tables_keep_fn *keep, void *con
 
 void tables_clear_others(const struct kernel *k, tables_keep_fn *keep, void *context)
 {
-	struct sieve dests = { .keep = keep, .context = context, .key_size = sizeof(struct sluice_dest_key) };
+	struct sieve dests = { .keep = keep, .context = context, .key_size = sizeof(uint64_t) };
 	struct sieve rules = { .keep = keep, .context = context, .key_size = sizeof(struct sluice_rule_key) };
 
-	clear_sifted(k->dests, &dests, sizeof(struct sluice_dest), sift_dest);
+	clear_sifted(k->dests, &dests, sizeof(struct sluice_dest_page), sift_dest);
 	clear_sifted(k->rules, &rules, sizeof(struct sluice_rule), sift_rule);
 	tables_clear_leases(k, keep, context);
 }

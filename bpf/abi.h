@@ -23,7 +23,7 @@
 
 #include "base/addr_type.h"
 
-#define SLUICE_ABI_VERSION 2
+#define SLUICE_ABI_VERSION 3
 
 /* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to> and SLUICE_CGROUP_LINK. */
 #define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
@@ -31,7 +31,7 @@
 #define SLUICE_MAP_ENDPOINTS   "endpoints"   /* array, mmapable: struct sluice_endpoint, index = endpoint id */
 #define SLUICE_MAP_RUNTIME     "runtime"     /* array, mmapable: struct sluice_runtime, index = endpoint id */
 #define SLUICE_MAP_LABELS      "labels"	     /* array: struct sluice_label, index = endpoint id; user space only */
-#define SLUICE_MAP_DESTS       "dests"	     /* LPM trie: struct sluice_dest_key -> struct sluice_dest */
+#define SLUICE_MAP_DESTS       "dests"	     /* hash: __u64 SLUICE_DEST_KEY -> struct sluice_dest_page */
 #define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
 #define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
 #define SLUICE_MAP_LEASE_USE   "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
@@ -51,7 +51,7 @@
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
 #define SLUICE_MAX_ENDPOINTS   1024
-#define SLUICE_MAX_DESTS       262144
+#define SLUICE_MAX_DESTS       262144 /* prefixes of all policies; what pages they take: policy/pages.h */
 #define SLUICE_MAX_RULES       262144
 #define SLUICE_MAX_LEASES      131072
 #define SLUICE_MAX_NAMES       131072
@@ -235,29 +235,109 @@ enum sluice_verdict {
 
 /* ---- policy ------------------------------------------------------------------------------------------------------ */
 
-/*
- * Trie keys match from their first bit, so the policy id (and the set) come first and are always matched whole. They
- * are split into 32-bit words to keep the key free of padding; they are compared as bytes, so their order is the
- * writer's business, and every writer is the same host.
- */
-struct sluice_dest_key {
-	__u32 prefixlen; /* SLUICE_DEST_FIXED_BITS + bits of addr */
-	__u32 policy_hi;
-	__u32 policy_lo;
-	__u32 addr[4]; /* bytes of struct sluice_addr, network order */
-};
-#define SLUICE_DEST_FIXED_BITS 64
-_Static_assert(sizeof(struct sluice_dest_key) == 28, "abi");
-
 struct sluice_dest {
 	__u32 set;	   /* rule set for an address outside the cluster; 0 = no rule */
 	__u32 cluster_set; /* rule set when the address is a pod's, a node's or a Service's; 0 = no rule */
 };
 _Static_assert(sizeof(struct sluice_dest) == 8, "abi");
 
+/* In the pages both sets of an interval share a word. A policy with more sets than that is not published. */
+#define SLUICE_DEST_PACK(set, cluster_set) ((__u32)(cluster_set) << 16 | (__u32)(set))
+#define SLUICE_DEST_SET(packed)		   ((__u32)(packed)&0xffff)
+#define SLUICE_DEST_CLUSTER_SET(packed)	   ((__u32)(packed) >> 16)
+#define SLUICE_DEST_MAX_SET		   0xfffeu
+
+/* In no policy: a page of the tree is missing or another's. The address has no rule then, and no name opens it. */
+#define SLUICE_SET_BROKEN 0xffffu
+
+/*
+ * A policy's prefixes are flattened: the addresses of each family are cut into intervals that begin at `first` and reach
+ * to the next, each with its longest prefix's answer. They lie in pages, there in blocks, in order. A page that is not
+ * a leaf has pages for intervals: the first is page `child`, and so on; a narrow one has one for each block, so that
+ * there is nothing in the block to be looked up. What a look-up costs is the cache lines that it has to wait for: of a
+ * page its place in the hash, its head with the blocks' beginnings, and one block. (A trie takes a line for nearly every
+ * bit in which 10,000 prefixes differ.)
+ *
+ * `first` is in host order, most significant word first. What is not used of a page repeats the last interval's answer
+ * with the highest address there is, so that a search needs no counts.
+ */
+#define SLUICE_DEST4_SLOTS	8  /* of a block */
+#define SLUICE_DEST4_WIDE_SLOTS 16 /* of a wide page's block */
+#define SLUICE_DEST4_ROW	14 /* beginnings of blocks are searched by rows */
+#define SLUICE_DEST4_ROWS	4
+#define SLUICE_DEST4_BLOCKS	(1 + SLUICE_DEST4_ROWS * SLUICE_DEST4_ROW)
+#define SLUICE_DEST6_SLOTS	6
+#define SLUICE_DEST6_WIDE_SLOTS 8
+#define SLUICE_DEST6_ROW	4
+#define SLUICE_DEST6_ROWS	6
+#define SLUICE_DEST6_BLOCKS	(1 + SLUICE_DEST6_ROWS * SLUICE_DEST6_ROW)
+
+union sluice_dest_block4 {
+	struct {
+		__u32 first[SLUICE_DEST4_SLOTS];
+		__u32 dests[SLUICE_DEST4_SLOTS]; /* SLUICE_DEST_PACK */
+	} leaf;
+	__u32 wide[SLUICE_DEST4_WIDE_SLOTS]; /* first */
+};
+_Static_assert(sizeof(union sluice_dest_block4) == 64, "abi");
+
+union sluice_dest_block6 {
+	struct {
+		__u32 first[SLUICE_DEST6_SLOTS][4];
+		__u32 dests[SLUICE_DEST6_SLOTS]; /* SLUICE_DEST_PACK */
+		__u32 pad[2];
+	} leaf;
+	__u32 wide[SLUICE_DEST6_WIDE_SLOTS][4]; /* first */
+};
+_Static_assert(sizeof(union sluice_dest_block6) == 2 * 64, "abi");
+
+enum sluice_dest_kind {
+	SLUICE_DEST_LEAF = 0,
+	SLUICE_DEST_NARROW = 1,
+	SLUICE_DEST_WIDE = 2,
+};
+
+/* With what the kernel puts before a hash's element, a page takes 4,096 bytes and begins on a cache line. */
+struct sluice_dest_page {
+	__u64 key;   /* SLUICE_DEST_KEY */
+	__u32 kind;  /* enum sluice_dest_kind */
+	__u32 child; /* the number of the first of its pages */
+	__u32 count; /* of intervals or pages that are used */
+	__u32 rows;  /* of `first` that are used */
+	__u32 pad[10];
+	/* `first` is of the second block and those that follow. */
+	union {
+		struct {
+			__u32 first[SLUICE_DEST4_BLOCKS - 1];
+			__u32 pad[8];
+			union sluice_dest_block4 blocks[SLUICE_DEST4_BLOCKS];
+			__u32 rest[16];
+		} v4;
+		struct {
+			__u32 first[SLUICE_DEST6_BLOCKS - 1][4];
+			union sluice_dest_block6 blocks[SLUICE_DEST6_BLOCKS];
+		} v6;
+	};
+};
+_Static_assert(sizeof(struct sluice_dest_page) == 4032, "abi");
+
+/* The policy in the upper 40 bits, as in the state word, and the number of the page in the lower 24. */
+#define SLUICE_DEST_KEY(policy, page) ((__u64)(policy) << 24 | (page))
+#define SLUICE_DEST_KEY_POLICY(key)   ((__u64)(key) >> 24)
+#define SLUICE_DEST_KEY_PAGE(key)     ((__u32)(key)&0xffffff)
+/* The first page of the tree. The others of a family have the numbers that follow. */
+#define SLUICE_DEST_ROOT4  0u
+#define SLUICE_DEST_ROOT6  0x800000u
+#define SLUICE_DEST_LEVELS 4 /* at most: for IPv6 200 to the third, times 150 intervals, more than there are numbers */
+
 /* Rule set ids are per policy, from 1. Those that leases may point to carry this bit (hazard 23). */
 #define SLUICE_SET_NAME 0x80000000u
 
+/*
+ * Trie keys match from their first bit, so policy id and set come first and are always matched whole. The id is split
+ * into 32-bit words to keep the key free of padding; they are compared as bytes, so their order is the writer's
+ * business, and every writer is the same host.
+ */
 struct sluice_rule_key {
 	__u32 prefixlen; /* SLUICE_RULE_FIXED_BITS + bits of port */
 	__u32 policy_hi;

@@ -22,9 +22,11 @@ typedef _Bool bool;
 #endif
 #define SLUICE_INLINE __attribute__((always_inline)) inline
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
+#define SLUICE_LOOP   _Pragma("clang loop unroll(disable)") /* the verifier walks it as often as it runs */
 #else
 #define SLUICE_INLINE inline
 #define SLUICE_UNROLL
+#define SLUICE_LOOP
 #endif
 
 static SLUICE_INLINE bool addr_equal(const struct sluice_addr *a, const struct sluice_addr *b)

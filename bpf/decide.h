@@ -11,7 +11,7 @@
  *   const struct sluice_lease *tables_find_lease(const struct sluice_tables *, __u64 policy, const struct sluice_addr *);
  *   bool tables_in_cluster(const struct sluice_tables *, const struct sluice_addr *);
  *
- * each answering with longest-prefix match where the table is a trie, and SLUICE_INLINE.
+ * each answering as the longest prefix says where keys are prefixes, and SLUICE_INLINE.
  */
 #ifndef SLUICE_BPF_DECIDE_H
 #define SLUICE_BPF_DECIDE_H
@@ -90,6 +90,10 @@ static SLUICE_INLINE void decide_by_address(const struct sluice_tables *t, const
 	if (!tables_find_dest(t, q->policy, remote, &dest))
 		return;
 	set = in_cluster ? dest.cluster_set : dest.set;
+	if (set == SLUICE_SET_BROKEN) {
+		d->pass = SLUICE_PASS_NO_NAMES;
+		return;
+	}
 	if (!set || !tables_find_rule(t, q->policy, set, q->proto, q->port, &rule))
 		return;
 	decision_take(d, &rule);
@@ -140,16 +144,19 @@ static SLUICE_INLINE bool decide_by_addresses(const struct sluice_tables *t, con
 /*
  * What DNS answers opened. Leases only ever add an allow, and only name sets of this policy count (hazard 23). The key
  * is compared last: had the element been recycled while we read it, nothing read from it may speak.
+ *
+ * `best` is memory to work with. In the kernel it is a map's, of which the verifier remembers nothing: what is the best
+ * so far would else be another state for each way through each slot.
  */
 static SLUICE_INLINE void decide_by_lease(const struct sluice_tables *t, const struct sluice_query *q,
-					  struct sluice_decision *d)
+					  struct sluice_decision *d, struct sluice_decision *best)
 {
 	const struct sluice_lease *lease = tables_find_lease(t, q->policy, &q->remote);
-	struct sluice_decision best = *d;
 	struct sluice_rule rule;
 
 	if (!lease)
 		return;
+	*best = *d;
 	/* Unrolled for loaders without CAP_PERFMON: they may not add a variable to a pointer that differs by path. */
 	SLUICE_UNROLL for (int i = 0; i < SLUICE_LEASE_SLOTS; i++)
 	{
@@ -162,48 +169,55 @@ static SLUICE_INLINE void decide_by_lease(const struct sluice_tables *t, const s
 			continue;
 		if (!tables_find_rule(t, q->policy, set, q->proto, q->port, &rule) || rule.verdict != SLUICE_ALLOW)
 			continue;
-		if (decision_passed(&rule, d) || !decision_beats(&rule, &best))
+		if (decision_passed(&rule, d) || !decision_beats(&rule, best))
 			continue;
-		decision_take(&best, &rule);
-		best.name = name;
-		best.lease = 1;
+		decision_take(best, &rule);
+		best->name = name;
+		best->lease = 1;
 	}
 	if (lease->key.policy == q->policy && addr_equal(&lease->key.addr, &q->remote))
-		*d = best;
+		*d = *best;
+}
+
+/* The verdict before leases are asked. True: they are to be. */
+static SLUICE_INLINE bool decide_without_leases(const struct sluice_tables *t, const struct sluice_query *q,
+						struct sluice_decision *d)
+{
+	decision_init(d);
+	if (addr_never_leaves(&q->remote)) {
+		d->reason = SLUICE_REASON_NEVER_LEAVES;
+		return false;
+	}
+	return decide_by_addresses(t, q, d);
 }
 
 static SLUICE_INLINE struct sluice_decision decide(const struct sluice_tables *t, const struct sluice_query *q)
 {
-	struct sluice_decision d;
+	struct sluice_decision d, best;
 
-	decision_init(&d);
-	if (addr_never_leaves(&q->remote)) {
-		d.reason = SLUICE_REASON_NEVER_LEAVES;
-		return d;
-	}
-	if (decide_by_addresses(t, q, &d))
-		decide_by_lease(t, q, &d);
+	if (decide_without_leases(t, q, &d))
+		decide_by_lease(t, q, &d, &best);
 	return d;
 }
 
 /*
  * Port 53 of an endpoint with name rules goes to the proxy unless its policy denies the address outright (hazard 1):
- * DENY with reason POLICY_DENY or NEVER_LEAVES, else ALLOW.
+ * DENY with reason POLICY_DENY or NEVER_LEAVES, else ALLOW. Of the verdict before leases are asked.
  */
+static SLUICE_INLINE void decide_dns_by(struct sluice_decision *d)
+{
+	if (d->reason == SLUICE_REASON_POLICY_DENY || d->reason == SLUICE_REASON_NEVER_LEAVES)
+		return;
+	d->verdict = SLUICE_ALLOW;
+	d->reason = SLUICE_REASON_NONE;
+}
+
 static SLUICE_INLINE struct sluice_decision decide_dns(const struct sluice_tables *t, const struct sluice_query *q)
 {
 	struct sluice_decision d;
 
-	decision_init(&d);
-	if (addr_never_leaves(&q->remote)) {
-		d.reason = SLUICE_REASON_NEVER_LEAVES;
-		return d;
-	}
-	decide_by_addresses(t, q, &d);
-	if (d.reason != SLUICE_REASON_POLICY_DENY) {
-		d.verdict = SLUICE_ALLOW;
-		d.reason = SLUICE_REASON_NONE;
-	}
+	decide_without_leases(t, q, &d);
+	decide_dns_by(&d);
 	return d;
 }
 

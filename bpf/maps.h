@@ -50,11 +50,11 @@ struct {
 } labels SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, SLUICE_MAX_DESTS);
-	__type(key, struct sluice_dest_key);
-	__type(value, struct sluice_dest);
+	__uint(max_entries, SLUICE_MAX_DESTS / 40);
+	__type(key, __u64);
+	__type(value, struct sluice_dest_page);
 } dests SEC(".maps");
 
 struct {

@@ -1,31 +1,97 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* decide.h's four look-ups over the kernel's maps, and the verdict as one function of the packet at hand. */
+/* decide.h's four look-ups over the kernel's maps. */
 #ifndef SLUICE_BPF_TABLES_H
 #define SLUICE_BPF_TABLES_H
 
+#include "bpf/dest_page.h"
 #include "bpf/maps.h"
 
-/* The kernel has one set of tables; the context other users of decide.h need is empty here. */
+/*
+ * The kernel has one set of tables. What the context holds is what dests_search found, since a call from within the
+ * verdict would take more than the 512 bytes that the frames of egress, verdict and search may have together.
+ */
 struct sluice_tables {
-	__u8 unused;
+	__u32 dest4; /* SLUICE_DEST_PACK of the IPv4 destination, or of the one that an IPv6 one embeds; 0: no entry */
+	__u32 dest6; /* of the IPv6 destination */
 };
+
+__u32 dests_find4(__u64 policy, __u32 addr);
+__u32 dests_find6(__u64 policy, __u64 upper, __u64 lower);
+
+/*
+ * Both return SLUICE_DEST_PACK; 0: no entry. The key is compared last: had the page been recycled while we read it,
+ * nothing read from it may speak. The root is written last, so a page below it that is missing was taken away.
+ */
+SLUICE_GLOBAL __u32 dests_find4(__u64 policy, __u32 addr)
+{
+	__u32 number = SLUICE_DEST_ROOT4;
+
+	SLUICE_LOOP for (int level = 0; level < SLUICE_DEST_LEVELS; level++)
+	{
+		__u64 key = SLUICE_DEST_KEY(policy, number);
+		const struct sluice_dest_page *page = bpf_map_lookup_elem(&dests, &key);
+		__u32 kind;
+
+		if (!page)
+			return level ? DEST_BROKEN : 0;
+		number = dest_page_find4(page, addr);
+		kind = page->kind;
+		barrier();
+		if (page->key != key)
+			return DEST_BROKEN;
+		if (kind == SLUICE_DEST_LEAF)
+			return number;
+	}
+	return DEST_BROKEN;
+}
+
+SLUICE_GLOBAL __u32 dests_find6(__u64 policy, __u64 upper, __u64 lower)
+{
+	const __u32 addr[4] = { upper >> 32, (__u32)upper, lower >> 32, (__u32)lower };
+	__u32 number = SLUICE_DEST_ROOT6;
+
+	SLUICE_LOOP for (int level = 0; level < SLUICE_DEST_LEVELS; level++)
+	{
+		__u64 key = SLUICE_DEST_KEY(policy, number);
+		const struct sluice_dest_page *page = bpf_map_lookup_elem(&dests, &key);
+		__u32 kind;
+
+		if (!page)
+			return level ? DEST_BROKEN : 0;
+		number = dest_page_find6(page, addr);
+		kind = page->kind;
+		barrier();
+		if (page->key != key)
+			return DEST_BROKEN;
+		if (kind == SLUICE_DEST_LEAF)
+			return number;
+	}
+	return DEST_BROKEN;
+}
+
+/* What a verdict on that destination will ask for. */
+static SLUICE_INLINE void dests_search(__u64 policy, const struct sluice_addr *remote, struct sluice_tables *ret)
+{
+	struct sluice_addr v4 = *remote;
+
+	ret->dest4 = ret->dest6 = 0;
+	if (!addr_is_v4(remote)) {
+		ret->dest6 = dests_find6(policy, bpf_be64_to_cpu(remote->d[0]), bpf_be64_to_cpu(remote->d[1]));
+		if (!addr_embedded_v4(remote, &v4))
+			return;
+	}
+	ret->dest4 = dests_find4(policy, bpf_ntohl(v4.w[3]));
+}
 
 static SLUICE_INLINE bool tables_find_dest(const struct sluice_tables *t, __u64 policy, const struct sluice_addr *addr,
 					   struct sluice_dest *ret)
 {
-	struct sluice_dest_key key = {
-		.prefixlen = SLUICE_DEST_FIXED_BITS + 128,
-		.policy_hi = policy >> 32,
-		.policy_lo = (__u32)policy,
-		.addr = { addr->w[0], addr->w[1], addr->w[2], addr->w[3] },
-	};
-	const struct sluice_dest *dest = bpf_map_lookup_elem(&dests, &key);
+	__u32 found = addr_is_v4(addr) ? t->dest4 : t->dest6;
 
-	(void)t;
-	if (!dest)
-		return false;
-	*ret = *dest;
-	return true;
+	(void)policy;
+	ret->set = SLUICE_DEST_SET(found);
+	ret->cluster_set = SLUICE_DEST_CLUSTER_SET(found);
+	return found != 0;
 }
 
 static SLUICE_INLINE bool tables_find_rule(const struct sluice_tables *t, __u64 policy, __u32 set, __u8 proto,

@@ -77,8 +77,10 @@ struct work {
 	__u32 ifindex;
 	__u32 length; /* skb->len */
 	struct packet packet;
+	struct sluice_tables tables; /* what was found for the flow's remote address */
 	struct sluice_decision decision;
-	struct sluice_flow flow; /* .key is the packet's; the rest is filled when a flow is written */
+	struct sluice_decision best; /* while leases are judged */
+	struct sluice_flow flow;     /* .key is the packet's; the rest is filled when a flow is written */
 	struct sluice_frag frag;
 	union sluice_reject reject;
 	struct sluice_asker_key asker_key; /* of a cgroup's question; here because 6.1's 512 bytes of stack are short */

@@ -15,6 +15,8 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "policy/array.h"
+#include "policy/pages.h"
 #include "tests/bpf/harness.h"
 
 const uint8_t HOST_MAC[6] = { 2, 0, 0, 0, 0, 1 };
@@ -182,6 +184,7 @@ int harness_close(void **state)
 
 	ring_buffer__free(h->ring);
 	veth_bpf__destroy(h->skel);
+	free(h->dests);
 	free(h);
 	return 0;
 }
@@ -203,6 +206,9 @@ int harness_reset(void **state)
 
 	clear_map(h->skel->maps.ifindexes);
 	clear_map(h->skel->maps.dests);
+	free(h->dests);
+	h->dests = NULL;
+	h->ndests = 0;
 	clear_map(h->skel->maps.rules);
 	clear_map(h->skel->maps.leases);
 	clear_map(h->skel->maps.cluster);
@@ -241,16 +247,69 @@ static void parse_prefix(const char *text, struct sluice_prefix *ret)
 	ret->bits = 128;
 }
 
+struct harness_dest {
+	uint64_t policy;
+	struct image_dest dest;
+};
+
+static int compare_dests(const void *a, const void *b)
+{
+	const struct image_dest *x = a, *y = b;
+
+	return addr_compare(&x->addr, &y->addr) ?: (x->bits > y->bits) - (x->bits < y->bits);
+}
+
+void commit_dests(struct harness *h, uint64_t policy)
+{
+	_cleanup_free_ struct image_dest *dests = calloc(h->ndests + 1, sizeof(*dests));
+	CLEANUP(pages_clear) struct pages pages = {};
+	const uint64_t roots[] = { SLUICE_DEST_KEY(policy, SLUICE_DEST_ROOT4),
+				   SLUICE_DEST_KEY(policy, SLUICE_DEST_ROOT6) };
+	int fd = bpf_map__fd(h->skel->maps.dests);
+	size_t count = 0, unique = 0;
+
+	assert_non_null(dests);
+	for (size_t i = 0; i < h->ndests; i++) {
+		if (h->dests[i].policy == policy)
+			dests[count++] = h->dests[i].dest;
+	}
+	qsort(dests, count, sizeof(*dests), compare_dests);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || compare_dests(&dests[i], &dests[i - 1]))
+			dests[unique++] = dests[i];
+	}
+	assert_int_equal(pages_build(dests, unique, policy, &pages), 0);
+	/* What says nothing has no page. */
+	for (size_t i = 0; i < ARRAY_SIZE(roots); i++)
+		bpf_map_delete_elem(fd, &roots[i]);
+	for (size_t i = 0; i < pages.count; i++)
+		assert_int_equal(bpf_map_update_elem(fd, &pages.items[i].key, &pages.items[i], BPF_ANY), 0);
+}
+
+static struct harness_dest *find_dest(struct harness *h, uint64_t policy, const struct image_dest *dest)
+{
+	/* Among thousands that would take long; commit_dests keeps one. */
+	for (size_t i = 0; !h->hold_dests && i < h->ndests; i++) {
+		if (h->dests[i].policy == policy && compare_dests(&h->dests[i].dest, dest) == 0)
+			return &h->dests[i];
+	}
+	return array_push(&h->dests, &h->ndests, sizeof(*h->dests));
+}
+
 void add_dest(struct harness *h, uint64_t policy, const char *prefix, uint32_t set, uint32_t cluster_set)
 {
-	struct sluice_dest dest = { .set = set, .cluster_set = cluster_set };
-	struct sluice_dest_key key = { .policy_hi = (uint32_t)(policy >> 32), .policy_lo = (uint32_t)policy };
+	struct image_dest dest = { .dest = { .set = set, .cluster_set = cluster_set } };
+	struct harness_dest *slot;
 	struct sluice_prefix p;
 
 	parse_prefix(prefix, &p);
-	key.prefixlen = SLUICE_DEST_FIXED_BITS + p.bits;
-	memcpy(key.addr, &p.addr, sizeof(p.addr));
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.dests), &key, &dest, BPF_ANY), 0);
+	dest.addr = p.addr;
+	dest.bits = p.bits;
+	slot = find_dest(h, policy, &dest);
+	assert_non_null(slot);
+	*slot = (struct harness_dest){ .policy = policy, .dest = dest };
+	if (!h->hold_dests)
+		commit_dests(h, policy);
 }
 
 void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, uint16_t port, uint8_t port_bits,
@@ -268,7 +327,7 @@ void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, u
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.rules), &key, &rule, BPF_ANY), 0);
 }
 
-/* One set per call: the set's id is the prefix's hash, which is unique enough for a test's handful. */
+/* One set for each prefix: the set's id is its hash, which is unique enough for a test's handful. */
 static void add_peer(struct harness *h, const char *prefix, uint8_t proto, uint16_t port, struct sluice_rule rule)
 {
 	static const uint8_t all[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP, IPPROTO_ICMPV6 };
@@ -276,7 +335,7 @@ static void add_peer(struct harness *h, const char *prefix, uint8_t proto, uint1
 
 	for (const char *c = prefix; *c; c++)
 		set = set * 33 + (uint8_t)*c;
-	set &= ~SLUICE_SET_NAME;
+	set = 1 + set % SLUICE_DEST_MAX_SET;
 	add_dest(h, TEST_POLICY, prefix, set, set);
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		if (proto == 0 || proto == all[i])

@@ -51,7 +51,10 @@ struct harness {
 	struct sluice_event last_event;
 	int host_ifindex;
 	int pod_ifindex;
-	int node_ns; /* only after harness_open_node */
+	struct harness_dest *dests; /* added since the reset; their pages are built from all of them */
+	size_t ndests;
+	bool hold_dests; /* add_dest leaves that to commit_dests, which thousands are quicker with */
+	int node_ns;	 /* only after harness_open_node */
 	int pod_ns;
 };
 
@@ -82,7 +85,9 @@ void set_state(struct harness *h, enum sluice_mode mode, uint64_t flags, uint16_
 /* set: rule set of `prefix`; proto 0 = TCP, UDP, SCTP, ICMP and ICMPv6; port 0 = every port */
 void allow(struct harness *h, const char *prefix, uint8_t proto, uint16_t port);
 void deny(struct harness *h, const char *prefix, uint8_t proto, uint16_t port);
+/* Replaces what was added of the same prefix. */
 void add_dest(struct harness *h, uint64_t policy, const char *prefix, uint32_t set, uint32_t cluster_set);
+void commit_dests(struct harness *h, uint64_t policy);
 void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, uint16_t port, uint8_t port_bits,
 	      struct sluice_rule rule);
 void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expires, uint64_t name);

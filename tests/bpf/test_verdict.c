@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verdict over CIDRs, ports, leases and the cluster, asked with frames; test_differential.c asks it at random. */
 #include <netinet/in.h>
+#include <stdio.h>
 
 #include "base/cleanup.h"
 #include "bpf/lease_use.h"
@@ -274,6 +275,45 @@ static void expired_lease_speaks_for_its_own_flows_only(void **state)
 	expect_drop(h, &data, SLUICE_REASON_CUT);
 }
 
+/* 300 prefixes of which none touches another, so that IPv4 takes three pages; 198.51.100.1 is not in them. */
+static void add_pages(struct harness *h)
+{
+	char prefix[ADDR_TEXT_MAX];
+
+	h->hold_dests = true;
+	for (unsigned int i = 0; i < 300; i++) {
+		snprintf(prefix, sizeof(prefix), "11.%u.%u.0/24", i / 100, 2 * (i % 100));
+		add_dest(h, TEST_POLICY, prefix, 5, 5);
+	}
+	h->hold_dests = false;
+	commit_dests(h, TEST_POLICY);
+}
+
+/* Whoever took away a page below the root, or put another's there: the prefixes in it might deny what a name opens. */
+static void broken_tree_opens_nothing(void **state)
+{
+	static const struct sluice_rule yes = { .precedence = SLUICE_PRECEDENCE_ALLOW,
+						.rule = 1,
+						.verdict = SLUICE_ALLOW };
+	const struct ask whole[] = { { "11.2.198.9", IPPROTO_TCP, 443, 0 }, { "198.51.100.1", IPPROTO_TCP, 443, 0 } };
+	const struct ask broken[] = { { "11.2.198.9", IPPROTO_TCP, 443, NO },
+				      { "198.51.100.1", IPPROTO_TCP, 443, NO } };
+	uint64_t last = SLUICE_DEST_KEY(TEST_POLICY, 2), first = SLUICE_DEST_KEY(TEST_POLICY, 1);
+	struct harness *h = *state;
+	int fd = bpf_map__fd(h->skel->maps.dests);
+	struct sluice_dest_page page;
+
+	add_pages(h);
+	add_rule(h, TEST_POLICY, 5, IPPROTO_TCP, 443, 16, yes);
+	allow_name(h, "198.51.100.1", 1, IPPROTO_TCP, 443);
+	ASK(h, whole);
+	assert_int_equal(bpf_map_lookup_elem(fd, &first, &page), 0);
+	assert_int_equal(bpf_map_update_elem(fd, &last, &page, BPF_EXIST), 0);
+	ASK(h, broken);
+	assert_int_equal(bpf_map_delete_elem(fd, &last), 0);
+	ASK(h, broken);
+}
+
 /* Hazard 12. */
 static void addresses_no_name_opens(void **state)
 {
@@ -374,6 +414,7 @@ int main(void)
 		TEST(lease_of_the_dead_is_not_inherited),
 		TEST(a_flow_marks_its_lease),
 		TEST(two_clocks),
+		TEST(broken_tree_opens_nothing),
 		TEST(expired_lease_speaks_for_its_own_flows_only),
 		TEST(addresses_no_name_opens),
 		TEST(cluster_addresses_have_their_own_set),

@@ -365,22 +365,64 @@ static json_t *settings_json(const struct sluice_settings *s)
 			 I(s->reject_burst)); /* name_key stays secret: it guards the name ids */
 }
 
-static json_t *prefix_json(const struct sluice_addr *addr, uint32_t bits)
+static json_t *first4_json(const struct sluice_dest_page *page, size_t block, size_t slot, uint32_t *ret_dest)
 {
-	struct sluice_prefix prefix = { .addr = *addr, .bits = bits };
-	char buf[ADDR_TEXT_MAX];
+	const union sluice_dest_block4 *b = &page->v4.blocks[block];
+	struct sluice_addr addr = { .b = { [10] = 0xff, [11] = 0xff } };
 
-	return json_string(prefix_format(&prefix, buf));
+	addr.w[3] = htonl(page->kind == SLUICE_DEST_LEAF ? b->leaf.first[slot] : b->wide[slot]);
+	*ret_dest = page->kind == SLUICE_DEST_LEAF ? b->leaf.dests[slot] : 0;
+	return out_addr(&addr);
 }
 
-static json_t *dest_json(const struct sluice_dest_key *key, const struct sluice_dest *dest)
+static json_t *first6_json(const struct sluice_dest_page *page, size_t block, size_t slot, uint32_t *ret_dest)
 {
+	const union sluice_dest_block6 *b = &page->v6.blocks[block];
 	struct sluice_addr addr;
 
-	memcpy(addr.b, key->addr, sizeof(addr.b));
-	return json_pack("{s:o*, s:o*, s:I, s:I}", "policy_id", out_hex(policy_of(key->policy_hi, key->policy_lo)),
-			 "prefix", prefix_json(&addr, key->prefixlen - SLUICE_DEST_FIXED_BITS), "set", I(dest->set),
-			 "cluster_set", I(dest->cluster_set));
+	for (size_t w = 0; w < ARRAY_SIZE(addr.w); w++)
+		addr.w[w] = htonl(page->kind == SLUICE_DEST_LEAF ? b->leaf.first[slot][w] : b->wide[slot][w]);
+	*ret_dest = page->kind == SLUICE_DEST_LEAF ? b->leaf.dests[slot] : 0;
+	return out_addr(&addr);
+}
+
+/* Of a block. */
+static size_t page_slots(const struct sluice_dest_page *page, bool ipv4)
+{
+	switch ((enum sluice_dest_kind)page->kind) {
+	case SLUICE_DEST_LEAF:
+		return ipv4 ? SLUICE_DEST4_SLOTS : SLUICE_DEST6_SLOTS;
+	case SLUICE_DEST_NARROW:
+		return 1;
+	case SLUICE_DEST_WIDE:
+		return ipv4 ? SLUICE_DEST4_WIDE_SLOTS : SLUICE_DEST6_WIDE_SLOTS;
+	}
+	return 1;
+}
+
+static json_t *page_json(const struct sluice_dest_page *page)
+{
+	bool ipv4 = SLUICE_DEST_KEY_PAGE(page->key) < SLUICE_DEST_ROOT6;
+	size_t blocks = ipv4 ? SLUICE_DEST4_BLOCKS : SLUICE_DEST6_BLOCKS;
+	size_t slots = page_slots(page, ipv4);
+	json_t *intervals = json_array();
+
+	for (size_t i = 0; intervals && i < page->count && i < blocks * slots; i++) {
+		uint32_t dest;
+		json_t *one = json_pack("{s:o*}", "first",
+					ipv4 ? first4_json(page, i / slots, i % slots, &dest)
+					     : first6_json(page, i / slots, i % slots, &dest));
+
+		if (page->kind != SLUICE_DEST_LEAF) {
+			set(one, "page", json_integer(page->child + i));
+		} else {
+			set(one, "set", json_integer(SLUICE_DEST_SET(dest)));
+			set(one, "cluster_set", json_integer(SLUICE_DEST_CLUSTER_SET(dest)));
+		}
+		json_array_append_new(intervals, one);
+	}
+	return json_pack("{s:o*, s:I, s:o*}", "policy_id", out_hex(SLUICE_DEST_KEY_POLICY(page->key)), "page",
+			 I(SLUICE_DEST_KEY_PAGE(page->key)), "intervals", intervals);
 }
 
 static json_t *rule_json(const struct sluice_rule_key *key, const struct sluice_rule *rule)
@@ -489,7 +531,7 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 	case PIN_LABELS:
 		return label_json(value);
 	case PIN_DESTS:
-		return dest_json(key, value);
+		return page_json(value);
 	case PIN_RULES:
 		return rule_json(key, value);
 	case PIN_LEASES:

@@ -119,6 +119,13 @@ static void address(uint64_t bits, char ret[ADDR_TEXT_MAX])
 		 (unsigned int)(bits >> 16) & 255, (unsigned int)(bits >> 24) & 255);
 }
 
+/* 2400::/7: public, of no class */
+static void address6(uint64_t bits, char ret[ADDR_TEXT_MAX])
+{
+	snprintf(ret, ADDR_TEXT_MAX, "%x:%x:%x:%x::1", 0x2400 | (unsigned int)(bits & 0x1ff),
+		 (unsigned int)(bits >> 16) & 0xffff, (unsigned int)(bits >> 32) & 0xffff, (unsigned int)(bits >> 48));
+}
+
 static int by_number(const void *a, const void *b)
 {
 	unsigned int x = *(const unsigned int *)a, y = *(const unsigned int *)b;
@@ -161,29 +168,39 @@ static unsigned int new_flows(struct harness *h, const struct opener *by, char (
 	return ns[n / 2];
 }
 
+/* A kind of table: who looks in it, how it is filled with one address more, and with how many. */
+struct table {
+	const struct opener *by;
+	const char *what;
+	const size_t *sizes;
+	size_t count;
+	void (*fill)(struct harness *h, const char *addr);
+	void (*make)(uint64_t bits, char ret[ADDR_TEXT_MAX]);
+};
+
 /* From a table of the first size to one of the last; each holds the one before. */
-static void growth(struct harness *h, const struct opener *by, const char *what, const size_t *sizes, size_t nsizes,
-		   void (*fill)(struct harness *h, const char *addr))
+static void growth(struct harness *h, const struct table *t)
 {
 	static char addrs[100000][ADDR_TEXT_MAX];
 	unsigned int first = 0, passed;
 	size_t filled = 0;
 
-	for (size_t i = 0; i < nsizes; i++) {
+	for (size_t i = 0; i < t->count; i++) {
 		unsigned int best = ~0u;
 
-		for (; filled < sizes[i]; filled++) {
-			address(random64(), addrs[filled]);
-			fill(h, addrs[filled]);
+		for (; filled < t->sizes[i]; filled++) {
+			t->make(random64(), addrs[filled]);
+			t->fill(h, addrs[filled]);
 		}
+		commit_dests(h, TEST_POLICY);
 		for (int round = 0; round < (quick ? 1 : 5); round++) {
-			unsigned int ns = new_flows(h, by, addrs, sizes[i], &passed);
+			unsigned int ns = new_flows(h, t->by, addrs, t->sizes[i], &passed);
 
 			best = ns < best ? ns : best;
 		}
 		first = first ? first : best;
-		printf("new flow, %6zu %-40s %5u%% %6u %9.2f of %zu\n", sizes[i], what,
-		       passed * 100 / (quick ? 100 : FLOWS), best, (double)best / first, sizes[0]);
+		printf("new flow, %6zu %-40s %5u%% %6u %9.2f of %zu\n", t->sizes[i], t->what,
+		       passed * 100 / (quick ? 100 : FLOWS), best, (double)best / first, t->sizes[0]);
 	}
 }
 
@@ -206,6 +223,11 @@ static void fill_address(struct harness *h, const char *addr)
 static void fill_network(struct harness *h, const char *addr)
 {
 	fill_prefix(h, addr, 24);
+}
+
+static void fill_network6(struct harness *h, const char *addr)
+{
+	fill_prefix(h, addr, 64);
 }
 
 static void fill_lease(struct harness *h, const char *addr)
@@ -235,17 +257,13 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 	struct harness *h = *state;
 	const struct opener ours = { h->skel->progs.from_pod, h->skel->maps.flows };
 	const struct opener theirs = { bare->progs.bare_new, bare->maps.bare_flows };
-	const struct {
-		const struct opener *by;
-		const char *what;
-		const size_t *sizes;
-		size_t count;
-		void (*fill)(struct harness *h, const char *addr);
-	} tables[] = {
-		{ &theirs, "members, bare program with one look-up", leases, ARRAY_SIZE(leases) - quick, fill_bare },
-		{ &ours, "CIDRs of /32", cidrs, ARRAY_SIZE(cidrs), fill_address },
-		{ &ours, "CIDRs of /24", cidrs, ARRAY_SIZE(cidrs), fill_network },
-		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease },
+	const struct table tables[] = {
+		{ &theirs, "members, bare program with one look-up", leases, ARRAY_SIZE(leases) - quick, fill_bare,
+		  address },
+		{ &ours, "CIDRs of /32", cidrs, ARRAY_SIZE(cidrs), fill_address, address },
+		{ &ours, "CIDRs of /24", cidrs, ARRAY_SIZE(cidrs), fill_network, address },
+		{ &ours, "CIDRs of /64, IPv6", cidrs, ARRAY_SIZE(cidrs), fill_network6, address6 },
+		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease, address },
 	};
 
 	bare_leases = bare->maps.bare_leases;
@@ -253,9 +271,10 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 		if (harness_reset(state))
 			exit(1);
 		h->settings->flow_quota = h->settings->tombstone_quota = 2 * FLOWS;
+		h->hold_dests = true;
 		add_rule(h, TEST_POLICY, 1, IPPROTO_TCP, 443, 16, rule);
 		add_rule(h, TEST_POLICY, SLUICE_SET_NAME | 1, IPPROTO_TCP, 443, 16, rule);
-		growth(h, tables[i].by, tables[i].what, tables[i].sizes, tables[i].count, tables[i].fill);
+		growth(h, &tables[i]);
 	}
 }
 
