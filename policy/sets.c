@@ -350,9 +350,13 @@ static int emit_run(struct sets *s, uint8_t proto, uint32_t first, uint32_t end,
 	return 0;
 }
 
+/* By what becomes of it: one rule may have several grants here, and which of them was painted first is up to malloc(). */
 static bool same_paint(const struct paint *a, const struct paint *b)
 {
-	return a->grant == b->grant && a->pass == b->pass && (!a->grant || a->precedence == b->precedence);
+	if (a->pass != b->pass || !a->grant != !b->grant)
+		return false;
+	return !a->grant || (a->precedence == b->precedence && a->grant->rule == b->grant->rule &&
+			     a->grant->rank.action == b->grant->rank.action);
 }
 
 static int emit_line(struct sets *s, const struct line *l, uint8_t proto)
