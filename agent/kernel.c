@@ -279,8 +279,14 @@ static int check_version(const char *pin_path)
 	if (snprintf(path, sizeof(path), "%s/" SLUICE_MAP_SETTINGS, pin_path) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0) {
+		int r = -errno;
+
+		log_error("%s: %s", path, strerror(-r));
+		return r;
+	}
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && info.value_size == sizeof(settings) &&
 	    bpf_map_lookup_elem(fd, &zero, &settings) == 0 && (settings.abi == 0 || settings.abi == SLUICE_ABI_VERSION))
 		return 0;

@@ -99,8 +99,9 @@ MATRIX = {
     "an image by its digest": {"image.repository": "registry.example.com/sluice", "image.digest": "sha256:" + "0" * 64,
                                "imagePullSecrets": [{"name": "pull"}]},
     "everything that is off": {"kubernetes.status": True, "kubernetes.startupTaint": "sluice.dev/agent-not-ready",
-                               "kubernetes.hostNetwork.enforce": True, "cni.install": True,
+                               "kubernetes.hostNetwork.enforce": True,
                                "stateDir": "/var/lib/sluice", "config.flows.file": "/var/log/sluice/flows.json"},
+    "the CNI left alone": {"cni.install": False},
     "metrics for others": {"config.metrics.listen": "[::]:9100", "networkPolicy.enabled": True,
                            "networkPolicy.from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]},
     "policies of the release": {"policies": {"admin.yaml": ADMIN}},
@@ -270,6 +271,12 @@ def test_objects():
         check(f"{c['name']}: not privileged, no escalation, root read-only, all capabilities dropped but the few",
               (s["privileged"], s["allowPrivilegeEscalation"], s["readOnlyRootFilesystem"], s["capabilities"]["drop"])
               == (False, False, True, ["ALL"]) and "SYS_ADMIN" not in s["capabilities"]["add"], s)
+    mounts = {m["name"]: m["mountPath"] for m in container(documents, "agent")["volumeMounts"]}
+    check("the CNI plugin is installed where runtimes look", (mounts["cni-conf"], mounts["cni-bin"]) ==
+          ("/etc/cni/net.d", "/opt/cni/bin") and "install: true" in configuration(documents), mounts)
+    alone = rendered({"cni": {"install": False}})
+    check("or nothing of the CNI is touched", "cni" not in yaml.safe_load(configuration(alone)) and
+          "cni" not in json.dumps(find(alone, "DaemonSet")))
     mounted = [m["name"] for m in container(documents, "dnsproxy")["volumeMounts"]]
     check("the proxy has no token", mounted == ["bpffs", "run"], mounted)
     check("tolerates everything, critical", pod["tolerations"] == [{"operator": "Exists"}] and

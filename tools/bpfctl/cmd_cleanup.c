@@ -135,14 +135,15 @@ static bool is_mount_point(const char *path)
 	return here.st_dev != up.st_dev;
 }
 
-/* Without an agent, sluice-cni makes the folder, for the links that close pods. */
-static bool has_only_links(const char *path)
+/* Without an agent, sluice-cni makes the folder, for the links that close pods; an agent that may not load its programs, both. */
+static bool has_only_folders(const char *path)
 {
 	__attribute__((cleanup(closedirp))) DIR *dir = opendir(path);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		if (!is_dots(entry->d_name) && strcmp(entry->d_name, "links") != 0)
+		if (!is_dots(entry->d_name) && strcmp(entry->d_name, "links") != 0 &&
+		    strcmp(entry->d_name, "programs") != 0)
 			return false;
 	}
 	return dir;
@@ -169,7 +170,7 @@ static int check_pin_path(const char *path)
 		return -EINVAL;
 	}
 	snprintf(settings, sizeof(settings), "%s/" SLUICE_MAP_SETTINGS, path);
-	if (access(settings, F_OK) < 0 && !has_only_links(path)) {
+	if (access(settings, F_OK) < 0 && !has_only_folders(path)) {
 		ctl_error("%s holds no pin called " SLUICE_MAP_SETTINGS ": it is not ours, nothing there is touched",
 			  path);
 		return -EINVAL;
