@@ -583,6 +583,8 @@ static void each_second(struct agent *a)
 	endpoints_repair_cgroups(a->endpoints);
 	if (endpoints_moved(a->endpoints))
 		reconcile(a, false);
+	if (a->kubernetes)
+		kubernetes_tell(a->kubernetes, a->endpoints, a->kernel);
 	publisher_collect(a->publisher, now);
 	if (watch_retry(a->watch))
 		refresh_soon(a);

@@ -28,6 +28,7 @@
 #include "agent/kube/uninstall.h"
 #include "agent/kube/world.h"
 #include "agent/metrics.h"
+#include "agent/troubles.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -49,6 +50,8 @@ struct kubernetes {
 	struct kube_world world;
 	size_t claimed;	     /* pods on an interface by the CNI's word */
 	size_t contradicted; /* and by nobody's, since the API's is another */
+	struct troubles troubles;
+	uint64_t patience; /* with a pod in quarantine, until users are told */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -106,6 +109,7 @@ void kubernetes_freep(struct kubernetes **k)
 	host_pods_freep(&(*k)->host_pods);
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
+	troubles_clear(&(*k)->troubles);
 	free(*k);
 	*k = NULL;
 }
@@ -163,6 +167,7 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		return r;
 	k->changed = changed;
 	k->context = context;
+	k->patience = (config->cni.wait_seconds + 1) * NSEC_PER_SEC;
 	namespace_name = access->namespace ? strdup(access->namespace) : NULL;
 	r = kube_http_new(event, access, &k->http);
 	if (r == 0)
@@ -220,6 +225,7 @@ struct join {
 	struct host_pods *host_pods;
 	size_t claimed;
 	size_t contradicted;
+	struct troubles troubles;
 };
 
 static void set_addresses(struct static_endpoint *to, const struct sluice_addr *addrs, size_t naddrs)
@@ -230,8 +236,10 @@ static void set_addresses(struct static_endpoint *to, const struct sluice_addr *
 }
 
 /* By the CNI's word, where the API's does not contradict it. */
-static bool join_claim(struct join *j, const struct subject *s, struct claim *c, struct static_endpoint *ret)
+static bool join_claim(struct join *j, const struct kube_pod *pod, struct claim *c, struct static_endpoint *ret)
 {
+	const struct subject *s = pod->subject;
+
 	if (claim_contradicted(c, s->addrs, s->naddrs)) {
 		if (!c->told)
 			log_warning(
@@ -239,6 +247,7 @@ static bool join_claim(struct join *j, const struct subject *s, struct claim *c,
 				s->namespace_name, s->name, ret->interface);
 		c->told = true;
 		j->contradicted++;
+		troubles_add(&j->troubles, pod, "the API has other addresses of it than the CNI plugin gave it");
 		return false;
 	}
 	c->told = false;
@@ -257,10 +266,17 @@ static bool join(void *context, const struct kube_pod *pod, struct static_endpoi
 	struct claim *claim = discover_claim(j->discover, pod->cni_uid, s->namespace_name, s->name, ret->interface);
 
 	if (claim)
-		return join_claim(j, s, claim, ret);
+		return join_claim(j, pod, claim, ret);
 	set_addresses(ret, s->addrs, s->naddrs);
-	return s->naddrs &&
-	       *discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface);
+	/* Its sandbox is still to come. */
+	if (s->naddrs == 0)
+		return false;
+	if (*discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface))
+		return true;
+	/* One that is being deleted may have none any more. */
+	if (!pod->deleting)
+		troubles_add(&j->troubles, pod, "no interface of the node is known to have its addresses");
+	return false;
 }
 
 static int join_host(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
@@ -304,10 +320,13 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	host_pods_begin(k->host_pods);
 	if (kube_world_new(cache, k->node, &how, &wanted, &k->world) < 0) {
 		log_error("out of memory; endpoints and inventory stay as they are");
+		troubles_clear(&found.troubles);
 		return changed;
 	}
 	host_pods_end(k->host_pods, e, &wanted->endpoints);
 	k->endpoints = e;
+	troubles_clear(&k->troubles);
+	k->troubles = found.troubles;
 	k->links_changed = false;
 	k->claimed = found.claimed;
 	k->contradicted = found.contradicted;
@@ -318,6 +337,17 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 bool kubernetes_host_pod(const struct kubernetes *k, size_t i, struct host_pod_view *ret)
 {
 	return host_pods_view(k->host_pods, k->endpoints, i, ret);
+}
+
+void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const struct kernel *kernel)
+{
+	const struct troubles_input in = { kube_source_cache(k->source), e, kernel, k->patience };
+
+	if (!k->report || !kube_source_synced(k->source))
+		return;
+	kube_report_events_begin(k->report);
+	troubles_tell(&k->troubles, &in, k->report);
+	kube_report_events_end(k->report);
 }
 
 /* ---- cluster DNS ------------------------------------------------------------------------------------------------- */
@@ -380,6 +410,11 @@ static void report_metrics(const struct kube_report *r, struct strbuf *out)
 	counter(out, "sluice_kubernetes_conditions_total", "Policies whose conditions were written.", s.conditions);
 	counter(out, "sluice_kubernetes_condition_failures_total", "Policies whose conditions could not be written.",
 		s.condition_failures);
+	gauge(out, "sluice_kubernetes_troubles", "What is amiss now and has an Event, or is to have one.",
+	      s.events.lasting);
+	counter(out, "sluice_kubernetes_events_total", "Events written, and that they go on.", s.events.written);
+	counter(out, "sluice_kubernetes_events_dropped_total", "Events never written: too many, or over before.",
+		s.events.dropped);
 }
 
 void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)

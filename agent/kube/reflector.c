@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/kube/talk.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
@@ -298,22 +299,6 @@ bool kube_reflector_data(struct kube_reflector *r, const char *bytes, size_t len
 
 /* ---- what comes next --------------------------------------------------------------------------------------------- */
 
-/* Of a Status object, which is what the API says no with, its words: a JSON string, of which the end may be missing. */
-static void write_status(struct kube_reflector *r, long status, const char *text)
-{
-	static const char key[] = "\"message\":\"";
-	const char *words = strstr(text, key);
-	size_t len = (size_t)snprintf(r->error, sizeof(r->error), "HTTP status %ld: ", status);
-
-	for (words = words ? words + strlen(key) : text; *words && !strchr("\"\n", *words); words++) {
-		if (*words == '\\' && words[1])
-			words++;
-		if (len + 1 < sizeof(r->error))
-			r->error[len++] = *words;
-	}
-	r->error[len] = '\0';
-}
-
 static void fail(struct kube_reflector *r, uint64_t now, long status, long retry_after, const char *text)
 {
 	unsigned int doubles = r->failures < BACKOFF_DOUBLES ? r->failures : BACKOFF_DOUBLES;
@@ -325,7 +310,7 @@ static void fail(struct kube_reflector *r, uint64_t now, long status, long retry
 	msec = msec / 2 + r->random() % msec + asked * 1000;
 	r->not_before = now + msec * NSEC_PER_MSEC;
 	if (status)
-		write_status(r, status, text);
+		kube_status_text(status, text, r->error, sizeof(r->error));
 	else
 		snprintf(r->error, sizeof(r->error), "%.250s", text);
 }

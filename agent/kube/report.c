@@ -20,6 +20,7 @@
 enum voice {
 	VOICE_LEASE,
 	VOICE_CONDITIONS,
+	VOICE_EVENTS,
 	VOICES,
 };
 
@@ -37,13 +38,16 @@ struct kube_report {
 	struct kube_http *http;
 	struct kube_lease *lease;
 	struct kube_conditions *conditions;
+	struct kube_events *events;
+	const struct kube_policies *policies;
 	struct task tasks[VOICES];
 	sd_event_source *end;
 	void (*ended)(void *context);
 	void *context;
 	bool held;     /* as last logged */
 	bool troubled; /* the same */
-	bool unwritten;
+	bool conditions_fail;
+	bool events_fail;
 };
 
 static uint32_t random_number(void)
@@ -80,14 +84,23 @@ static void on_data(void *context, const char *bytes, size_t len)
 		strbuf_add(&t->body, bytes, len);
 }
 
-static void log_conditions(struct kube_report *r)
+/* Once while it fails. */
+static void log_failure(const char *what, const char *error, bool *told)
 {
-	struct kube_conditions_stats s;
+	if (error[0] && !*told)
+		log_warning("%s cannot be written: %s", what, error);
+	*told = error[0];
+}
 
-	kube_conditions_get_stats(r->conditions, &s);
-	if (s.error[0] && !r->unwritten)
-		log_warning("conditions cannot be written: %s", s.error);
-	r->unwritten = s.error[0];
+static void log_failures(struct kube_report *r)
+{
+	struct kube_conditions_stats c;
+	struct kube_events_stats e;
+
+	kube_conditions_get_stats(r->conditions, &c);
+	kube_events_get_stats(r->events, &e);
+	log_failure("conditions", c.error, &r->conditions_fail);
+	log_failure("Events", e.error, &r->events_fail);
 }
 
 static void log_lease(struct kube_report *r)
@@ -128,7 +141,7 @@ static void on_end(void *context, const struct kube_reply *reply)
 	t->talker->end(t->context, &now, &answer);
 	strbuf_clear(&t->body);
 	pump(t);
-	log_conditions(r);
+	log_failures(r);
 	if (t != &r->tasks[VOICE_LEASE])
 		return;
 	log_lease(r);
@@ -176,6 +189,7 @@ void kube_report_freep(struct kube_report **r)
 		strbuf_clear(&(*r)->tasks[i].body);
 	}
 	sd_event_source_disable_unref((*r)->end);
+	kube_events_freep(&(*r)->events);
 	kube_conditions_freep(&(*r)->conditions);
 	kube_lease_freep(&(*r)->lease);
 	sd_event_unref((*r)->event);
@@ -203,13 +217,18 @@ int kube_report_new(sd_event *event, struct kube_http *http, struct kube_policie
 		return -ENOMEM;
 	r->event = sd_event_ref(event);
 	r->http = http;
+	r->policies = policies;
 	e = kube_lease_new(wish->namespace_name, wish->node, random_number, &r->lease);
 	if (e == 0)
 		e = kube_conditions_new(policies, r->lease, random_number, &r->conditions);
 	if (e == 0)
+		e = kube_events_new(wish->node, random_number, &r->events);
+	if (e == 0)
 		e = start_task(r, VOICE_LEASE, &kube_lease_talker, r->lease);
 	if (e >= 0)
 		e = start_task(r, VOICE_CONDITIONS, &kube_conditions_talker, r->conditions);
+	if (e >= 0)
+		e = start_task(r, VOICE_EVENTS, &kube_events_talker, r->events);
 	if (e < 0)
 		return e;
 	*ret = TAKE_PTR(r);
@@ -224,6 +243,56 @@ void kube_report_set_audit(struct kube_report *r, bool audit)
 void kube_report_poke(struct kube_report *r)
 {
 	pump(&r->tasks[VOICE_CONDITIONS]);
+}
+
+/* ---- Events ------------------------------------------------------------------------------------------------------ */
+
+/* Edits come in bursts, and of each only the last counts. */
+#define POLICY_PATIENCE (2 * NSEC_PER_SEC)
+
+static void note_policy(struct kube_report *r, const struct kube_verdict *v)
+{
+	const struct kube_event event = {
+		.api_version = v->api_version,
+		.kind = v->kind,
+		.namespace_name = v->namespace_name,
+		.name = v->name,
+		.uid = v->uid,
+		.reason = "Refused",
+		.action = "Refuse",
+		.note = v->message,
+		.patience = POLICY_PATIENCE,
+	};
+
+	kube_report_event(r, &event);
+}
+
+void kube_report_events_begin(struct kube_report *r)
+{
+	struct kube_verdict v;
+
+	kube_events_begin(r->events);
+	if (!kube_lease_held(r->lease, clock_now()))
+		return;
+	for (size_t i = 0; kube_policies_verdict(r->policies, i, &v); i++) {
+		if (!v.valid)
+			note_policy(r, &v);
+	}
+}
+
+void kube_report_event(struct kube_report *r, const struct kube_event *event)
+{
+	const struct kube_now now = now_of();
+
+	kube_events_note(r->events, &now, event);
+}
+
+void kube_report_events_end(struct kube_report *r)
+{
+	const struct kube_now now = now_of();
+
+	kube_events_end(r->events, &now);
+	pump(&r->tasks[VOICE_EVENTS]);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
@@ -256,12 +325,16 @@ void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *
 json_t *kube_report_json(const struct kube_report *r)
 {
 	struct kube_conditions_stats c;
+	struct kube_events_stats e;
 
 	kube_conditions_get_stats(r->conditions, &c);
-	return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s}", "holder", kube_lease_holder(r->lease), "held",
-			 kube_lease_held(r->lease, clock_now()), "lease_error", kube_lease_error(r->lease),
-			 "conditions_written", (json_int_t)c.written, "conditions_failed", (json_int_t)c.failures,
-			 "conditions_of_others", (json_int_t)c.foreign, "conditions_error", c.error);
+	kube_events_get_stats(r->events, &e);
+	return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:s}", "holder",
+			 kube_lease_holder(r->lease), "held", kube_lease_held(r->lease, clock_now()), "lease_error",
+			 kube_lease_error(r->lease), "conditions_written", (json_int_t)c.written, "conditions_failed",
+			 (json_int_t)c.failures, "conditions_of_others", (json_int_t)c.foreign, "conditions_error",
+			 c.error, "lasting", (json_int_t)e.lasting, "events_written", (json_int_t)e.written,
+			 "events_dropped", (json_int_t)e.dropped, "events_error", e.error);
 }
 
 void kube_report_get_stats(const struct kube_report *r, struct kube_report_stats *ret)
@@ -274,4 +347,5 @@ void kube_report_get_stats(const struct kube_report *r, struct kube_report_stats
 		.conditions = c.written,
 		.condition_failures = c.failures,
 	};
+	kube_events_get_stats(r->events, &ret->events);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the cluster's users are told through the API: conditions on policies. Makes the requests of those who know what. */
+/* What the cluster's users are told through the API: conditions on policies, Events. Makes the requests of those who know what. */
 #ifndef SLUICE_AGENT_KUBE_REPORT_H
 #define SLUICE_AGENT_KUBE_REPORT_H
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/kube/events.h"
 #include "agent/kube/http.h"
 #include "agent/kube/policies.h"
 
@@ -27,6 +28,11 @@ void kube_report_set_audit(struct kube_report *r, bool audit);
 /* There may be news: of policies, of pods. */
 void kube_report_poke(struct kube_report *r);
 
+/* Events, in passes as for kube_events_begin(). Those of refused policies are its own to tell, while it speaks for all. */
+void kube_report_events_begin(struct kube_report *r);
+void kube_report_event(struct kube_report *r, const struct kube_event *event);
+void kube_report_events_end(struct kube_report *r);
+
 /* The agent ends: the Lease is given back, then `ended` is called, from the event loop, soon in any case. */
 void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *context);
 
@@ -36,6 +42,7 @@ struct kube_report_stats {
 	bool held; /* this node speaks for all */
 	uint64_t conditions;
 	uint64_t condition_failures;
+	struct kube_events_stats events;
 };
 void kube_report_get_stats(const struct kube_report *r, struct kube_report_stats *ret);
 

@@ -156,7 +156,17 @@ agent_with watch
 for c in "${collections[@]}"; do check "without watch of $c" await 10 refused "$c"; done
 agent_ends
 
-# Conditions of the ApplicationNetworkPolicy are there already; of this one they are not.
+# Conditions of the ApplicationNetworkPolicy are there already; of this one, which is refused, they are not.
+quietly k create -f - <<-END
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: untold, namespace: default}
+	spec: {podSelector: {}, egress: [{to: [{futureMember: 1}]}]}
+END
+agent_with create
+check "without create of Events it says so" await 30 told 'Events cannot be written: .*HTTP status 403'
+agent_ends
+quietly k -n default delete anp untold
 quietly k create -f - <<-END
 	apiVersion: networking.k8s.aws/v1alpha1
 	kind: ApplicationNetworkPolicy

@@ -281,7 +281,7 @@ def test_objects():
     check("nor is there a Lease", find(silent, "Lease") is None and find(documents, "Lease"))
     loud = rendered(merged(MATRIX["everything that is off"]))
     roles = json.dumps(find(loud, "ClusterRole")["rules"] + find(loud, "Role")["rules"])
-    wanted = ('"leases"', "/status", '"patch"')
+    wanted = ('"leases"', "/status", '"events"', '"patch"')
     check("status and taint bring their rights", all(w in roles for w in wanted))
     check("never more than that", not re.search('delete|escalate|bind|\\*|secrets|"pods/', roles))
     changed = rendered(merged({"config.deny.mode": "reject"}))

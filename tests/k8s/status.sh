@@ -24,6 +24,14 @@ says() { # TYPE FIELD WANTED OBJECT…
 }
 valid() { k wait -n default --for=condition=Valid="${2:-true}" "$1" --timeout=20s; }
 
+# FIELD NAME REASON: of the Events of an object.
+event() {
+	k get events.v1.events.k8s.io -n default -o json | python3 -c 'import json, sys
+print(" ".join(str(e[sys.argv[1]]) for e in json.load(sys.stdin)["items"]
+               if (e["regarding"]["name"], e["reason"]) == tuple(sys.argv[2:])))' "$@"
+}
+has_event() { [ -n "$(event note "$@")" ]; }
+
 # Another node's agent: its own maps, sockets and processor of policies, the same rights.
 second_start() {
 	local d=$kube/second
@@ -104,6 +112,28 @@ check "and says where" grep -q '^spec\.egress\[1\]\.toFQDNs\[1\]' < <(condition 
 check "nor is it enforced" says Enforced status False cnp/bad
 equal "the column of kubectl get" "good True" "$(k get cnp -n default good --no-headers | awk '{print $1, $2}')"
 
+check "an Event says so too" await 20 has_event bad Refused
+check "with the place" grep -q '^spec\.egress\[1\]\.toFQDNs\[1\]' < <(event note bad Refused)
+check "kubectl describe shows it" grep -q 'Warning *Refused' < <(k describe -n default cnp bad)
+check "a valid one has none" not has_event good Refused
+
+# ---- a pod in quarantine ----
+
+quietly k apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: lost, namespace: default}
+	spec: {nodeName: node1, containers: [{name: c, image: none}]}
+END
+sleep 8
+check "a pod that has no address yet is no trouble" not has_event lost Quarantined
+quietly k patch pod -n default lost --type merge --subresource status -p \
+	'{"status":{"phase":"Running","podIP":"10.0.1.77","podIPs":[{"ip":"10.0.1.77"}]}}'
+check "one that stays in quarantine has an Event" await 20 has_event lost Quarantined
+equal "which says why" "Everything that the pod sends is denied: no interface of the node is known to have its addresses" \
+	"$(event note lost Quarantined)"
+check "of its uid, for kubectl describe" grep -q 'Warning *Quarantined' < <(k describe -n default pod lost)
+
 # ---- what changes, and what does not ----
 
 since=$(condition Valid lastTransitionTime applicationnetworkpolicy/names)
@@ -167,5 +197,8 @@ quietly k apply -f - <<-END
 	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchName: example.com}]}]}
 END
 check "and conditions are written again" quietly valid cnp/last
+sleep 4
+equal "an Event is told once, whoever tells it" 1 "$(event reason theirs Refused | wc -w)"
+equal "and of a pod, though its agent started anew" 1 "$(event reason lost Quarantined | wc -w)"
 check "status says who writes" [ "$(bpfctl -o json status | json 'x["agent"]["details"]["kubernetes"]["report"]["holder"]')" = node1 ]
 check "the agents were refused nothing" not grep -qE '403|orbidden' "$(lab_dir)/log/sluiced.log" "$(lab_dir)/log/sluiced-second.log"
