@@ -121,17 +121,25 @@ static void on_changed(void *context)
 	k->changed(k->context);
 }
 
+static void see_node(void *context, json_t *node)
+{
+	kube_report_see_node(((struct kubernetes *)context)->report, node);
+}
+
 static int start_report(struct kubernetes *k, sd_event *event, const struct config *config, const char *namespace_name)
 {
-	const struct kube_report_wish wish = { namespace_name ? namespace_name : "kube-system", k->node };
+	const struct kube_report_wish wish = { namespace_name ? namespace_name : "kube-system", k->node,
+					       config->kubernetes_status, config->startup_taint };
 	int r;
 
-	if (!config->kubernetes_status)
+	if (!wish.status && !wish.startup_taint[0])
 		return 0;
 	r = kube_report_new(event, k->http, kube_source_policies(k->source), &wish, &k->report);
-	if (r == 0)
-		kubernetes_configure(k, config);
-	return r;
+	if (r < 0)
+		return r;
+	kube_source_see_node(k->source, see_node, k);
+	kubernetes_configure(k, config);
+	return 0;
 }
 
 static void on_host_pods_changed(void *context)
@@ -315,6 +323,7 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 		kube_report_poke(k->report);
 	kube_source_want_all_pods(k->source, kube_policies_count(policies) > 0);
 	changed = kube_policies_take_changed(policies);
+	changed = kube_cidrs_take_changed(kube_source_cidrs(k->source)) || changed;
 	if (!kube_cache_changed(cache) && !k->links_changed)
 		return changed;
 	host_pods_begin(k->host_pods);
@@ -339,15 +348,25 @@ bool kubernetes_host_pod(const struct kubernetes *k, size_t i, struct host_pod_v
 	return host_pods_view(k->host_pods, k->endpoints, i, ret);
 }
 
-void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const struct kernel *kernel)
+void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const struct kernel *kernel, bool ready)
 {
 	const struct troubles_input in = { kube_source_cache(k->source), e, kernel, k->patience };
+	struct host_pod_view host;
 
 	if (!k->report || !kube_source_synced(k->source))
 		return;
+	kube_report_set_ready(k->report, ready);
 	kube_report_events_begin(k->report);
 	troubles_tell(&k->troubles, &in, k->report);
+	for (size_t i = 0; k->endpoints && kubernetes_host_pod(k, i, &host); i++)
+		troubles_tell_host(in.cache, &host, k->report);
 	kube_report_events_end(k->report);
+}
+
+size_t kubernetes_service_cidrs(const struct kubernetes *k, const struct config *config,
+				const struct sluice_prefix **ret)
+{
+	return kube_cidrs_join(kube_source_cidrs(k->source), config->service_cidrs, config->nservice_cidrs, ret);
 }
 
 /* ---- cluster DNS ------------------------------------------------------------------------------------------------- */
@@ -410,6 +429,7 @@ static void report_metrics(const struct kube_report *r, struct strbuf *out)
 	counter(out, "sluice_kubernetes_conditions_total", "Policies whose conditions were written.", s.conditions);
 	counter(out, "sluice_kubernetes_condition_failures_total", "Policies whose conditions could not be written.",
 		s.condition_failures);
+	gauge(out, "sluice_kubernetes_startup_taint", "1: the startup taint is still on this node.", s.tainted);
 	gauge(out, "sluice_kubernetes_troubles", "What is amiss now and has an Event, or is to have one.",
 	      s.events.lasting);
 	counter(out, "sluice_kubernetes_events_total", "Events written, and that they go on.", s.events.written);

@@ -82,15 +82,25 @@ static void tell_endpoint(const struct troubles_input *in, const struct endpoint
 	struct kube_event event;
 	char note[256];
 
-	if ((!why && !ep->escape[0]) || !kube_cache_pod(in->cache, ep->wanted.namespace_name, ep->wanted.name, &pod))
+	if (!why || !kube_cache_pod(in->cache, ep->wanted.namespace_name, ep->wanted.name, &pod))
 		return;
-	snprintf(note, sizeof(note), why ? "Everything that the pod sends is denied: %s" : "Not enforceable: %s",
-		 why ? why : ep->escape);
+	snprintf(note, sizeof(note), "Everything that the pod sends is denied: %s", why);
 	event = event_of(ep->wanted.namespace_name, ep->wanted.name, pod.uid, note, in->patience);
-	if (!why) {
-		event.reason = "NotEnforceable";
-		event.action = "Enforce";
-	}
+	kube_report_event(report, &event);
+}
+
+void troubles_tell_host(const struct kube_cache *cache, const struct host_pod_view *host, struct kube_report *report)
+{
+	struct kube_pod pod;
+	struct kube_event event;
+	char note[256];
+
+	if (host->state != HOST_POD_NOT_ENFORCEABLE || !kube_cache_pod(cache, host->namespace_name, host->name, &pod))
+		return;
+	snprintf(note, sizeof(note), "Its policies do not hold it: %s", host->reason);
+	event = event_of(host->namespace_name, host->name, pod.uid, note, 0);
+	event.reason = "NotEnforceable";
+	event.action = "Enforce";
 	kube_report_event(report, &event);
 }
 

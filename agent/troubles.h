@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "agent/endpoints.h"
+#include "agent/host_pods.h"
 #include "agent/kernel.h"
 #include "agent/kube/cache.h"
 #include "agent/kube/report.h"
@@ -22,6 +23,9 @@ void troubles_clear(struct troubles *t);
 
 /* `why` is a literal. */
 void troubles_add(struct troubles *t, const struct kube_pod *pod, const char *why);
+
+/* Of a host-network pod, as a part of a pass. */
+void troubles_tell_host(const struct kube_cache *cache, const struct host_pod_view *host, struct kube_report *report);
 
 struct troubles_input {
 	const struct kube_cache *cache;

@@ -7,6 +7,7 @@
  *  LIST   a page; the last one gives the version to watch from               -> LIST (more pages), WATCH
  *         410, the list has become too old between two pages                 -> LIST from the start
  *         404, and the kind belongs to a CRD                                 -> CRD
+ *         404, and servers may be too old for it                             -> LIST, after a while
  *  WATCH  one JSON document a line, until the server ends it, in minutes     -> WATCH from the last version seen
  *         410, in the status or as an event: that version is too old         -> LIST
  *         a line that cannot be read: something was missed                   -> LIST
@@ -328,6 +329,13 @@ static void list_ended(struct kube_reflector *r, uint64_t now, long status, long
 		freep(&r->next_page);
 		r->phase = PHASE_CRD;
 		r->error[0] = '\0';
+		return;
+	}
+	if (status == 404 && r->what.optional) {
+		freep(&r->next_page);
+		r->state.absent = r->state.synced = true;
+		go_on(r, PHASE_LIST);
+		r->not_before = now + (LIST_SECONDS + r->random() % LIST_SECONDS) * NSEC_PER_SEC;
 		return;
 	}
 	if (status != 200 || !take_page(r)) {

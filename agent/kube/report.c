@@ -8,6 +8,7 @@
 
 #include "agent/kube/conditions.h"
 #include "agent/kube/lease.h"
+#include "agent/kube/taint.h"
 #include "agent/kube/talk.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -21,6 +22,7 @@ enum voice {
 	VOICE_LEASE,
 	VOICE_CONDITIONS,
 	VOICE_EVENTS,
+	VOICE_TAINT,
 	VOICES,
 };
 
@@ -36,9 +38,11 @@ struct task {
 struct kube_report {
 	sd_event *event;
 	struct kube_http *http;
+	/* The first three: NULL without `status`; the taint: NULL where there is none. */
 	struct kube_lease *lease;
 	struct kube_conditions *conditions;
 	struct kube_events *events;
+	struct kube_taint *taint;
 	const struct kube_policies *policies;
 	struct task tasks[VOICES];
 	sd_event_source *end;
@@ -48,6 +52,7 @@ struct kube_report {
 	bool troubled; /* the same */
 	bool conditions_fail;
 	bool events_fail;
+	bool taint_fails;
 };
 
 static uint32_t random_number(void)
@@ -97,6 +102,10 @@ static void log_failures(struct kube_report *r)
 	struct kube_conditions_stats c;
 	struct kube_events_stats e;
 
+	if (r->taint)
+		log_failure("the Node", kube_taint_error(r->taint), &r->taint_fails);
+	if (!r->lease)
+		return;
 	kube_conditions_get_stats(r->conditions, &c);
 	kube_events_get_stats(r->events, &e);
 	log_failure("conditions", c.error, &r->conditions_fail);
@@ -157,7 +166,7 @@ static void pump(struct task *t)
 	struct kube_call call = {};
 	uint64_t when = now.mono + NSEC_PER_SEC;
 
-	if (t->request)
+	if (t->request || !t->talker)
 		return;
 	if (!t->talker->poll(t->context, &now, &call, &when)) {
 		if (when == KUBE_NEVER)
@@ -189,6 +198,7 @@ void kube_report_freep(struct kube_report **r)
 		strbuf_clear(&(*r)->tasks[i].body);
 	}
 	sd_event_source_disable_unref((*r)->end);
+	kube_taint_freep(&(*r)->taint);
 	kube_events_freep(&(*r)->events);
 	kube_conditions_freep(&(*r)->conditions);
 	kube_lease_freep(&(*r)->lease);
@@ -207,18 +217,10 @@ static int start_task(struct kube_report *r, enum voice voice, const struct kube
 	return sd_event_add_time_relative(r->event, &t->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, t);
 }
 
-int kube_report_new(sd_event *event, struct kube_http *http, struct kube_policies *policies,
-		    const struct kube_report_wish *wish, struct kube_report **ret)
+static int start_status(struct kube_report *r, struct kube_policies *policies, const struct kube_report_wish *wish)
 {
-	CLEANUP(kube_report_freep) struct kube_report *r = calloc(1, sizeof(*r));
-	int e;
+	int e = kube_lease_new(wish->namespace_name, wish->node, random_number, &r->lease);
 
-	if (!r)
-		return -ENOMEM;
-	r->event = sd_event_ref(event);
-	r->http = http;
-	r->policies = policies;
-	e = kube_lease_new(wish->namespace_name, wish->node, random_number, &r->lease);
 	if (e == 0)
 		e = kube_conditions_new(policies, r->lease, random_number, &r->conditions);
 	if (e == 0)
@@ -229,15 +231,56 @@ int kube_report_new(sd_event *event, struct kube_http *http, struct kube_policie
 		e = start_task(r, VOICE_CONDITIONS, &kube_conditions_talker, r->conditions);
 	if (e >= 0)
 		e = start_task(r, VOICE_EVENTS, &kube_events_talker, r->events);
+	return e;
+}
+
+int kube_report_new(sd_event *event, struct kube_http *http, struct kube_policies *policies,
+		    const struct kube_report_wish *wish, struct kube_report **ret)
+{
+	CLEANUP(kube_report_freep) struct kube_report *r = calloc(1, sizeof(*r));
+	int e = 0;
+
+	if (!r)
+		return -ENOMEM;
+	r->event = sd_event_ref(event);
+	r->http = http;
+	r->policies = policies;
+	if (wish->status)
+		e = start_status(r, policies, wish);
+	if (e >= 0 && wish->startup_taint[0])
+		e = kube_taint_new(wish->node, wish->startup_taint, random_number, &r->taint);
+	if (e >= 0 && r->taint)
+		e = start_task(r, VOICE_TAINT, &kube_taint_talker, r->taint);
 	if (e < 0)
 		return e;
 	*ret = TAKE_PTR(r);
 	return 0;
 }
 
+void kube_report_see_node(struct kube_report *r, json_t *node)
+{
+	bool was = r->taint && kube_taint_there(r->taint);
+
+	if (!r->taint)
+		return;
+	kube_taint_see(r->taint, node);
+	if (was != kube_taint_there(r->taint))
+		log_info(was ? "the startup taint is off this node" : "the startup taint is on this node");
+	pump(&r->tasks[VOICE_TAINT]);
+}
+
+void kube_report_set_ready(struct kube_report *r, bool ready)
+{
+	if (!r->taint)
+		return;
+	kube_taint_set_ready(r->taint, ready);
+	pump(&r->tasks[VOICE_TAINT]);
+}
+
 void kube_report_set_audit(struct kube_report *r, bool audit)
 {
-	kube_conditions_set_audit(r->conditions, audit);
+	if (r->conditions)
+		kube_conditions_set_audit(r->conditions, audit);
 }
 
 void kube_report_poke(struct kube_report *r)
@@ -271,6 +314,8 @@ void kube_report_events_begin(struct kube_report *r)
 {
 	struct kube_verdict v;
 
+	if (!r->events)
+		return;
 	kube_events_begin(r->events);
 	if (!kube_lease_held(r->lease, clock_now()))
 		return;
@@ -284,14 +329,16 @@ void kube_report_event(struct kube_report *r, const struct kube_event *event)
 {
 	const struct kube_now now = now_of();
 
-	kube_events_note(r->events, &now, event);
+	if (r->events)
+		kube_events_note(r->events, &now, event);
 }
 
 void kube_report_events_end(struct kube_report *r)
 {
 	const struct kube_now now = now_of();
 
-	kube_events_end(r->events, &now);
+	if (r->events)
+		kube_events_end(r->events, &now);
 	pump(&r->tasks[VOICE_EVENTS]);
 }
 
@@ -307,7 +354,7 @@ static int on_end_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *context)
 {
-	bool held = kube_lease_held(r->lease, clock_now());
+	bool held = r->lease && kube_lease_held(r->lease, clock_now());
 
 	r->ended = ended;
 	r->context = context;
@@ -316,13 +363,14 @@ void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *
 		finish(r);
 		return;
 	}
-	kube_lease_release(r->lease);
+	if (r->lease)
+		kube_lease_release(r->lease);
 	pump(&r->tasks[VOICE_LEASE]);
 }
 
 /* ---- what is said of it ------------------------------------------------------------------------------------------ */
 
-json_t *kube_report_json(const struct kube_report *r)
+static json_t *status_json(const struct kube_report *r)
 {
 	struct kube_conditions_stats c;
 	struct kube_events_stats e;
@@ -337,15 +385,29 @@ json_t *kube_report_json(const struct kube_report *r)
 			 "events_dropped", (json_int_t)e.dropped, "events_error", e.error);
 }
 
+json_t *kube_report_json(const struct kube_report *r)
+{
+	json_t *o = r->lease ? status_json(r) : json_object();
+
+	if (r->taint)
+		json_object_set_new(o, "startup_taint",
+				    json_pack("{s:b, s:s}", "there", kube_taint_there(r->taint), "error",
+					      kube_taint_error(r->taint)));
+	return o;
+}
+
 void kube_report_get_stats(const struct kube_report *r, struct kube_report_stats *ret)
 {
-	struct kube_conditions_stats c;
+	struct kube_conditions_stats c = {};
 
-	kube_conditions_get_stats(r->conditions, &c);
 	*ret = (struct kube_report_stats){
-		.held = kube_lease_held(r->lease, clock_now()),
-		.conditions = c.written,
-		.condition_failures = c.failures,
+		.held = r->lease && kube_lease_held(r->lease, clock_now()),
+		.tainted = r->taint && kube_taint_there(r->taint),
 	};
+	if (!r->lease)
+		return;
+	kube_conditions_get_stats(r->conditions, &c);
+	ret->conditions = c.written;
+	ret->condition_failures = c.failures;
 	kube_events_get_stats(r->events, &ret->events);
 }

@@ -98,7 +98,7 @@ MATRIX = {
     "nothing written": {"kubernetes.status": False},
     "an image by its digest": {"image.repository": "registry.example.com/sluice", "image.digest": "sha256:" + "0" * 64,
                                "imagePullSecrets": [{"name": "pull"}]},
-    "everything that is off": {"kubernetes.status": True, "kubernetes.startupTaint": "sluice.dev/agent-not-ready",
+    "everything that is off": {"kubernetes.startupTaint": "sluice.dev/agent-not-ready",
                                "kubernetes.hostNetwork.enforce": True, "cni.install": True,
                                "stateDir": "/var/lib/sluice", "config.flows.file": "/var/log/sluice/flows.json"},
     "metrics for others": {"config.metrics.listen": "[::]:9100", "networkPolicy.enabled": True,

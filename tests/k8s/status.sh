@@ -8,7 +8,7 @@
 . "$(dirname "$(readlink -f "$0")")/apiserver.sh"
 kube=$(lab_dir)/kube
 export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
-SLUICE_EXTRA="kubernetes: {enabled: true, status: true, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
+SLUICE_EXTRA="kubernetes: {enabled: true, status: true, startupTaint: sluice.dev/agent-not-ready, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
 
 release() {
 	node env HOME="$kube" "$KUBE_BIN/helm" --kubeconfig "$kube/kubeconfig" -n kube-system "$1" sluice "$top/charts/sluice" \
@@ -44,7 +44,7 @@ second_start() {
 		bpf: {pinPath: /sys/fs/bpf/second}
 		metrics: {listen: ""}
 		interfaces: {auto: false, prefixes: []}
-		kubernetes: {enabled: true, status: true, nodeName: node2, kubeconfig: $kube/agent.kubeconfig}
+		kubernetes: {enabled: true, status: true, startupTaint: sluice.dev/agent-not-ready, nodeName: node2, kubeconfig: $kube/agent.kubeconfig}
 	END
 	lab start node sluiced-second "$BUILD/bin/sluiced" --config "$d/sluice.yaml"
 }
@@ -54,7 +54,7 @@ sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
 cluster_start
 
 # Exactly the chart's rights, kinds and Lease.
-check "installed" quietly release install \
+check "installed" quietly release install --set kubernetes.startupTaint=sluice.dev/agent-not-ready \
 	--set "crds.install.ciliumNetworkPolicy=true,crds.install.ciliumClusterwideNetworkPolicy=true,crds.install.applicationNetworkPolicy=true,crds.install.awsClusterNetworkPolicy=true,crds.install.clusterNetworkPolicy=true"
 k wait --for=condition=Established crd --all --timeout=20s >/dev/null
 k -n kube-system create token sluice --duration=1h >"$kube/token"
@@ -158,7 +158,7 @@ quietly k apply -f - <<-END
 	apiVersion: cilium.io/v2
 	kind: CiliumNetworkPolicy
 	metadata: {name: theirs, namespace: default}
-	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchRegex: a}]}]}
+	spec: {endpointSelector: {matchLabels: {to: nobody}}, egress: [{toFQDNs: [{matchRegex: a}]}]}
 END
 theirs='{"status":{"conditions":[{"type":"Valid","status":"True","message":"Policy validation succeeded"},
 	{"type":"Ready","status":"True"}]}}'
@@ -169,6 +169,60 @@ equal "what another writer says of Valid stays" "True Policy validation succeede
 	"$(condition Valid status cnp/theirs) $(condition Valid message cnp/theirs)"
 equal "and so do conditions of other types" True "$(condition Ready status cnp/theirs)"
 check "Enforced, which that took away, is there again" await 20 says Enforced reason RefusedBySluice cnp/theirs
+
+# ---- the startup taint ----
+
+has_taint() { grep -qwF "$2" < <(k get node "$1" -o 'jsonpath={.spec.taints[*].key}'); } # NODE KEY
+ours=sluice.dev/agent-not-ready
+for n in node1 node2 node3; do
+	quietly k apply -f - <<-END
+		apiVersion: v1
+		kind: Node
+		metadata: {name: $n}
+		spec:
+		  taints:
+		  - {key: example.com/other, effect: NoSchedule}
+		  - {key: $ours, value: "true", effect: NoSchedule}
+		  - {key: $ours, value: "true", effect: NoExecute}
+	END
+done
+check "the startup taint goes" await 20 not has_taint node1 $ours
+check "of each agent's own node" await 20 not has_taint node2 $ours
+check "those of others stay" has_taint node1 example.com/other
+check "and the server's own" has_taint node1 node.kubernetes.io/not-ready
+quietly k taint node node1 $ours=true:NoSchedule
+check "when it is there again, it goes again" await 20 not has_taint node1 $ours
+check "a node without an agent keeps it" has_taint node3 $ours
+
+# ---- where Services have their addresses ----
+
+quietly k label pod -n default lost to=world
+quietly k patch pod -n default lost --type merge --subresource status -p \
+	'{"status":{"phase":"Running","podIP":"10.0.1.5","podIPs":[{"ip":"10.0.1.5"},{"ip":"fd00::5"}]}}'
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: world, namespace: default}
+	spec: {endpointSelector: {matchLabels: {to: world}}, egress: [{toEntities: [world]}]}
+	---
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: good, namespace: default}
+	spec: {endpointSelector: {matchLabels: {to: nobody}}, egress: [{toFQDNs: [{matchName: example.com}]}]}
+END
+quietly k delete -n default cnp bad && quietly k delete -n default applicationnetworkpolicy names
+quietly k delete clusternetworkpolicies.networking.k8s.aws/aws clusternetworkpolicies.policy.networking.k8s.io/upstream
+reaches() { connects 203.0.113.10 443; }
+check "an address of the world is reached" await 20 reaches
+quietly k apply -f - <<-END
+	apiVersion: networking.k8s.io/v1
+	kind: ServiceCIDR
+	metadata: {name: more}
+	spec: {cidrs: [203.0.113.0/24]}
+END
+check "not when Services may have it" await 10 not reaches
+quietly k delete servicecidr more
+check "and again when they may not" await 10 reaches
 
 # ---- the holder goes ----
 
