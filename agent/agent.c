@@ -358,7 +358,7 @@ static void ensure_notrack(struct agent *a)
 
 static struct endpoints_input input_of(const struct agent *a)
 {
-	return (struct endpoints_input){
+	struct endpoints_input in = {
 		.store = policy_dir_store(a->policies),
 		.node = a->node,
 		.nnode = a->nnode,
@@ -369,6 +369,10 @@ static struct endpoints_input input_of(const struct agent *a)
 		.cluster_domain = a->config->dns.cluster_domain[0] ? a->config->dns.cluster_domain : NULL,
 		.audit = a->config->audit,
 	};
+
+	if (a->kubernetes)
+		in.nservice_cidrs = kubernetes_service_cidrs(a->kubernetes, a->config, &in.service_cidrs);
+	return in;
 }
 
 /* Is all that policies depend on known? Until then what an earlier agent put in force stays, and new pods are closed. */
@@ -572,6 +576,16 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 	return 0;
 }
 
+/* Would a pod that starts now be held to its policy from its first packet? */
+static bool is_protected(struct agent *a)
+{
+	struct strbuf why = {};
+	bool ready = answer_ready(a, &why);
+
+	strbuf_clear(&why);
+	return ready && !a->apply_again && !endpoints_waiting(a->endpoints);
+}
+
 static void each_second(struct agent *a)
 {
 	uint64_t now = clock_now();
@@ -583,6 +597,8 @@ static void each_second(struct agent *a)
 	endpoints_repair_cgroups(a->endpoints);
 	if (endpoints_moved(a->endpoints))
 		reconcile(a, false);
+	if (a->kubernetes)
+		kubernetes_tell(a->kubernetes, a->endpoints, a->kernel, is_protected(a));
 	publisher_collect(a->publisher, now);
 	if (watch_retry(a->watch))
 		refresh_soon(a);

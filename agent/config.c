@@ -36,6 +36,7 @@ void config_freep(struct config **c)
 	free((*c)->metrics_listen);
 	free((*c)->node_name);
 	free((*c)->kubeconfig);
+	free((*c)->startup_taint);
 	free((*c)->cni.conf_dir);
 	free((*c)->cni.bin_dir);
 	free((*c)->service_cidrs);
@@ -105,6 +106,7 @@ int config_new(struct config **ret)
 	c->metrics_listen = strdup("127.0.0.1:9964");
 	c->node_name = strdup("");
 	c->kubeconfig = strdup("");
+	c->startup_taint = strdup("");
 	c->cni.conf_dir = strdup(API_CNI_DEFAULT_CONF_DIR);
 	c->cni.bin_dir = strdup(API_CNI_DEFAULT_BIN_DIR);
 	c->cni.wait_seconds = 5;
@@ -112,7 +114,8 @@ int config_new(struct config **ret)
 	c->interfaces = (struct config_interfaces){ .any = true, .prefixes = { "eni", "vlan" }, .nprefixes = 2 };
 	default_dns(&c->dns);
 	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
-	    !c->metrics_listen || !c->node_name || !c->kubeconfig || !c->cni.conf_dir || !c->cni.bin_dir)
+	    !c->metrics_listen || !c->node_name || !c->kubeconfig || !c->startup_taint || !c->cni.conf_dir ||
+	    !c->cni.bin_dir)
 		return -ENOMEM;
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -604,13 +607,26 @@ static void read_host_network(struct yctx *c, const struct ynode *node, void *ou
 	yread_fields(c, node, "kubernetes.hostNetwork", fields, ARRAY_SIZE(fields), out);
 }
 
+/* Value and effect are whatever the node joined with. */
+static void read_startup_taint(struct yctx *c, const struct ynode *node, void *out)
+{
+	const char *text;
+
+	if (!yread_text(c, node, "kubernetes.startupTaint", &text))
+		return;
+	if (strpbrk(text, "=: \t") || strlen(text) > 317)
+		yctx_error(c, node, "kubernetes.startupTaint '%s'; expected a taint's key alone", text);
+	else
+		yread_string(c, node, "kubernetes.startupTaint", &((struct config *)out)->startup_taint);
+}
+
 static void read_kubernetes(struct yctx *c, const struct ynode *node, void *out)
 {
-	static const struct yfield fields[] = { { "enabled", read_kubernetes_enabled },
-						{ "status", read_kubernetes_status },
-						{ "nodeName", read_node_name },
-						{ "kubeconfig", read_kubeconfig },
-						{ "hostNetwork", read_host_network } };
+	static const struct yfield fields[] = {
+		{ "enabled", read_kubernetes_enabled }, { "status", read_kubernetes_status },
+		{ "startupTaint", read_startup_taint }, { "nodeName", read_node_name },
+		{ "kubeconfig", read_kubeconfig },	{ "hostNetwork", read_host_network }
+	};
 
 	yread_fields(c, node, "kubernetes", fields, ARRAY_SIZE(fields), out);
 }
@@ -760,7 +776,8 @@ char *config_restart_keys(const struct config *now, const struct config *wanted,
 		now->kubernetes != wanted->kubernetes || strcmp(now->node_name, wanted->node_name) != 0 ||
 			strcmp(now->kubeconfig, wanted->kubeconfig) != 0 ||
 			now->kubernetes_status != wanted->kubernetes_status ||
-			now->enforce_host_network != wanted->enforce_host_network);
+			now->enforce_host_network != wanted->enforce_host_network ||
+			strcmp(now->startup_taint, wanted->startup_taint) != 0);
 	add_key(buf, size, "cni",
 		now->cni.install != wanted->cni.install || strcmp(now->cni.conf_dir, wanted->cni.conf_dir) != 0 ||
 			strcmp(now->cni.bin_dir, wanted->cni.bin_dir) != 0 ||

@@ -77,6 +77,7 @@ struct config {
 	char *kubeconfig;	   /* "": the pod\'s service account */
 	bool kubernetes_status;	   /* conditions are written, by the holder of the Lease */
 	bool enforce_host_network; /* host-network pods without a label too */
+	char *startup_taint;	   /* its key; "": none */
 	struct config_cni cni;
 	struct sluice_prefix *service_cidrs; /* where ClusterIPs are */
 	size_t nservice_cidrs;

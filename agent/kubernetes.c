@@ -28,6 +28,7 @@
 #include "agent/kube/uninstall.h"
 #include "agent/kube/world.h"
 #include "agent/metrics.h"
+#include "agent/troubles.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -49,6 +50,8 @@ struct kubernetes {
 	struct kube_world world;
 	size_t claimed;	     /* pods on an interface by the CNI's word */
 	size_t contradicted; /* and by nobody's, since the API's is another */
+	struct troubles troubles;
+	uint64_t patience; /* with a pod in quarantine, until users are told */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -106,6 +109,7 @@ void kubernetes_freep(struct kubernetes **k)
 	host_pods_freep(&(*k)->host_pods);
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
+	troubles_clear(&(*k)->troubles);
 	free(*k);
 	*k = NULL;
 }
@@ -117,17 +121,25 @@ static void on_changed(void *context)
 	k->changed(k->context);
 }
 
+static void see_node(void *context, json_t *node)
+{
+	kube_report_see_node(((struct kubernetes *)context)->report, node);
+}
+
 static int start_report(struct kubernetes *k, sd_event *event, const struct config *config, const char *namespace_name)
 {
-	const struct kube_report_wish wish = { namespace_name ? namespace_name : "kube-system", k->node };
+	const struct kube_report_wish wish = { namespace_name ? namespace_name : "kube-system", k->node,
+					       config->kubernetes_status, config->startup_taint };
 	int r;
 
-	if (!config->kubernetes_status)
+	if (!wish.status && !wish.startup_taint[0])
 		return 0;
 	r = kube_report_new(event, k->http, kube_source_policies(k->source), &wish, &k->report);
-	if (r == 0)
-		kubernetes_configure(k, config);
-	return r;
+	if (r < 0)
+		return r;
+	kube_source_see_node(k->source, see_node, k);
+	kubernetes_configure(k, config);
+	return 0;
 }
 
 static void on_host_pods_changed(void *context)
@@ -163,6 +175,7 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		return r;
 	k->changed = changed;
 	k->context = context;
+	k->patience = (config->cni.wait_seconds + 1) * NSEC_PER_SEC;
 	namespace_name = access->namespace ? strdup(access->namespace) : NULL;
 	r = kube_http_new(event, access, &k->http);
 	if (r == 0)
@@ -220,6 +233,7 @@ struct join {
 	struct host_pods *host_pods;
 	size_t claimed;
 	size_t contradicted;
+	struct troubles troubles;
 };
 
 static void set_addresses(struct static_endpoint *to, const struct sluice_addr *addrs, size_t naddrs)
@@ -230,8 +244,10 @@ static void set_addresses(struct static_endpoint *to, const struct sluice_addr *
 }
 
 /* By the CNI's word, where the API's does not contradict it. */
-static bool join_claim(struct join *j, const struct subject *s, struct claim *c, struct static_endpoint *ret)
+static bool join_claim(struct join *j, const struct kube_pod *pod, struct claim *c, struct static_endpoint *ret)
 {
+	const struct subject *s = pod->subject;
+
 	if (claim_contradicted(c, s->addrs, s->naddrs)) {
 		if (!c->told)
 			log_warning(
@@ -239,6 +255,7 @@ static bool join_claim(struct join *j, const struct subject *s, struct claim *c,
 				s->namespace_name, s->name, ret->interface);
 		c->told = true;
 		j->contradicted++;
+		troubles_add(&j->troubles, pod, "the API has other addresses of it than the CNI plugin gave it");
 		return false;
 	}
 	c->told = false;
@@ -257,10 +274,17 @@ static bool join(void *context, const struct kube_pod *pod, struct static_endpoi
 	struct claim *claim = discover_claim(j->discover, pod->cni_uid, s->namespace_name, s->name, ret->interface);
 
 	if (claim)
-		return join_claim(j, s, claim, ret);
+		return join_claim(j, pod, claim, ret);
 	set_addresses(ret, s->addrs, s->naddrs);
-	return s->naddrs &&
-	       *discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface);
+	/* Its sandbox is still to come. */
+	if (s->naddrs == 0)
+		return false;
+	if (*discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface))
+		return true;
+	/* One that is being deleted may have none any more. */
+	if (!pod->deleting)
+		troubles_add(&j->troubles, pod, "no interface of the node is known to have its addresses");
+	return false;
 }
 
 static int join_host(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
@@ -299,15 +323,19 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 		kube_report_poke(k->report);
 	kube_source_want_all_pods(k->source, kube_policies_count(policies) > 0);
 	changed = kube_policies_take_changed(policies);
+	changed = kube_cidrs_take_changed(kube_source_cidrs(k->source)) || changed;
 	if (!kube_cache_changed(cache) && !k->links_changed)
 		return changed;
 	host_pods_begin(k->host_pods);
 	if (kube_world_new(cache, k->node, &how, &wanted, &k->world) < 0) {
 		log_error("out of memory; endpoints and inventory stay as they are");
+		troubles_clear(&found.troubles);
 		return changed;
 	}
 	host_pods_end(k->host_pods, e, &wanted->endpoints);
 	k->endpoints = e;
+	troubles_clear(&k->troubles);
+	k->troubles = found.troubles;
 	k->links_changed = false;
 	k->claimed = found.claimed;
 	k->contradicted = found.contradicted;
@@ -318,6 +346,27 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 bool kubernetes_host_pod(const struct kubernetes *k, size_t i, struct host_pod_view *ret)
 {
 	return host_pods_view(k->host_pods, k->endpoints, i, ret);
+}
+
+void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const struct kernel *kernel, bool ready)
+{
+	const struct troubles_input in = { kube_source_cache(k->source), e, kernel, k->patience };
+	struct host_pod_view host;
+
+	if (!k->report || !kube_source_synced(k->source))
+		return;
+	kube_report_set_ready(k->report, ready);
+	kube_report_events_begin(k->report);
+	troubles_tell(&k->troubles, &in, k->report);
+	for (size_t i = 0; k->endpoints && kubernetes_host_pod(k, i, &host); i++)
+		troubles_tell_host(in.cache, &host, k->report);
+	kube_report_events_end(k->report);
+}
+
+size_t kubernetes_service_cidrs(const struct kubernetes *k, const struct config *config,
+				const struct sluice_prefix **ret)
+{
+	return kube_cidrs_join(kube_source_cidrs(k->source), config->service_cidrs, config->nservice_cidrs, ret);
 }
 
 /* ---- cluster DNS ------------------------------------------------------------------------------------------------- */
@@ -380,6 +429,12 @@ static void report_metrics(const struct kube_report *r, struct strbuf *out)
 	counter(out, "sluice_kubernetes_conditions_total", "Policies whose conditions were written.", s.conditions);
 	counter(out, "sluice_kubernetes_condition_failures_total", "Policies whose conditions could not be written.",
 		s.condition_failures);
+	gauge(out, "sluice_kubernetes_startup_taint", "1: the startup taint is still on this node.", s.tainted);
+	gauge(out, "sluice_kubernetes_troubles", "What is amiss now and has an Event, or is to have one.",
+	      s.events.lasting);
+	counter(out, "sluice_kubernetes_events_total", "Events written, and that they go on.", s.events.written);
+	counter(out, "sluice_kubernetes_events_dropped_total", "Events never written: too many, or over before.",
+		s.events.dropped);
 }
 
 void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)

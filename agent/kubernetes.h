@@ -14,6 +14,7 @@
 #include "agent/discover.h"
 #include "agent/endpoints.h"
 #include "agent/host_pods.h"
+#include "agent/kernel.h"
 #include "base/strbuf.h"
 
 struct kubernetes;
@@ -45,6 +46,14 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 void kubernetes_note_before(const struct kubernetes *k, struct claim *claim);
 /* Interfaces, routes or claims changed: pods may be found on them now. */
 void kubernetes_links_changed(struct kubernetes *k);
+/*
+ * Every second: users are told what is amiss with pods and policies, where that is wanted. `ready`: new pods are held to their
+ * policies from their first packet.
+ */
+void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const struct kernel *kernel, bool ready);
+/* Where Services have their addresses: by the configuration, and by the API. Borrowed until the next call. Returns how many. */
+size_t kubernetes_service_cidrs(const struct kubernetes *k, const struct config *config,
+				const struct sluice_prefix **ret);
 /* The addresses of the cluster's DNS Service, kube-system/kube-dns: into `ret`, at most `max`. Returns how many. */
 size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max);
 

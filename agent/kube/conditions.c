@@ -255,13 +255,13 @@ static void hold(struct kube_conditions *c, uint64_t until)
 
 static void fail(struct kube_conditions *c, const struct kube_now *now, const struct kube_answer *a)
 {
-	/* What is another writer's, was made anew since, has no such status, or will not have ours. */
-	bool for_good =
-		a->status == 409 || a->status == 400 || a->status == 404 || a->status == 415 || a->status == 422;
+	/* Was made anew since, has no such status, or will not have ours. */
+	bool for_good = a->status == 400 || a->status == 404 || a->status == 415 || a->status == 422;
+	char words[160];
 
-	c->stats.failures += a->status != 409;
-	c->stats.foreign += a->status == 409;
-	snprintf(c->error, sizeof(c->error), "%.80s: HTTP status %ld: %.120s", c->file, a->status, a->text);
+	c->stats.failures++;
+	snprintf(c->error, sizeof(c->error), "%.80s: %s", c->file,
+		 kube_status_text(a->status, a->text, words, sizeof(words)));
 	if (for_good)
 		hold(c, now->mono + HOLD_SECONDS * NSEC_PER_SEC);
 	else
@@ -278,6 +278,10 @@ static void end(void *context, const struct kube_now *now, const struct kube_ans
 		c->error[0] = '\0';
 		c->stats.written++;
 		hold(c, now->mono + REPEAT_SECONDS * NSEC_PER_SEC);
+	} else if (a->status == 409) {
+		/* Another writer's, or another object by now. */
+		c->stats.foreign++;
+		hold(c, now->mono + HOLD_SECONDS * NSEC_PER_SEC);
 	} else {
 		fail(c, now, a);
 	}

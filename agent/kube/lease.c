@@ -231,7 +231,10 @@ static void go_on(struct kube_lease *l, const struct kube_now *now)
 
 static void fail(struct kube_lease *l, const struct kube_now *now, const struct kube_answer *a)
 {
-	snprintf(l->error, sizeof(l->error), "Lease " KUBE_LEASE_NAME ": HTTP status %ld: %.180s", a->status, a->text);
+	char words[200];
+
+	snprintf(l->error, sizeof(l->error), "Lease " KUBE_LEASE_NAME ": %s",
+		 kube_status_text(a->status, a->text, words, sizeof(words)));
 	l->not_before = now->mono + kube_back_off(l->failures++, a->retry_after, l->random());
 	if (a->status == 404 || a->status == 403)
 		l->held = l->known = false;
@@ -247,7 +250,7 @@ static void end(void *context, const struct kube_now *now, const struct kube_ans
 		go_on(l, now);
 	} else if (a->status == 409) {
 		l->known = false;
-		l->not_before = now->mono;
+		l->not_before = now->mono + l->random() % 1000 * NSEC_PER_MSEC;
 	} else {
 		fail(l, now, a);
 	}

@@ -7,6 +7,7 @@
  *  LIST   a page; the last one gives the version to watch from               -> LIST (more pages), WATCH
  *         410, the list has become too old between two pages                 -> LIST from the start
  *         404, and the kind belongs to a CRD                                 -> CRD
+ *         404, and servers may be too old for it                             -> LIST, after a while
  *  WATCH  one JSON document a line, until the server ends it, in minutes     -> WATCH from the last version seen
  *         410, in the status or as an event: that version is too old         -> LIST
  *         a line that cannot be read: something was missed                   -> LIST
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/kube/talk.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
@@ -298,22 +300,6 @@ bool kube_reflector_data(struct kube_reflector *r, const char *bytes, size_t len
 
 /* ---- what comes next --------------------------------------------------------------------------------------------- */
 
-/* Of a Status object, which is what the API says no with, its words: a JSON string, of which the end may be missing. */
-static void write_status(struct kube_reflector *r, long status, const char *text)
-{
-	static const char key[] = "\"message\":\"";
-	const char *words = strstr(text, key);
-	size_t len = (size_t)snprintf(r->error, sizeof(r->error), "HTTP status %ld: ", status);
-
-	for (words = words ? words + strlen(key) : text; *words && !strchr("\"\n", *words); words++) {
-		if (*words == '\\' && words[1])
-			words++;
-		if (len + 1 < sizeof(r->error))
-			r->error[len++] = *words;
-	}
-	r->error[len] = '\0';
-}
-
 static void fail(struct kube_reflector *r, uint64_t now, long status, long retry_after, const char *text)
 {
 	unsigned int doubles = r->failures < BACKOFF_DOUBLES ? r->failures : BACKOFF_DOUBLES;
@@ -325,7 +311,7 @@ static void fail(struct kube_reflector *r, uint64_t now, long status, long retry
 	msec = msec / 2 + r->random() % msec + asked * 1000;
 	r->not_before = now + msec * NSEC_PER_MSEC;
 	if (status)
-		write_status(r, status, text);
+		kube_status_text(status, text, r->error, sizeof(r->error));
 	else
 		snprintf(r->error, sizeof(r->error), "%.250s", text);
 }
@@ -343,6 +329,13 @@ static void list_ended(struct kube_reflector *r, uint64_t now, long status, long
 		freep(&r->next_page);
 		r->phase = PHASE_CRD;
 		r->error[0] = '\0';
+		return;
+	}
+	if (status == 404 && r->what.optional) {
+		freep(&r->next_page);
+		r->state.absent = r->state.synced = true;
+		go_on(r, PHASE_LIST);
+		r->not_before = now + (LIST_SECONDS + r->random() % LIST_SECONDS) * NSEC_PER_SEC;
 		return;
 	}
 	if (status != 200 || !take_page(r)) {

@@ -27,6 +27,7 @@ struct kube_collection {
 	const char
 		*crd; /* "ciliumnetworkpolicies.cilium.io": the kind is there only when this CRD is; NULL: built in */
 	unsigned int page; /* objects in a page */
+	bool optional;	   /* built in, but not everywhere: while it is not served there are none, or those that were */
 };
 
 /* Its strings are borrowed. `random` need not be cryptographic. */

@@ -8,6 +8,7 @@
 
 #include "agent/kube/conditions.h"
 #include "agent/kube/lease.h"
+#include "agent/kube/taint.h"
 #include "agent/kube/talk.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -20,6 +21,8 @@
 enum voice {
 	VOICE_LEASE,
 	VOICE_CONDITIONS,
+	VOICE_EVENTS,
+	VOICE_TAINT,
 	VOICES,
 };
 
@@ -35,15 +38,21 @@ struct task {
 struct kube_report {
 	sd_event *event;
 	struct kube_http *http;
+	/* The first three: NULL without `status`; the taint: NULL where there is none. */
 	struct kube_lease *lease;
 	struct kube_conditions *conditions;
+	struct kube_events *events;
+	struct kube_taint *taint;
+	const struct kube_policies *policies;
 	struct task tasks[VOICES];
 	sd_event_source *end;
 	void (*ended)(void *context);
 	void *context;
 	bool held;     /* as last logged */
 	bool troubled; /* the same */
-	bool unwritten;
+	bool conditions_fail;
+	bool events_fail;
+	bool taint_fails;
 };
 
 static uint32_t random_number(void)
@@ -80,14 +89,27 @@ static void on_data(void *context, const char *bytes, size_t len)
 		strbuf_add(&t->body, bytes, len);
 }
 
-static void log_conditions(struct kube_report *r)
+/* Once while it fails. */
+static void log_failure(const char *what, const char *error, bool *told)
 {
-	struct kube_conditions_stats s;
+	if (error[0] && !*told)
+		log_warning("%s cannot be written: %s", what, error);
+	*told = error[0];
+}
 
-	kube_conditions_get_stats(r->conditions, &s);
-	if (s.error[0] && !r->unwritten)
-		log_warning("conditions cannot be written: %s", s.error);
-	r->unwritten = s.error[0];
+static void log_failures(struct kube_report *r)
+{
+	struct kube_conditions_stats c;
+	struct kube_events_stats e;
+
+	if (r->taint)
+		log_failure("the Node", kube_taint_error(r->taint), &r->taint_fails);
+	if (!r->lease)
+		return;
+	kube_conditions_get_stats(r->conditions, &c);
+	kube_events_get_stats(r->events, &e);
+	log_failure("conditions", c.error, &r->conditions_fail);
+	log_failure("Events", e.error, &r->events_fail);
 }
 
 static void log_lease(struct kube_report *r)
@@ -128,7 +150,7 @@ static void on_end(void *context, const struct kube_reply *reply)
 	t->talker->end(t->context, &now, &answer);
 	strbuf_clear(&t->body);
 	pump(t);
-	log_conditions(r);
+	log_failures(r);
 	if (t != &r->tasks[VOICE_LEASE])
 		return;
 	log_lease(r);
@@ -144,7 +166,7 @@ static void pump(struct task *t)
 	struct kube_call call = {};
 	uint64_t when = now.mono + NSEC_PER_SEC;
 
-	if (t->request)
+	if (t->request || !t->talker)
 		return;
 	if (!t->talker->poll(t->context, &now, &call, &when)) {
 		if (when == KUBE_NEVER)
@@ -176,6 +198,8 @@ void kube_report_freep(struct kube_report **r)
 		strbuf_clear(&(*r)->tasks[i].body);
 	}
 	sd_event_source_disable_unref((*r)->end);
+	kube_taint_freep(&(*r)->taint);
+	kube_events_freep(&(*r)->events);
 	kube_conditions_freep(&(*r)->conditions);
 	kube_lease_freep(&(*r)->lease);
 	sd_event_unref((*r)->event);
@@ -193,37 +217,129 @@ static int start_task(struct kube_report *r, enum voice voice, const struct kube
 	return sd_event_add_time_relative(r->event, &t->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, t);
 }
 
+static int start_status(struct kube_report *r, struct kube_policies *policies, const struct kube_report_wish *wish)
+{
+	int e = kube_lease_new(wish->namespace_name, wish->node, random_number, &r->lease);
+
+	if (e == 0)
+		e = kube_conditions_new(policies, r->lease, random_number, &r->conditions);
+	if (e == 0)
+		e = kube_events_new(wish->node, random_number, &r->events);
+	if (e == 0)
+		e = start_task(r, VOICE_LEASE, &kube_lease_talker, r->lease);
+	if (e >= 0)
+		e = start_task(r, VOICE_CONDITIONS, &kube_conditions_talker, r->conditions);
+	if (e >= 0)
+		e = start_task(r, VOICE_EVENTS, &kube_events_talker, r->events);
+	return e;
+}
+
 int kube_report_new(sd_event *event, struct kube_http *http, struct kube_policies *policies,
 		    const struct kube_report_wish *wish, struct kube_report **ret)
 {
 	CLEANUP(kube_report_freep) struct kube_report *r = calloc(1, sizeof(*r));
-	int e;
+	int e = 0;
 
 	if (!r)
 		return -ENOMEM;
 	r->event = sd_event_ref(event);
 	r->http = http;
-	e = kube_lease_new(wish->namespace_name, wish->node, random_number, &r->lease);
-	if (e == 0)
-		e = kube_conditions_new(policies, r->lease, random_number, &r->conditions);
-	if (e == 0)
-		e = start_task(r, VOICE_LEASE, &kube_lease_talker, r->lease);
-	if (e >= 0)
-		e = start_task(r, VOICE_CONDITIONS, &kube_conditions_talker, r->conditions);
+	r->policies = policies;
+	if (wish->status)
+		e = start_status(r, policies, wish);
+	if (e >= 0 && wish->startup_taint[0])
+		e = kube_taint_new(wish->node, wish->startup_taint, random_number, &r->taint);
+	if (e >= 0 && r->taint)
+		e = start_task(r, VOICE_TAINT, &kube_taint_talker, r->taint);
 	if (e < 0)
 		return e;
 	*ret = TAKE_PTR(r);
 	return 0;
 }
 
+void kube_report_see_node(struct kube_report *r, json_t *node)
+{
+	bool was = r->taint && kube_taint_there(r->taint);
+
+	if (!r->taint)
+		return;
+	kube_taint_see(r->taint, node);
+	if (was != kube_taint_there(r->taint))
+		log_info(was ? "the startup taint is off this node" : "the startup taint is on this node");
+	pump(&r->tasks[VOICE_TAINT]);
+}
+
+void kube_report_set_ready(struct kube_report *r, bool ready)
+{
+	if (!r->taint)
+		return;
+	kube_taint_set_ready(r->taint, ready);
+	pump(&r->tasks[VOICE_TAINT]);
+}
+
 void kube_report_set_audit(struct kube_report *r, bool audit)
 {
-	kube_conditions_set_audit(r->conditions, audit);
+	if (r->conditions)
+		kube_conditions_set_audit(r->conditions, audit);
 }
 
 void kube_report_poke(struct kube_report *r)
 {
 	pump(&r->tasks[VOICE_CONDITIONS]);
+}
+
+/* ---- Events ------------------------------------------------------------------------------------------------------ */
+
+/* Edits come in bursts, and of each only the last counts. */
+#define POLICY_PATIENCE (2 * NSEC_PER_SEC)
+
+static void note_policy(struct kube_report *r, const struct kube_verdict *v)
+{
+	const struct kube_event event = {
+		.api_version = v->api_version,
+		.kind = v->kind,
+		.namespace_name = v->namespace_name,
+		.name = v->name,
+		.uid = v->uid,
+		.reason = "Refused",
+		.action = "Refuse",
+		.note = v->message,
+		.patience = POLICY_PATIENCE,
+	};
+
+	kube_report_event(r, &event);
+}
+
+void kube_report_events_begin(struct kube_report *r)
+{
+	struct kube_verdict v;
+
+	if (!r->events)
+		return;
+	kube_events_begin(r->events);
+	if (!kube_lease_held(r->lease, clock_now()))
+		return;
+	for (size_t i = 0; kube_policies_verdict(r->policies, i, &v); i++) {
+		if (!v.valid)
+			note_policy(r, &v);
+	}
+}
+
+void kube_report_event(struct kube_report *r, const struct kube_event *event)
+{
+	const struct kube_now now = now_of();
+
+	if (r->events)
+		kube_events_note(r->events, &now, event);
+}
+
+void kube_report_events_end(struct kube_report *r)
+{
+	const struct kube_now now = now_of();
+
+	if (r->events)
+		kube_events_end(r->events, &now);
+	pump(&r->tasks[VOICE_EVENTS]);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
@@ -238,7 +354,7 @@ static int on_end_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *context)
 {
-	bool held = kube_lease_held(r->lease, clock_now());
+	bool held = r->lease && kube_lease_held(r->lease, clock_now());
 
 	r->ended = ended;
 	r->context = context;
@@ -247,31 +363,51 @@ void kube_report_end(struct kube_report *r, void (*ended)(void *context), void *
 		finish(r);
 		return;
 	}
-	kube_lease_release(r->lease);
+	if (r->lease)
+		kube_lease_release(r->lease);
 	pump(&r->tasks[VOICE_LEASE]);
 }
 
 /* ---- what is said of it ------------------------------------------------------------------------------------------ */
 
-json_t *kube_report_json(const struct kube_report *r)
+static json_t *status_json(const struct kube_report *r)
 {
 	struct kube_conditions_stats c;
+	struct kube_events_stats e;
 
 	kube_conditions_get_stats(r->conditions, &c);
-	return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s}", "holder", kube_lease_holder(r->lease), "held",
-			 kube_lease_held(r->lease, clock_now()), "lease_error", kube_lease_error(r->lease),
-			 "conditions_written", (json_int_t)c.written, "conditions_failed", (json_int_t)c.failures,
-			 "conditions_of_others", (json_int_t)c.foreign, "conditions_error", c.error);
+	kube_events_get_stats(r->events, &e);
+	return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:s}", "holder",
+			 kube_lease_holder(r->lease), "held", kube_lease_held(r->lease, clock_now()), "lease_error",
+			 kube_lease_error(r->lease), "conditions_written", (json_int_t)c.written, "conditions_failed",
+			 (json_int_t)c.failures, "conditions_of_others", (json_int_t)c.foreign, "conditions_error",
+			 c.error, "lasting", (json_int_t)e.lasting, "events_written", (json_int_t)e.written,
+			 "events_dropped", (json_int_t)e.dropped, "events_error", e.error);
+}
+
+json_t *kube_report_json(const struct kube_report *r)
+{
+	json_t *o = r->lease ? status_json(r) : json_object();
+
+	if (r->taint)
+		json_object_set_new(o, "startup_taint",
+				    json_pack("{s:b, s:s}", "there", kube_taint_there(r->taint), "error",
+					      kube_taint_error(r->taint)));
+	return o;
 }
 
 void kube_report_get_stats(const struct kube_report *r, struct kube_report_stats *ret)
 {
-	struct kube_conditions_stats c;
+	struct kube_conditions_stats c = {};
 
-	kube_conditions_get_stats(r->conditions, &c);
 	*ret = (struct kube_report_stats){
-		.held = kube_lease_held(r->lease, clock_now()),
-		.conditions = c.written,
-		.condition_failures = c.failures,
+		.held = r->lease && kube_lease_held(r->lease, clock_now()),
+		.tainted = r->taint && kube_taint_there(r->taint),
 	};
+	if (!r->lease)
+		return;
+	kube_conditions_get_stats(r->conditions, &c);
+	ret->conditions = c.written;
+	ret->condition_failures = c.failures;
+	kube_events_get_stats(r->events, &ret->events);
 }

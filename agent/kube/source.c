@@ -14,33 +14,38 @@
 #define POD_PAGE    50
 #define OBJECT_PAGE 250
 
-#define NOT_INVENTORY (-1)
+/* Objects that are not the cache's. */
+#define NOT_INVENTORY (-1) /* policies */
+#define SERVICE_CIDRS (-2)
 
 static const struct {
 	const char *path;
 	const char *older; /* where servers that do not know `path` have it */
 	const char *crd;
-	int kind; /* enum kube_kind */
+	int kind; /* enum kube_kind, or one of the above */
 	unsigned int page;
+	bool optional;
 } collections[] = {
-	{ "/api/v1/pods", NULL, NULL, KUBE_POD, POD_PAGE },
-	{ "/api/v1/namespaces", NULL, NULL, KUBE_NAMESPACE, OBJECT_PAGE },
-	{ "/api/v1/nodes", NULL, NULL, KUBE_NODE, POD_PAGE },
-	{ "/api/v1/services", NULL, NULL, KUBE_SERVICE, OBJECT_PAGE },
-	{ "/apis/discovery.k8s.io/v1/endpointslices", NULL, NULL, KUBE_SLICE, OBJECT_PAGE },
-	{ "/apis/networking.k8s.io/v1/networkpolicies", NULL, NULL, NOT_INVENTORY, OBJECT_PAGE },
+	{ "/api/v1/pods", NULL, NULL, KUBE_POD, POD_PAGE, false },
+	{ "/api/v1/namespaces", NULL, NULL, KUBE_NAMESPACE, OBJECT_PAGE, false },
+	{ "/api/v1/nodes", NULL, NULL, KUBE_NODE, POD_PAGE, false },
+	{ "/api/v1/services", NULL, NULL, KUBE_SERVICE, OBJECT_PAGE, false },
+	{ "/apis/discovery.k8s.io/v1/endpointslices", NULL, NULL, KUBE_SLICE, OBJECT_PAGE, false },
+	/* Of Kubernetes 1.33 and later. */
+	{ "/apis/networking.k8s.io/v1/servicecidrs", NULL, NULL, SERVICE_CIDRS, OBJECT_PAGE, true },
+	{ "/apis/networking.k8s.io/v1/networkpolicies", NULL, NULL, NOT_INVENTORY, OBJECT_PAGE, false },
 	{ "/apis/cilium.io/v2/ciliumnetworkpolicies", NULL, "ciliumnetworkpolicies.cilium.io", NOT_INVENTORY,
-	  OBJECT_PAGE },
+	  OBJECT_PAGE, false },
 	{ "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies", NULL, "ciliumclusterwidenetworkpolicies.cilium.io",
-	  NOT_INVENTORY, OBJECT_PAGE },
+	  NOT_INVENTORY, OBJECT_PAGE, false },
 	{ "/apis/cilium.io/v2/ciliumcidrgroups", "/apis/cilium.io/v2alpha1/ciliumcidrgroups",
-	  "ciliumcidrgroups.cilium.io", NOT_INVENTORY, OBJECT_PAGE },
+	  "ciliumcidrgroups.cilium.io", NOT_INVENTORY, OBJECT_PAGE, false },
 	{ "/apis/networking.k8s.aws/v1alpha1/applicationnetworkpolicies", NULL,
-	  "applicationnetworkpolicies.networking.k8s.aws", NOT_INVENTORY, OBJECT_PAGE },
+	  "applicationnetworkpolicies.networking.k8s.aws", NOT_INVENTORY, OBJECT_PAGE, false },
 	{ "/apis/networking.k8s.aws/v1alpha1/clusternetworkpolicies", NULL, "clusternetworkpolicies.networking.k8s.aws",
-	  NOT_INVENTORY, OBJECT_PAGE },
+	  NOT_INVENTORY, OBJECT_PAGE, false },
 	{ "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", NULL,
-	  "clusternetworkpolicies.policy.networking.k8s.io", NOT_INVENTORY, OBJECT_PAGE },
+	  "clusternetworkpolicies.policy.networking.k8s.io", NOT_INVENTORY, OBJECT_PAGE, false },
 };
 
 struct task {
@@ -55,6 +60,10 @@ struct kube_source {
 	struct kube_http *http;
 	struct kube_cache *cache;
 	struct kube_policies *policies;
+	struct kube_cidrs *cidrs;
+	char *node;
+	void (*see_node)(void *context, json_t *node);
+	void *see_context;
 	void (*changed)(void *context);
 	void *context;
 	char *own_pods; /* the query for the pods of this node */
@@ -70,46 +79,72 @@ static void tell(struct task *t)
 	t->source->changed(t->source->context);
 }
 
+static int kind_of(const struct task *t)
+{
+	return collections[t->index].kind;
+}
+
 static void sink_begin(void *context)
 {
 	struct task *t = context;
+	struct kube_source *s = t->source;
 
-	if (collections[t->index].kind == NOT_INVENTORY)
-		kube_policies_begin(t->source->policies, t->index);
+	if (kind_of(t) == NOT_INVENTORY)
+		kube_policies_begin(s->policies, t->index);
+	else if (kind_of(t) == SERVICE_CIDRS)
+		kube_cidrs_begin(s->cidrs);
 	else
-		kube_cache_begin(t->source->cache, (enum kube_kind)collections[t->index].kind);
+		kube_cache_begin(s->cache, (enum kube_kind)kind_of(t));
+}
+
+static bool is_own_node(const struct kube_source *s, json_t *node)
+{
+	const char *name = json_string_value(json_object_get(json_object_get(node, "metadata"), "name"));
+
+	return name && !strcmp(name, s->node);
 }
 
 static void sink_put(void *context, json_t *object)
 {
 	struct task *t = context;
+	struct kube_source *s = t->source;
 
-	if (collections[t->index].kind == NOT_INVENTORY)
-		kube_policies_put(t->source->policies, t->index, object);
+	if (kind_of(t) == KUBE_NODE && s->see_node && is_own_node(s, object))
+		s->see_node(s->see_context, object);
+	if (kind_of(t) == NOT_INVENTORY)
+		kube_policies_put(s->policies, t->index, object);
+	else if (kind_of(t) == SERVICE_CIDRS)
+		kube_cidrs_put(s->cidrs, object);
 	else
-		kube_cache_put(t->source->cache, (enum kube_kind)collections[t->index].kind, object);
+		kube_cache_put(s->cache, (enum kube_kind)kind_of(t), object);
 	tell(t);
 }
 
 static void sink_gone(void *context, json_t *object)
 {
 	struct task *t = context;
+	struct kube_source *s = t->source;
 
-	if (collections[t->index].kind == NOT_INVENTORY)
-		kube_policies_gone(t->source->policies, t->index, object);
+	if (kind_of(t) == NOT_INVENTORY)
+		kube_policies_gone(s->policies, t->index, object);
+	else if (kind_of(t) == SERVICE_CIDRS)
+		kube_cidrs_gone(s->cidrs, object);
 	else
-		kube_cache_gone(t->source->cache, (enum kube_kind)collections[t->index].kind, object);
+		kube_cache_gone(s->cache, (enum kube_kind)kind_of(t), object);
 	tell(t);
 }
 
 static void sink_synced(void *context)
 {
 	struct task *t = context;
+	struct kube_source *s = t->source;
 
-	if (collections[t->index].kind == NOT_INVENTORY)
-		kube_policies_synced(t->source->policies, t->index);
+	if (kind_of(t) == NOT_INVENTORY)
+		kube_policies_synced(s->policies, t->index);
+	else if (kind_of(t) == SERVICE_CIDRS)
+		kube_cidrs_synced(s->cidrs);
 	else
-		kube_cache_synced(t->source->cache, (enum kube_kind)collections[t->index].kind);
+		kube_cache_synced(s->cache, (enum kube_kind)kind_of(t));
 	tell(t);
 }
 
@@ -154,6 +189,7 @@ static int task_follow(struct task *t, struct kube_follow **ret)
 		.older = collections[t->index].older,
 		.crd = collections[t->index].crd,
 		.page = collections[t->index].page,
+		.optional = collections[t->index].optional,
 		.query = collections[t->index].kind == KUBE_POD && !t->source->all_pods ? t->source->own_pods : NULL,
 	};
 	const struct kube_sink sink = { t, sink_begin, sink_put, sink_gone, sink_synced };
@@ -171,6 +207,8 @@ void kube_source_freep(struct kube_source **s)
 		kube_follow_freep(&(*s)->tasks[i].follow);
 	kube_cache_freep(&(*s)->cache);
 	kube_policies_freep(&(*s)->policies);
+	kube_cidrs_freep(&(*s)->cidrs);
+	free((*s)->node);
 	free((*s)->own_pods);
 	sd_event_unref((*s)->event);
 	free(*s);
@@ -208,7 +246,10 @@ int kube_source_new(sd_event *event, struct kube_http *http, const char *node, s
 		s->own_pods = NULL;
 		return -ENOMEM;
 	}
-	r = kube_cache_new(&s->cache);
+	s->node = strdup(node);
+	r = s->node ? kube_cache_new(&s->cache) : -ENOMEM;
+	if (r == 0)
+		r = kube_cidrs_new(&s->cidrs);
 	if (r == 0)
 		r = kube_policies_new(store, accepted, &s->policies);
 	if (r == 0)
@@ -241,6 +282,17 @@ struct kube_cache *kube_source_cache(struct kube_source *s)
 struct kube_policies *kube_source_policies(struct kube_source *s)
 {
 	return s->policies;
+}
+
+struct kube_cidrs *kube_source_cidrs(struct kube_source *s)
+{
+	return s->cidrs;
+}
+
+void kube_source_see_node(struct kube_source *s, void (*see)(void *context, json_t *node), void *context)
+{
+	s->see_node = see;
+	s->see_context = context;
 }
 
 void kube_source_want_all_pods(struct kube_source *s, bool wanted)

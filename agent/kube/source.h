@@ -6,10 +6,12 @@
 #ifndef SLUICE_AGENT_KUBE_SOURCE_H
 #define SLUICE_AGENT_KUBE_SOURCE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "agent/kube/cache.h"
+#include "agent/kube/cidrs.h"
 #include "agent/kube/http.h"
 #include "agent/kube/policies.h"
 #include "agent/kube/reflector.h"
@@ -28,6 +30,10 @@ void kube_source_freep(struct kube_source **s);
 bool kube_source_synced(const struct kube_source *s);
 struct kube_cache *kube_source_cache(struct kube_source *s);
 struct kube_policies *kube_source_policies(struct kube_source *s);
+struct kube_cidrs *kube_source_cidrs(struct kube_source *s);
+
+/* `see` is called with this node's object, whole and borrowed, each time it comes. To be set before the event loop runs. */
+void kube_source_see_node(struct kube_source *s, void (*see)(void *context, json_t *node), void *context);
 
 /*
  * Whether pods of other nodes are to be known: they are peers, and addresses that no rule for the outside opens. A node

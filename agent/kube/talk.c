@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/kube/talk.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,26 @@ uint64_t kube_back_off(unsigned int failures, long retry_after, uint32_t random)
 	long asked = retry_after > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : retry_after > 0 ? retry_after : 0;
 
 	return (msec / 2 + random % msec) * NSEC_PER_MSEC + (uint64_t)asked * NSEC_PER_SEC;
+}
+
+char *kube_status_text(long status, const char *text, char *buf, size_t size)
+{
+	static const char key[] = "\"message\":\"";
+	const char *words = strstr(text, key);
+	size_t len;
+
+	if (status)
+		len = (size_t)snprintf(buf, size, "HTTP status %ld: ", status);
+	else
+		len = 0;
+	for (words = words ? words + strlen(key) : text; *words && !strchr("\"\n", *words); words++) {
+		if (*words == '\\' && words[1])
+			words++;
+		if (len + 1 < size)
+			buf[len++] = *words;
+	}
+	buf[len] = '\0';
+	return buf;
 }
 
 json_t *kube_text_json(const char *text)

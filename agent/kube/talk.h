@@ -52,6 +52,12 @@ const char *kube_micro_time(time_t wall, char buf[KUBE_TIME_MAX]);
 /* How long to wait after that many failures in a row, in ns: doubling from one second to a minute, never the same twice. */
 uint64_t kube_back_off(unsigned int failures, long retry_after, uint32_t random);
 
+/*
+ * "HTTP status 403: pods is forbidden: …": of a Status object, which is what the API says no with, its words; its end may be
+ * missing. Into buf; returns buf.
+ */
+char *kube_status_text(long status, const char *text, char *buf, size_t size);
+
 /* A JSON string of a text that may have been cut within a character. NULL: out of memory. */
 json_t *kube_text_json(const char *text);
 

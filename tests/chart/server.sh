@@ -108,7 +108,7 @@ cat >"$kube/agent.kubeconfig" <<-END
 	contexts: [{name: lab, context: {cluster: lab, user: agent}}]
 	users: [{name: agent, user: {tokenFile: token}}]
 END
-collections=(pods namespaces nodes services endpointslices networkpolicies ciliumnetworkpolicies
+collections=(pods namespaces nodes services endpointslices servicecidrs networkpolicies ciliumnetworkpolicies
 	ciliumclusterwidenetworkpolicies ciliumcidrgroups applicationnetworkpolicies aws/v1alpha1/clusternetworkpolicies
 	io/v1alpha2/clusternetworkpolicies)
 
@@ -156,13 +156,34 @@ agent_with watch
 for c in "${collections[@]}"; do check "without watch of $c" await 10 refused "$c"; done
 agent_ends
 
-# Conditions of the ApplicationNetworkPolicy are there already; of this one they are not.
+# Conditions of the ApplicationNetworkPolicy are there already; of this one, which is refused, they are not.
+quietly k create -f - <<-END
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: untold, namespace: default}
+	spec: {podSelector: {}, egress: [{to: [{futureMember: 1}]}]}
+END
+agent_with create
+check "without create of Events it says so" await 30 told 'Events cannot be written: .*HTTP status 403'
+agent_ends
+quietly k -n default delete anp untold
 quietly k create -f - <<-END
 	apiVersion: networking.k8s.aws/v1alpha1
 	kind: ApplicationNetworkPolicy
 	metadata: {name: untold, namespace: default}
 	spec: {podSelector: {}, egress: [{to: [{domainNames: [example.com]}]}]}
 END
+sed -i 's/status: true/&, startupTaint: sluice.dev\/agent-not-ready/' "$(lab_dir)/sluice/sluice.yaml"
+quietly k create -f - <<-END
+	apiVersion: v1
+	kind: Node
+	metadata: {name: node1}
+	spec: {taints: [{key: sluice.dev/agent-not-ready, value: "true", effect: NoSchedule}]}
+END
+agent_with none
+check "without patch of Nodes, which is not in the chart without the taint, it says so" \
+	await 20 told 'the taint sluice.dev/agent-not-ready stays: HTTP status 403'
+agent_ends
 agent_with patch
 check "without patch of a policy's status it says so" await 20 told 'ApplicationNetworkPolicy.*untold: HTTP status 403'
 check "and is ready all the same" ready 200
@@ -190,6 +211,6 @@ check "no kinds installed: ready all the same" await 20 ready 200
 agent_ends
 agent_with get
 sleep 3
-for c in "${collections[@]:6}"; do check "without get of its CRD: $c" await 10 refused "$c"; done
+for c in "${collections[@]:7}"; do check "without get of its CRD: $c" await 10 refused "$c"; done
 check "not ready: a kind may be there and only not answered for" ready 503
 agent_ends

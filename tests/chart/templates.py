@@ -98,7 +98,7 @@ MATRIX = {
     "nothing written": {"kubernetes.status": False},
     "an image by its digest": {"image.repository": "registry.example.com/sluice", "image.digest": "sha256:" + "0" * 64,
                                "imagePullSecrets": [{"name": "pull"}]},
-    "everything that is off": {"kubernetes.status": True, "kubernetes.startupTaint": "sluice.dev/agent-not-ready",
+    "everything that is off": {"kubernetes.startupTaint": "sluice.dev/agent-not-ready",
                                "kubernetes.hostNetwork.enforce": True,
                                "stateDir": "/var/lib/sluice", "config.flows.file": "/var/log/sluice/flows.json"},
     "the CNI left alone": {"cni.install": False},
@@ -288,7 +288,7 @@ def test_objects():
     check("nor is there a Lease", find(silent, "Lease") is None and find(documents, "Lease"))
     loud = rendered(merged(MATRIX["everything that is off"]))
     roles = json.dumps(find(loud, "ClusterRole")["rules"] + find(loud, "Role")["rules"])
-    wanted = ('"leases"', "/status", '"patch"')
+    wanted = ('"leases"', "/status", '"events"', '"patch"')
     check("status and taint bring their rights", all(w in roles for w in wanted))
     check("never more than that", not re.search('delete|escalate|bind|\\*|secrets|"pods/', roles))
     changed = rendered(merged({"config.deny.mode": "reject"}))

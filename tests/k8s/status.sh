@@ -8,7 +8,7 @@
 . "$(dirname "$(readlink -f "$0")")/apiserver.sh"
 kube=$(lab_dir)/kube
 export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
-SLUICE_EXTRA="kubernetes: {enabled: true, status: true, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
+SLUICE_EXTRA="kubernetes: {enabled: true, status: true, startupTaint: sluice.dev/agent-not-ready, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
 
 release() {
 	node env HOME="$kube" "$KUBE_BIN/helm" --kubeconfig "$kube/kubeconfig" -n kube-system "$1" sluice "$top/charts/sluice" \
@@ -24,6 +24,14 @@ says() { # TYPE FIELD WANTED OBJECT…
 }
 valid() { k wait -n default --for=condition=Valid="${2:-true}" "$1" --timeout=20s; }
 
+# FIELD NAME REASON: of the Events of an object.
+event() {
+	k get events.v1.events.k8s.io -n default -o json | python3 -c 'import json, sys
+print(" ".join(str(e[sys.argv[1]]) for e in json.load(sys.stdin)["items"]
+               if (e["regarding"]["name"], e["reason"]) == tuple(sys.argv[2:])))' "$@"
+}
+has_event() { [ -n "$(event note "$@")" ]; }
+
 # Another node's agent: its own maps, sockets and processor of policies, the same rights.
 second_start() {
 	local d=$kube/second
@@ -36,7 +44,7 @@ second_start() {
 		bpf: {pinPath: /sys/fs/bpf/second}
 		metrics: {listen: ""}
 		interfaces: {auto: false, prefixes: []}
-		kubernetes: {enabled: true, status: true, nodeName: node2, kubeconfig: $kube/agent.kubeconfig}
+		kubernetes: {enabled: true, status: true, startupTaint: sluice.dev/agent-not-ready, nodeName: node2, kubeconfig: $kube/agent.kubeconfig}
 	END
 	lab start node sluiced-second "$BUILD/bin/sluiced" --config "$d/sluice.yaml"
 }
@@ -46,7 +54,7 @@ sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
 cluster_start
 
 # Exactly the chart's rights, kinds and Lease.
-check "installed" quietly release install \
+check "installed" quietly release install --set kubernetes.startupTaint=sluice.dev/agent-not-ready \
 	--set "crds.install.ciliumNetworkPolicy=true,crds.install.ciliumClusterwideNetworkPolicy=true,crds.install.applicationNetworkPolicy=true,crds.install.awsClusterNetworkPolicy=true,crds.install.clusterNetworkPolicy=true"
 k wait --for=condition=Established crd --all --timeout=20s >/dev/null
 k -n kube-system create token sluice --duration=1h >"$kube/token"
@@ -104,6 +112,28 @@ check "and says where" grep -q '^spec\.egress\[1\]\.toFQDNs\[1\]' < <(condition 
 check "nor is it enforced" says Enforced status False cnp/bad
 equal "the column of kubectl get" "good True" "$(k get cnp -n default good --no-headers | awk '{print $1, $2}')"
 
+check "an Event says so too" await 20 has_event bad Refused
+check "with the place" grep -q '^spec\.egress\[1\]\.toFQDNs\[1\]' < <(event note bad Refused)
+check "kubectl describe shows it" grep -q 'Warning *Refused' < <(k describe -n default cnp bad)
+check "a valid one has none" not has_event good Refused
+
+# ---- a pod in quarantine ----
+
+quietly k apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: lost, namespace: default}
+	spec: {nodeName: node1, containers: [{name: c, image: none}]}
+END
+sleep 8
+check "a pod that has no address yet is no trouble" not has_event lost Quarantined
+quietly k patch pod -n default lost --type merge --subresource status -p \
+	'{"status":{"phase":"Running","podIP":"10.0.1.77","podIPs":[{"ip":"10.0.1.77"}]}}'
+check "one that stays in quarantine has an Event" await 20 has_event lost Quarantined
+equal "which says why" "Everything that the pod sends is denied: no interface of the node is known to have its addresses" \
+	"$(event note lost Quarantined)"
+check "of its uid, for kubectl describe" grep -q 'Warning *Quarantined' < <(k describe -n default pod lost)
+
 # ---- what changes, and what does not ----
 
 since=$(condition Valid lastTransitionTime applicationnetworkpolicy/names)
@@ -128,7 +158,7 @@ quietly k apply -f - <<-END
 	apiVersion: cilium.io/v2
 	kind: CiliumNetworkPolicy
 	metadata: {name: theirs, namespace: default}
-	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchRegex: a}]}]}
+	spec: {endpointSelector: {matchLabels: {to: nobody}}, egress: [{toFQDNs: [{matchRegex: a}]}]}
 END
 theirs='{"status":{"conditions":[{"type":"Valid","status":"True","message":"Policy validation succeeded"},
 	{"type":"Ready","status":"True"}]}}'
@@ -139,6 +169,60 @@ equal "what another writer says of Valid stays" "True Policy validation succeede
 	"$(condition Valid status cnp/theirs) $(condition Valid message cnp/theirs)"
 equal "and so do conditions of other types" True "$(condition Ready status cnp/theirs)"
 check "Enforced, which that took away, is there again" await 20 says Enforced reason RefusedBySluice cnp/theirs
+
+# ---- the startup taint ----
+
+has_taint() { grep -qwF "$2" < <(k get node "$1" -o 'jsonpath={.spec.taints[*].key}'); } # NODE KEY
+ours=sluice.dev/agent-not-ready
+for n in node1 node2 node3; do
+	quietly k apply -f - <<-END
+		apiVersion: v1
+		kind: Node
+		metadata: {name: $n}
+		spec:
+		  taints:
+		  - {key: example.com/other, effect: NoSchedule}
+		  - {key: $ours, value: "true", effect: NoSchedule}
+		  - {key: $ours, value: "true", effect: NoExecute}
+	END
+done
+check "the startup taint goes" await 20 not has_taint node1 $ours
+check "of each agent's own node" await 20 not has_taint node2 $ours
+check "those of others stay" has_taint node1 example.com/other
+check "and the server's own" has_taint node1 node.kubernetes.io/not-ready
+quietly k taint node node1 $ours=true:NoSchedule
+check "when it is there again, it goes again" await 20 not has_taint node1 $ours
+check "a node without an agent keeps it" has_taint node3 $ours
+
+# ---- where Services have their addresses ----
+
+quietly k label pod -n default lost to=world
+quietly k patch pod -n default lost --type merge --subresource status -p \
+	'{"status":{"phase":"Running","podIP":"10.0.1.5","podIPs":[{"ip":"10.0.1.5"},{"ip":"fd00::5"}]}}'
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: world, namespace: default}
+	spec: {endpointSelector: {matchLabels: {to: world}}, egress: [{toEntities: [world]}]}
+	---
+	apiVersion: cilium.io/v2
+	kind: CiliumNetworkPolicy
+	metadata: {name: good, namespace: default}
+	spec: {endpointSelector: {matchLabels: {to: nobody}}, egress: [{toFQDNs: [{matchName: example.com}]}]}
+END
+quietly k delete -n default cnp bad && quietly k delete -n default applicationnetworkpolicy names
+quietly k delete clusternetworkpolicies.networking.k8s.aws/aws clusternetworkpolicies.policy.networking.k8s.io/upstream
+reaches() { connects 203.0.113.10 443; }
+check "an address of the world is reached" await 20 reaches
+quietly k apply -f - <<-END
+	apiVersion: networking.k8s.io/v1
+	kind: ServiceCIDR
+	metadata: {name: more}
+	spec: {cidrs: [203.0.113.0/24]}
+END
+check "not when Services may have it" await 10 not reaches
+quietly k delete servicecidr more
+check "and again when they may not" await 10 reaches
 
 # ---- the holder goes ----
 
@@ -167,5 +251,8 @@ quietly k apply -f - <<-END
 	spec: {endpointSelector: {}, egress: [{toFQDNs: [{matchName: example.com}]}]}
 END
 check "and conditions are written again" quietly valid cnp/last
+sleep 4
+equal "an Event is told once, whoever tells it" 1 "$(event reason theirs Refused | wc -w)"
+equal "and of a pod, though its agent started anew" 1 "$(event reason lost Quarantined | wc -w)"
 check "status says who writes" [ "$(bpfctl -o json status | json 'x["agent"]["details"]["kubernetes"]["report"]["holder"]')" = node1 ]
 check "the agents were refused nothing" not grep -qE '403|orbidden' "$(lab_dir)/log/sluiced.log" "$(lab_dir)/log/sluiced-second.log"

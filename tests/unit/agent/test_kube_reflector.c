@@ -338,6 +338,39 @@ static void test_404_of_a_starting_server(void **state)
 	assert_heard(w, "");
 }
 
+/* A server that is too old for a built-in kind: nobody waits for it, and a newer one's is found. */
+static void test_optional_kind(void **state)
+{
+	static const struct kube_collection what = { .path = "/apis/g/v1/things", .page = 2, .optional = true };
+	struct world *w = *state;
+	const struct kube_sink sink = { &w->heard, heard_begin, heard_put, heard_gone, heard_synced };
+	struct kube_reflector_state s;
+
+	kube_reflector_freep(&w->r);
+	assert_int_equal(kube_reflector_new(&what, &sink, no_random, &w->r), 0);
+	assert_asks(w, FIRST_PAGE);
+	end(w, 503);
+	kube_reflector_get(w->r, &s);
+	assert_false(s.synced);
+	assert_waits(w, 250);
+	assert_asks(w, FIRST_PAGE);
+	end(w, 404);
+	kube_reflector_get(w->r, &s);
+	assert_true(s.synced && s.absent);
+	assert_string_equal(s.error, "");
+	assert_heard(w, "");
+	assert_waits(w, 60000);
+	list(w, "5");
+	kube_reflector_get(w->r, &s);
+	assert_false(s.absent);
+	/* Gone again, with a server of before: what was known stays. */
+	assert_asks(w, WATCH("5"));
+	end(w, 404);
+	assert_asks(w, FIRST_PAGE);
+	end(w, 404);
+	assert_heard(w, "");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -351,6 +384,7 @@ int main(void)
 		TEST(test_words_of_a_refusal),
 		TEST(test_short_watch),
 		TEST(test_absent_kind),
+		TEST(test_optional_kind),
 		TEST(test_404_of_a_starting_server),
 	};
 
