@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/accepted.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,15 +44,21 @@ void accepted_forget(int dir, const char *source)
 		unlinkat(dir, name, 0);
 }
 
+int accepted_read(int dir, const char *source, char **ret, size_t *ret_len)
+{
+	char name[NAME_SIZE];
+
+	name_of(source, name);
+	return dir < 0 ? -ENOENT : file_read(dir, name, TEXT_MAX, ret, ret_len);
+}
+
 void accepted_recall(int dir, const char *source, struct store *store)
 {
 	_cleanup_free_ char *text = NULL;
-	char name[NAME_SIZE];
 	struct diags ignored = {};
 	size_t len;
 
-	name_of(source, name);
-	if (dir >= 0 && file_read(dir, name, TEXT_MAX, &text, &len) == 0)
+	if (accepted_read(dir, source, &text, &len) == 0)
 		store_update(store, source, text, len, &ignored);
 	diags_clear(&ignored);
 }

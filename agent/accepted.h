@@ -12,6 +12,8 @@
 
 void accepted_keep(int dir, const char *source, const char *text, size_t len); /* failing is logged */
 void accepted_forget(int dir, const char *source);
+/* The kept text; free(). 0 or -errno, -ENOENT when there is none. */
+int accepted_read(int dir, const char *source, char **ret, size_t *ret_len);
 /* Gives the kept text to the store as the source's, if there is one. */
 void accepted_recall(int dir, const char *source, struct store *store);
 

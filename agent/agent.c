@@ -144,7 +144,7 @@ static bool answer_ready(void *context, struct strbuf *out)
 	const struct agent *a = context;
 
 	if (a->kubernetes && !kubernetes_synced(a->kubernetes))
-		strbuf_adds(out, "the cluster's API was not heard whole yet");
+		kubernetes_write_unsynced(a->kubernetes, out);
 	else if (a->cni && !cni_install_in_force(a->cni))
 		strbuf_addf(out, "pods start without sluice-cni: %s", cni_install_problem(a->cni));
 	else
@@ -378,7 +378,7 @@ static struct endpoints_input input_of(const struct agent *a)
 /* Is all that policies depend on known? Until then what an earlier agent put in force stays, and new pods are closed. */
 static bool may_apply(const struct agent *a)
 {
-	return !a->kubernetes || kubernetes_synced(a->kubernetes);
+	return !a->kubernetes || kubernetes_known(a->kubernetes);
 }
 
 static void apply(struct agent *a)

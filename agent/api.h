@@ -32,6 +32,8 @@
 #define API_DEFAULT_PIN_PATH PROXY_DEFAULT_PIN_PATH
 #define API_ACCEPTED_DIR     "policies" /* below the run directory: policy files as last taken whole */
 #define API_ACCEPTED_ENDING  ".accepted"
+#define API_STATE_FILE	     "cluster.state" /* below stateDir */
+#define API_STATE_MARK	     "state.behind"  /* below the run directory: what is in force is newer than that */
 #define API_DEFAULT_CONFIG   "/etc/sluice/sluice.yaml"
 /* The chained plugin: what the agent puts where container runtimes look (cni.confDir, cni.binDir). */
 #define API_CNI_PLUGIN		 "sluice-cni"

@@ -32,6 +32,7 @@ void config_freep(struct config **c)
 	free((*c)->pin_path);
 	free((*c)->socket);
 	free((*c)->run_dir);
+	free((*c)->state_dir);
 	free((*c)->flows_file);
 	free((*c)->metrics_listen);
 	free((*c)->node_name);
@@ -102,6 +103,7 @@ int config_new(struct config **ret)
 	c->pin_path = strdup(API_DEFAULT_PIN_PATH);
 	c->socket = strdup(API_DEFAULT_SOCKET);
 	c->run_dir = strdup(API_DEFAULT_RUN_DIR);
+	c->state_dir = strdup("");
 	c->flows_file = strdup("");
 	c->metrics_listen = strdup("127.0.0.1:9964");
 	c->node_name = strdup("");
@@ -113,9 +115,9 @@ int config_new(struct config **ret)
 	c->limits = default_limits;
 	c->interfaces = (struct config_interfaces){ .any = true, .prefixes = { "eni", "vlan" }, .nprefixes = 2 };
 	default_dns(&c->dns);
-	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->flows_file ||
-	    !c->metrics_listen || !c->node_name || !c->kubeconfig || !c->startup_taint || !c->cni.conf_dir ||
-	    !c->cni.bin_dir)
+	if (!c->policy_dir || !c->endpoints_file || !c->pin_path || !c->socket || !c->run_dir || !c->state_dir ||
+	    !c->flows_file || !c->metrics_listen || !c->node_name || !c->kubeconfig || !c->startup_taint ||
+	    !c->cni.conf_dir || !c->cni.bin_dir)
 		return -ENOMEM;
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -458,6 +460,24 @@ static void read_run_dir(struct yctx *c, const struct ynode *node, void *out)
 	read_path(c, node, "runDir", &((struct config *)out)->run_dir);
 }
 
+/* The path, or "" for none. */
+static void read_optional_path(struct yctx *c, const struct ynode *node, const char *what, char **ret)
+{
+	const char *text;
+
+	if (!yread_text(c, node, what, &text))
+		return;
+	if (text[0])
+		read_path(c, node, what, ret);
+	else
+		yread_string(c, node, what, ret);
+}
+
+static void read_state_dir(struct yctx *c, const struct ynode *node, void *out)
+{
+	read_optional_path(c, node, "stateDir", &((struct config *)out)->state_dir);
+}
+
 static void read_enforcement(struct yctx *c, const struct ynode *node, void *out)
 {
 	static const char *const words[] = { "enforce", "audit" };
@@ -502,15 +522,7 @@ static void read_api(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_flows_file(struct yctx *c, const struct ynode *node, void *out)
 {
-	struct config *config = out;
-	const char *text;
-
-	if (!yread_text(c, node, "flows.file", &text))
-		return;
-	if (text[0])
-		read_path(c, node, "flows.file", &config->flows_file);
-	else
-		yread_string(c, node, "flows.file", &config->flows_file);
+	read_optional_path(c, node, "flows.file", &((struct config *)out)->flows_file);
 }
 
 static void read_flows_allowed(struct yctx *c, const struct ynode *node, void *out)
@@ -716,6 +728,7 @@ static int read_document(struct yctx *c, const struct ydocs *docs, struct config
 		{ "policyDir", read_policy_dir },
 		{ "endpointsFile", read_endpoints_file },
 		{ "runDir", read_run_dir },
+		{ "stateDir", read_state_dir },
 		{ "cluster", read_cluster },
 		{ "kubernetes", read_kubernetes },
 		{ "interfaces", read_interfaces },
@@ -772,6 +785,7 @@ char *config_restart_keys(const struct config *now, const struct config *wanted,
 	add_key(buf, size, "bpf.attach", now->attach != wanted->attach);
 	add_key(buf, size, "api.socket", strcmp(now->socket, wanted->socket) != 0);
 	add_key(buf, size, "runDir", strcmp(now->run_dir, wanted->run_dir) != 0);
+	add_key(buf, size, "stateDir", strcmp(now->state_dir, wanted->state_dir) != 0);
 	add_key(buf, size, "kubernetes",
 		now->kubernetes != wanted->kubernetes || strcmp(now->node_name, wanted->node_name) != 0 ||
 			strcmp(now->kubeconfig, wanted->kubeconfig) != 0 ||

@@ -69,6 +69,7 @@ struct config {
 	enum attach_mode attach;
 	char *socket;
 	char *run_dir;
+	char *state_dir;  /* "": none */
 	char *flows_file; /* "": none */
 	bool flows_allowed;
 	char *metrics_listen; /* "": none */

@@ -12,6 +12,10 @@
  * address: on the one that a host route to it leads to or, without any such route, on the one that the CNI names after it. That
  * name is the same for a pod that was made anew (hazard 28), so what is on it may only use the address that the API has: another
  * pod's packets drop for their source.
+ *
+ * At a start the cluster is what it was last known to be (kube/keeper.c), until the first word of the API; from there until the
+ * last kind was heard nothing changes. Of a pod that is only known from before, no address finds an interface, since others may
+ * have it by now: it is where the CNI claims it, or where the kernel's table has it from an earlier agent of the same boot.
  */
 #include "agent/kubernetes.h"
 
@@ -23,6 +27,7 @@
 #include <unistd.h>
 
 #include "agent/diag_log.h"
+#include "agent/kube/keeper.h"
 #include "agent/kube/report.h"
 #include "agent/kube/source.h"
 #include "agent/kube/uninstall.h"
@@ -37,6 +42,13 @@
 #define KUBECONFIG_MAX (1u << 20)
 #define NODE_NAME_MAX  256
 
+/* What endpoints and inventory were made of. */
+enum taken {
+	TAKEN_NOTHING = 0,
+	TAKEN_RESTORED,
+	TAKEN_HEARD,
+};
+
 struct kubernetes {
 	struct kube_http *http;
 	struct kube_source *source;
@@ -44,6 +56,9 @@ struct kubernetes {
 	struct kube_report *report;	  /* NULL: nothing is said */
 	struct host_pods *host_pods;
 	const struct endpoints *endpoints; /* as of the last refresh; NULL: there was none */
+	struct kube_keeper *keeper;
+	bool restored; /* from the keeper's file */
+	enum taken taken;
 	char node[NODE_NAME_MAX];
 	bool links_changed;
 	/* As of the last refresh: */
@@ -107,6 +122,7 @@ void kubernetes_freep(struct kubernetes **k)
 	kube_report_freep(&(*k)->report);
 	kube_uninstall_freep(&(*k)->uninstall);
 	host_pods_freep(&(*k)->host_pods);
+	kube_keeper_freep(&(*k)->keeper);
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
 	troubles_clear(&(*k)->troubles);
@@ -161,6 +177,20 @@ static int open_host_pods(struct kubernetes *k, sd_event *event, const struct co
 	return host_pods_new(event, &settings, on_host_pods_changed, k, &k->host_pods);
 }
 
+/* Before the loop runs, so nothing was heard yet. */
+static int restore(sd_event *event, const struct config *config, int accepted, struct kubernetes *k)
+{
+	const struct kube_keeper_places places = { config->state_dir, config->run_dir, accepted, k->node };
+	int r = kube_keeper_new(event, &places, k->source, &k->keeper);
+
+	if (r < 0)
+		return r;
+	k->restored = kube_keeper_load(k->keeper);
+	if (k->restored)
+		on_changed(k);
+	return 0;
+}
+
 int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
 		    void (*changed)(void *context), void *context, struct kubernetes **ret)
 {
@@ -182,6 +212,8 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		r = kube_source_new(event, k->http, k->node, store, accepted, on_changed, k, &k->source);
 	if (r == 0 && namespace_name)
 		r = kube_uninstall_new(event, k->http, namespace_name, &k->uninstall);
+	if (r == 0)
+		r = restore(event, config, accepted, k);
 	if (r == 0)
 		r = start_report(k, event, config, namespace_name);
 	if (r == 0)
@@ -219,6 +251,24 @@ bool kubernetes_uninstalled(const struct kubernetes *k)
 	return kube_uninstall_heard(k->uninstall, clock_now());
 }
 
+static bool is_whole(const struct kubernetes *k)
+{
+	return kube_source_synced(k->source) || (k->restored && !kube_source_heard(k->source));
+}
+
+bool kubernetes_known(const struct kubernetes *k)
+{
+	return k->taken && is_whole(k);
+}
+
+void kubernetes_write_unsynced(const struct kubernetes *k, struct strbuf *out)
+{
+	strbuf_adds(out, "the cluster's API was not heard whole yet");
+	if (k->restored)
+		strbuf_addf(out, "; until then the cluster is as it was %lld s ago",
+			    (long long)kube_keeper_age(k->keeper));
+}
+
 void kubernetes_move(struct kubernetes *k, struct store *store)
 {
 	if (kube_policies_move(kube_source_policies(k->source), store) < 0)
@@ -231,6 +281,7 @@ struct join {
 	const struct discover *discover;
 	const struct kube_cache *cache;
 	struct host_pods *host_pods;
+	const struct endpoints *known; /* where pods are by the kernel's table; NULL: by the API's addresses */
 	size_t claimed;
 	size_t contradicted;
 	struct troubles troubles;
@@ -261,10 +312,28 @@ static bool join_claim(struct join *j, const struct kube_pod *pod, struct claim 
 	c->told = false;
 	if (c->naddrs)
 		set_addresses(ret, c->addrs, c->naddrs);
-	else
+	else if (!j->known)
 		set_addresses(ret, s->addrs, s->naddrs);
 	j->claimed += ret->naddrs != 0;
 	return ret->naddrs != 0;
+}
+
+/* On the interface that it has in the kernel's table. */
+static bool join_known(const struct endpoints *known, const struct kube_pod *pod, struct static_endpoint *ret)
+{
+	const struct subject *s = pod->subject;
+
+	for (size_t i = 0; i < endpoints_count(known); i++) {
+		const struct static_endpoint *w = &endpoints_at(known, i)->wanted;
+
+		if (!endpoints_at(known, i)->id || w->cgroup || strcmp(w->namespace_name, s->namespace_name) != 0 ||
+		    strcmp(w->name, s->name) != 0 || (w->uid && strcmp(w->uid, pod->cni_uid) != 0))
+			continue;
+		snprintf(ret->interface, sizeof(ret->interface), "%s", w->interface);
+		set_addresses(ret, w->addrs, w->naddrs);
+		return w->naddrs != 0;
+	}
+	return false;
 }
 
 static bool join(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
@@ -275,6 +344,8 @@ static bool join(void *context, const struct kube_pod *pod, struct static_endpoi
 
 	if (claim)
 		return join_claim(j, pod, claim, ret);
+	if (j->known)
+		return join_known(j->known, pod, ret);
 	set_addresses(ret, s->addrs, s->naddrs);
 	/* Its sandbox is still to come. */
 	if (s->naddrs == 0)
@@ -312,19 +383,23 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 {
 	struct kube_cache *cache = kube_source_cache(k->source);
 	struct kube_policies *policies = kube_source_policies(k->source);
-	struct join found = { .discover = d, .cache = cache, .host_pods = k->host_pods };
+	bool synced = kube_source_synced(k->source);
+	struct join found = { .discover = d, .known = synced ? NULL : e, .cache = cache, .host_pods = k->host_pods };
 	const struct kube_join how = { &found, join, join_host };
 	struct endpoints_file *wanted = NULL;
 	bool changed;
 
-	if (!kube_source_synced(k->source))
+	if (!is_whole(k))
 		return false;
-	if (k->report)
+	if (k->report && synced)
 		kube_report_poke(k->report);
 	kube_source_want_all_pods(k->source, kube_policies_count(policies) > 0);
 	changed = kube_policies_take_changed(policies);
 	changed = kube_cidrs_take_changed(kube_source_cidrs(k->source)) || changed;
-	if (!kube_cache_changed(cache) && !k->links_changed)
+	if (synced && (changed || kube_cache_changed(cache)))
+		kube_keeper_changed(k->keeper);
+	/* What was placed by the state from before is placed by the API's word at the first. */
+	if (k->taken == (synced ? TAKEN_HEARD : TAKEN_RESTORED) && !kube_cache_changed(cache) && !k->links_changed)
 		return changed;
 	host_pods_begin(k->host_pods);
 	if (kube_world_new(cache, k->node, &how, &wanted, &k->world) < 0) {
@@ -340,6 +415,7 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	k->claimed = found.claimed;
 	k->contradicted = found.contradicted;
 	endpoints_want(e, wanted, "the cluster");
+	k->taken = synced ? TAKEN_HEARD : TAKEN_RESTORED;
 	return true;
 }
 
@@ -394,14 +470,14 @@ json_t *kubernetes_json(const struct kubernetes *k)
 						      s.synced, "watching", s.watching, "absent", s.absent, "error",
 						      s.error, "failures", (json_int_t)s.failures));
 	kube_cache_get_stats(kube_source_cache(k->source), &stats);
-	o = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "server",
+	o = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "server",
 		      kube_http_server(k->http), "node", k->node, "synced", kube_source_synced(k->source), "pods",
 		      (json_int_t)k->world.pods, "unjoined", (json_int_t)k->world.unjoined, "claimed",
 		      (json_int_t)k->claimed, "contradicted", (json_int_t)k->contradicted, "host_network",
 		      (json_int_t)k->world.host_network, "known_pods", (json_int_t)stats.count[KUBE_POD], "policies",
 		      (json_int_t)kube_policies_count(kube_source_policies(k->source)), "unreadable",
 		      (json_int_t)stats.refused, "collections", list, "uninstall",
-		      kube_uninstall_json(k->uninstall, clock_now()));
+		      kube_uninstall_json(k->uninstall, clock_now()), "state", kube_keeper_json(k->keeper));
 	if (k->report)
 		json_object_set_new(o, "report", kube_report_json(k->report));
 	json_object_set_new(o, "host_pods", host_pods_json(k->host_pods, k->endpoints));
@@ -452,6 +528,8 @@ void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
 	      k->contradicted);
 	host_pods_metrics(k->host_pods, k->endpoints, out);
 	counter(out, "sluice_kubernetes_request_failures_total", "Requests to the API that failed.", failures);
+	counter(out, "sluice_kubernetes_state_failures_total", "Times the last known state could not be kept.",
+		kube_keeper_failures(k->keeper));
 	if (k->report)
 		report_metrics(k->report, out);
 }

@@ -32,8 +32,15 @@ void kubernetes_configure(struct kubernetes *k, const struct config *config);
 /* The agent ends: `ended` is called from the event loop when nothing is left to be said, soon in any case. */
 void kubernetes_end(struct kubernetes *k, void (*ended)(void *context), void *context);
 
-/* Every collection was heard once. Before that nothing of the cluster may be put in force, since half of it may open. */
+/* Every collection was heard once. */
 bool kubernetes_synced(const struct kubernetes *k);
+/*
+ * The cluster is known whole, and endpoints and inventory are as it says: heard, or as last known until something is heard.
+ * Otherwise nothing of it may be put in force, since half of it may open.
+ */
+bool kubernetes_known(const struct kubernetes *k);
+/* Why it is not ready: what it goes by while not everything was heard. */
+void kubernetes_write_unsynced(const struct kubernetes *k, struct strbuf *out);
 /* The policies go to that store from now on, all of them at once. */
 void kubernetes_move(struct kubernetes *k, struct store *store);
 

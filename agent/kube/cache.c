@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/kube/escape.h"
 #include "agent/kube/node.h"
+#include "agent/kube/write.h"
 #include "base/cleanup.h"
 #include "base/siphash.h"
 #include "policy/array.h"
@@ -142,13 +144,20 @@ static bool is_finished(json_t *object)
  * What its security context says is no member that an inventory has, and may change: a container for debugging is added to a
  * pod that runs.
  */
+static bool find_escape(json_t *object, char *ret, size_t size)
+{
+	const char *kept = json_string_value(json_object_get(object, KUBE_WRITE_ESCAPE));
+
+	return kept ? snprintf(ret, size, "%s", kept) > 0 : kube_escape(object, ret, size);
+}
+
 static int note_escape(struct known *e, json_t *object)
 {
 	json_t *spec = json_object_get(object, "spec");
 	const uint64_t key[2] = { e->print, 0 };
 	char text[ESCAPE_MAX];
 
-	if (!json_is_true(json_object_get(spec, "hostNetwork")) || !kube_escape(object, text, sizeof(text)))
+	if (!json_is_true(json_object_get(spec, "hostNetwork")) || !find_escape(object, text, sizeof(text)))
 		return 0;
 	e->print = siphash24(text, strlen(text), key);
 	e->escape = strdup(text);
@@ -408,6 +417,41 @@ const struct inventory_service *kube_cache_service(const struct kube_cache *c, c
 	struct known **slot = find(&c->kinds[KUBE_SERVICE], namespace_name, name);
 
 	return slot && (*slot)->one.nservices ? (*slot)->one.services : NULL;
+}
+
+static void write_known(const struct known *e, struct strbuf *line)
+{
+	const struct kube_metadata m = {
+		.namespace_name = e->namespace_name,
+		.name = e->name,
+		.uid = e->uid,
+		.mirrors = strcmp(e->uid, e->cni_uid) ? e->cni_uid : NULL,
+		.escape = e->escape,
+		.deleting = e->deleting,
+		.finished = e->finished,
+	};
+
+	kube_write_object(line, &m, &e->one);
+}
+
+int kube_cache_write(const struct kube_cache *c, enum kube_kind kind, void (*each)(void *context, const char *line),
+		     void *context)
+{
+	_cleanup_free_ struct known **items = NULL;
+	struct strbuf line = {};
+	size_t count = 0;
+	int r = gather(&c->kinds[kind], true, &items, &count);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		line.len = 0; /* its room is used again */
+		write_known(items[i], &line);
+		if (line.failed)
+			r = -ENOMEM;
+		else if (line.len)
+			each(context, line.data);
+	}
+	strbuf_clear(&line);
+	return r;
 }
 
 void kube_cache_get_stats(const struct kube_cache *c, struct kube_cache_stats *ret)

@@ -59,6 +59,10 @@ const struct inventory_namespace *kube_cache_namespace(const struct kube_cache *
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,
 						   const char *name);
 
+/* All objects of the kind as JSON, in order, one call for each with a line without its end. 0; -ENOMEM, and some may be missing. */
+int kube_cache_write(const struct kube_cache *c, enum kube_kind kind, void (*each)(void *context, const char *line),
+		     void *context);
+
 struct kube_cache_stats {
 	size_t count[KUBE_KINDS];
 	uint64_t refused; /* objects that could not be taken */

@@ -260,6 +260,14 @@ void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *json
 	give(p, TAKE_PTR(o));
 }
 
+void kube_policies_recall(struct kube_policies *p, json_t *json)
+{
+	CLEANUP(object_freep) struct object *o = NULL;
+
+	if (object_new(json, 0, &o) == 0)
+		accepted_keep(p->accepted, o->file, o->text, strlen(o->text));
+}
+
 static void take_out(struct kube_policies *p, size_t at)
 {
 	struct object *o = p->items[at];
@@ -331,6 +339,17 @@ struct kube_told *kube_policies_told(struct kube_policies *p, const char *file, 
 	size_t at = find(p, file, &found);
 
 	return found && !strcmp(p->items[at]->uid, uid) ? p->items[at]->told : NULL;
+}
+
+bool kube_policies_text(const struct kube_policies *p, size_t i, struct kube_policy_text *ret)
+{
+	const struct object *o;
+
+	if (i >= p->count)
+		return false;
+	o = p->items[i];
+	*ret = (struct kube_policy_text){ .group = o->group, .file = o->file, .text = o->text, .valid = o->valid };
+	return true;
 }
 
 bool kube_policies_verdict(const struct kube_policies *p, size_t i, struct kube_verdict *ret)

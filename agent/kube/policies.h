@@ -23,11 +23,23 @@ void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *obje
 void kube_policies_gone(struct kube_policies *p, unsigned int group, json_t *object);
 void kube_policies_synced(struct kube_policies *p, unsigned int group);
 
+/* The text of that object that was accepted last, before what was put of it is: it is kept as an accepted one. */
+void kube_policies_recall(struct kube_policies *p, json_t *object);
+
 /* Whether the store changed since the last call. */
 bool kube_policies_take_changed(struct kube_policies *p);
 size_t kube_policies_count(const struct kube_policies *p);
 /* All that was put is given to that store instead, which is another policy directory's. 0 or -ENOMEM. */
 int kube_policies_move(struct kube_policies *p, struct store *store);
+
+/* What is there to keep of the i-th, in that order; false: there is none. Borrowed until the policies change. */
+struct kube_policy_text {
+	unsigned int group;
+	const char *file;
+	const char *text;
+	bool valid; /* or another text of it may be in force (agent/accepted.h) */
+};
+bool kube_policies_text(const struct kube_policies *p, size_t i, struct kube_policy_text *ret);
 
 /* What is said of one object: for its conditions, for Events. Borrowed until the policies change. */
 struct kube_verdict {

@@ -246,6 +246,9 @@ static void take_event(struct kube_reflector *r, const char *type, json_t *objec
 	if (*version && !keep_text(&r->version, version))
 		r->relist = true;
 	r->progress = true;
+	/* Whatever failed before, this watch is well: it may go on for minutes until its end says so. */
+	r->failures = 0;
+	r->error[0] = '\0';
 }
 
 static void take_line(struct kube_reflector *r, const char *line, size_t len)

@@ -68,6 +68,7 @@ struct kube_source {
 	void *context;
 	char *own_pods; /* the query for the pods of this node */
 	bool all_pods;
+	bool heard;
 	bool away; /* the server does not answer, and that was told */
 	struct task tasks[ARRAY_SIZE(collections)];
 };
@@ -76,6 +77,7 @@ struct kube_source {
 
 static void tell(struct task *t)
 {
+	t->source->heard = true;
 	t->source->changed(t->source->context);
 }
 
@@ -89,6 +91,7 @@ static void sink_begin(void *context)
 	struct task *t = context;
 	struct kube_source *s = t->source;
 
+	s->heard = true;
 	if (kind_of(t) == NOT_INVENTORY)
 		kube_policies_begin(s->policies, t->index);
 	else if (kind_of(t) == SERVICE_CIDRS)
@@ -272,6 +275,31 @@ bool kube_source_synced(const struct kube_source *s)
 			return false;
 	}
 	return true;
+}
+
+bool kube_source_heard(const struct kube_source *s)
+{
+	return s->heard;
+}
+
+bool kube_source_current(const struct kube_source *s)
+{
+	struct kube_reflector_state state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(s->tasks); i++) {
+		kube_follow_get(s->tasks[i].follow, &state);
+		if (!state.watching && !(state.absent && !state.error[0]))
+			return false;
+	}
+	return true;
+}
+
+const char *kube_source_collection(size_t i, int *ret_kind)
+{
+	if (i >= ARRAY_SIZE(collections))
+		return NULL;
+	*ret_kind = collections[i].kind;
+	return collections[i].path;
 }
 
 struct kube_cache *kube_source_cache(struct kube_source *s)

@@ -28,6 +28,10 @@ void kube_source_freep(struct kube_source **s);
 
 /* Every collection was heard once. Until then what is known is not all, and nothing may be opened by it. */
 bool kube_source_synced(const struct kube_source *s);
+/* Something of any collection was heard since the start. */
+bool kube_source_heard(const struct kube_source *s);
+/* Every collection is watched, or known not to be there: what is known is as the API has it. */
+bool kube_source_current(const struct kube_source *s);
 struct kube_cache *kube_source_cache(struct kube_source *s);
 struct kube_policies *kube_source_policies(struct kube_source *s);
 struct kube_cidrs *kube_source_cidrs(struct kube_source *s);
@@ -41,6 +45,8 @@ void kube_source_see_node(struct kube_source *s, void (*see)(void *context, json
  */
 void kube_source_want_all_pods(struct kube_source *s, bool wanted);
 
+/* Of the i-th collection the path it goes by, and its kind, -1 when it is one of policies, whose group i is. NULL: there is none. */
+const char *kube_source_collection(size_t i, int *ret_kind);
 /* The i-th collection's state; false: there is none. */
 bool kube_source_state(const struct kube_source *s, size_t i, struct kube_reflector_state *ret);
 

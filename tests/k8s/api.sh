@@ -15,22 +15,6 @@ in_log() { grep -qE "$1" <<<"$(log)"; }
 policy() { endpoint_field policy_id; }
 ready() { [ "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9964/readyz)" = "$1" ]; }
 
-# NAMESPACE NAME LABELS
-make_pod() {
-	k apply -f - <<-END
-		apiVersion: v1
-		kind: Pod
-		metadata: {name: $2, namespace: $1, labels: {$3}}
-		spec: {nodeName: node1, containers: [{name: c, image: none}]}
-	END
-}
-
-# NAMESPACE NAME ADDRESS4 ADDRESS6: what the kubelet writes.
-run_pod() {
-	k patch pod -n "$1" "$2" --type merge --subresource status -p \
-		"{\"status\":{\"phase\":\"Running\",\"podIP\":\"$3\",\"podIPs\":[{\"ip\":\"$3\"},{\"ip\":\"$4\"}]}}"
-}
-
 is() { # MODE [POD]
 	[ "$(endpoint_field mode "${2:-$POD_PATH}")" = "$1" ]
 }
@@ -130,23 +114,10 @@ check "only when a route leads to it" await 10 is open
 
 # ---- by the CNI's word, before the kubelet tells the address ----
 
-late=eni$(printf default.late | sha1sum | cut -c 1-11)
-uid_of() { k get pod -n default "$1" -o jsonpath='{.metadata.uid}'; }
-cni_add() { # UID WAIT [SOCKET]: for default/late, as containerd would call it after the plugin that made the interface
-	local previous='{"cniVersion":"1.0.0","interfaces":[{"name":"'$late'"},{"name":"eth0","sandbox":"/var/run/netns/late"}],
-		"ips":[{"address":"10.0.1.7/32","interface":1},{"address":"fd00::7/128","interface":1}]}'
-	node env CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=/var/run/netns/late CNI_IFNAME=eth0 CNI_PATH=/ \
-		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=late;K8S_POD_UID=$1" "$BUILD/bin/sluice-cni" \
-		<<<'{"cniVersion":"1.0.0","name":"lab","type":"sluice-cni","waitSeconds":'"$2"',"prevResult":'"$previous"'}' \
-		2>&1 >/dev/null
-}
-# A lost first packet is sent again after a second, not before.
-first_packet() { lab pod late python3 -c 'import socket, sys
-socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.8)' "$@" 2>/dev/null; }
+cni_add() { cni_add_pod default late "$1" "$2" 10.0.1.7 fd00::7; } # UID WAIT
+first_packet() { first_packet_of late "$@"; }
 rewire() { # a new sandbox of that name, with the interface name and addresses of the one before
-	lab remove late
-	node ip rule delete pref 512 to 10.0.1.7
-	node ip -6 rule delete pref 512 to fd00::7
+	unwire late 10.0.1.7 fd00::7
 	lab add default late 10.0.1.7 fd00::7
 }
 claimed() { [ "$(bpfctl -o json status | json "x['agent']['details']['kubernetes']['claimed']")" = "$1" ]; }
@@ -161,7 +132,7 @@ quietly k apply -f - <<-END
 END
 quietly k delete pod -n default late --grace-period=0 --force --wait=false
 quietly make_pod default late "app: strict"
-uid=$(uid_of late)
+uid=$(uid_of default late)
 rewire
 equal "ADD waits for no status.podIP" "" "$(cni_add "$uid" 20)"
 check "the first packet that its policy allows gets through" first_packet 203.0.113.10 443
@@ -179,7 +150,7 @@ quietly run_pod default late 10.0.1.7 fd00::7
 check "and back" await 5 is enforce default/late
 
 # Recreated; the watch has not heard it yet, and still has the old one with the address that leads to the new interface.
-old_uid=$(uid_of late)
+old_uid=$(uid_of default late)
 rewire
 check "control: by route alone the interface is the old pod's" await 5 is enforce default/late
 rewire
@@ -187,7 +158,7 @@ check "a uid that the watch does not know waits" grep -q 'starts closed' <<<"$(c
 check "and has nothing of the pod of its name" not first_packet 203.0.113.10 443
 quietly k delete pod -n default late --grace-period=0 --force --wait=false
 quietly make_pod default late "app: late"
-new_uid=$(uid_of late)
+new_uid=$(uid_of default late)
 check "the new pod has another uid" [ "$new_uid" != "$old_uid" ]
 sleep 1
 check "a claim of another uid is not the new pod's" not is open default/late

@@ -64,3 +64,46 @@ cluster_start() {
 		--listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer --unsafe-no-fsync
 	api_start
 }
+
+# NAMESPACE NAME LABELS
+make_pod() {
+	k apply -f - <<-END
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: $2, namespace: $1, labels: {$3}}
+		spec: {nodeName: node1, containers: [{name: c, image: none}]}
+	END
+}
+
+# NAMESPACE NAME ADDRESS4 ADDRESS6: what the kubelet writes.
+run_pod() {
+	k patch pod -n "$1" "$2" --type merge --subresource status -p \
+		"{\"status\":{\"phase\":\"Running\",\"podIP\":\"$3\",\"podIPs\":[{\"ip\":\"$3\"},{\"ip\":\"$4\"}]}}"
+}
+
+# NAMESPACE NAME: the interface that the Amazon VPC CNI would make for the pod.
+interface_of() { echo "eni$(printf '%s.%s' "$1" "$2" | sha1sum | cut -c 1-11)"; }
+uid_of() { k get pod -n "$1" "$2" -o jsonpath='{.metadata.uid}'; } # NAMESPACE NAME
+
+# NAMESPACE NAME UID WAIT ADDRESS4 ADDRESS6: ADD, as containerd would call it after the plugin that made the interface.
+cni_add_pod() {
+	local previous
+	previous='{"cniVersion":"1.0.0",
+		"interfaces":[{"name":"'$(interface_of "$1" "$2")'"},{"name":"eth0","sandbox":"/var/run/netns/'$2'"}],
+		"ips":[{"address":"'$5'/32","interface":1},{"address":"'$6'/128","interface":1}]}'
+	node env CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS="/var/run/netns/$2" CNI_IFNAME=eth0 CNI_PATH=/ \
+		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=$1;K8S_POD_NAME=$2;K8S_POD_UID=$3" "$BUILD/bin/sluice-cni" \
+		<<<'{"cniVersion":"1.0.0","name":"lab","type":"sluice-cni","waitSeconds":'"$4"',"prevResult":'"$previous"'}' \
+		2>&1 >/dev/null
+}
+
+# POD ADDRESS PORT: a lost first packet is sent again after a second, not before.
+first_packet_of() { lab pod "$1" python3 -c 'import socket, sys
+socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.8)' "$2" "$3" 2>/dev/null; }
+
+# POD ADDRESS4 ADDRESS6: its interface and routes go, as with its sandbox.
+unwire() {
+	lab remove "$1"
+	node ip rule delete pref 512 to "$2"
+	node ip -6 rule delete pref 512 to "$3"
+}

@@ -267,7 +267,7 @@ static void remove_notrack(struct cleanup *c)
 /* ---- run directory ------------------------------------------------------------------------------------------------ */
 
 /* Only what the agent and the proxy write: a run directory may have been set to a folder of others too. */
-enum run_folder { RUN_TOP, RUN_PROXY, RUN_ACCEPTED };
+enum run_folder { RUN_TOP, RUN_PROXY, RUN_ACCEPTED, RUN_STATE };
 
 static bool is_run_file(const char *name, enum run_folder folder)
 {
@@ -283,9 +283,11 @@ static bool is_run_file(const char *name, enum run_folder folder)
 	}
 	switch (folder) {
 	case RUN_TOP:
-		return false;
+		return !strcmp(name, API_STATE_MARK);
 	case RUN_PROXY:
 		return image_file_id(name, &id) || !strcmp(name, PROXY_SETTINGS_FILE);
+	case RUN_STATE:
+		return !strcmp(name, API_STATE_FILE);
 	case RUN_ACCEPTED:
 		return len > strlen(API_ACCEPTED_ENDING) &&
 		       !strcmp(name + len - strlen(API_ACCEPTED_ENDING), API_ACCEPTED_ENDING);
@@ -336,6 +338,8 @@ static void remove_run_dir(struct cleanup *c)
 	remove_run_subdir(c, PROXY_DIR, RUN_PROXY);
 	remove_run_subdir(c, API_ACCEPTED_DIR, RUN_ACCEPTED);
 	remove_run_files(c, c->ctl->run_dir, RUN_TOP);
+	if (*c->config->state_dir)
+		remove_run_files(c, c->config->state_dir, RUN_STATE);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */

@@ -272,6 +272,14 @@ static void test_failures(void **state)
 	kube_reflector_end(w->r, w->now, 429, 100000, "slow down");
 	assert_waits(w, 120500);
 	assert_heard(w, "");
+	assert_asks(w, WATCH("5"));
+	kube_reflector_get(w->r, &s);
+	assert_false(s.watching);
+	/* It may go on for minutes, and is well from its first word. */
+	assert_true(say(w, "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"6\"}}}\n"));
+	kube_reflector_get(w->r, &s);
+	assert_true(s.watching);
+	assert_string_equal(s.error, "");
 }
 
 /* A watch that ends at once every time must not become a loop. */
