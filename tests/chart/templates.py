@@ -271,7 +271,7 @@ def test_objects():
               (s["privileged"], s["allowPrivilegeEscalation"], s["readOnlyRootFilesystem"], s["capabilities"]["drop"])
               == (False, False, True, ["ALL"]) and "SYS_ADMIN" not in s["capabilities"]["add"], s)
     mounted = [m["name"] for m in container(documents, "dnsproxy")["volumeMounts"]]
-    check("the proxy has no token", mounted == ["bpffs", "run"], mounted)
+    check("the proxy has no token", mounted == ["bpffs", "run", "cgroup"], mounted)
     check("tolerates everything, critical", pod["tolerations"] == [{"operator": "Exists"}] and
           pod["priorityClassName"] == "system-node-critical")
     silent = rendered({"kubernetes": {"status": False}})
