@@ -11,16 +11,21 @@ root=$(sed -nE 's/.* (\/[^ ]*) [^ ]* .*- cgroup2 .*/\1/p' /proc/self/mountinfo |
 own=$root/sluice-test-$$
 end() {
 	echo 1 >"$own/cgroup.kill" || true
-	for _ in {1..40}; do rmdir "$own/sub/proxy" "$own/sub" "$own" && break || sleep 0.1; done
+	for _ in {1..40}; do
+		rmdir "$own/sub/proxy" "$own/sub" "$own/runc" "$own"
+		[ -d "$own" ] || break
+		sleep 0.1
+	done
 } 2>/dev/null
 trap 'end; lab_end' EXIT
 mkdir -p "$own/sub/proxy"
 log=$(lab_dir)/log/sluice-dnsproxy.log
 
 # On the node, in the proxy's cgroup: what it could do if it were somebody else's.
+place=$own/sub/proxy
 within() {
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	node sh -c 'echo 0 >"$1/cgroup.procs"; shift; exec "$@"' sh "$own/sub/proxy" "$@"
+	node sh -c 'echo 0 >"$1/cgroup.procs"; shift; exec "$@"' sh "$place" "$@"
 }
 reaches() { # tcp|udp ADDRESS PORT
 	within /usr/bin/python3 - "$@" <<-'END' 2>/dev/null
@@ -96,6 +101,46 @@ check "started with the host's view, in a cgroup namespace" contained true
 held "host's view"
 proxy_stop
 
+# A real one: runc where there is nothing but cgroup2, with the capabilities that the chart gives.
+capabilities='"CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_BPF", "CAP_SETUID", "CAP_SETGID", "CAP_SYS_CHROOT"'
+bundle() { # FOLDER
+	mkdir -p "$1/rootfs"
+	cat >"$1/config.json" <<-END
+		{"ociVersion": "1.0.2",
+		 "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/usr/sbin:/usr/bin"], "noNewPrivileges": true,
+		  "args": ["$BUILD/bin/sluice-dnsproxy"],
+		  "capabilities": {"bounding": [$capabilities], "effective": [$capabilities], "permitted": [$capabilities]}},
+		 "root": {"path": "rootfs", "readonly": true},
+		 "mounts": [
+		  {"destination": "/proc", "type": "proc", "source": "proc"},
+		  {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+		  {"destination": "/sys", "type": "bind", "source": "/sys", "options": ["bind", "ro"]},
+		  {"destination": "/sys/fs/bpf", "type": "bind", "source": "/sys/fs/bpf", "options": ["rbind", "rw"]},
+		  {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]},
+		  {"destination": "/run", "type": "bind", "source": "/run", "options": ["rbind", "ro"]}],
+		 "linux": {"cgroupsPath": "/$(basename "$own")/runc",
+		  "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "cgroup"}]}}
+	END
+}
+if command -v runc >/dev/null; then
+	bundle "$(lab_dir)/bundle"
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	lab start node sluice-dnsproxy unshare --mount --propagation private sh -c "$(hide_all)"'
+		mount -t cgroup2 none /sys/fs/cgroup
+		cd "$1"
+		mount --bind / rootfs
+		exec runc --root "$1/state" run "$2"' sh "$(lab_dir)/bundle" "t-$$"
+	check "started in a container of runc's" await 10 proxy_serves
+	place=$own/runc
+	held "runc"
+	place=$own/sub/proxy
+	echo 1 >"$own/runc/cgroup.kill"
+	await 5 stopped
+	: >"$log"
+else
+	echo "note: no runc here"
+fi
+
 # Where it cannot be, that is told. What an earlier proxy was held by goes with its cgroup.
 rmdir "$own/sub/proxy"
 mkdir "$own/sub/proxy"
@@ -106,7 +151,7 @@ check "names resolve all the same" resolves
 check "control: nothing is held" reaches tcp 6.6.6.6 443
 proxy_stop
 rmdir "$own/sub/proxy"
-node sh -c "echo 0 >$own/sub/cgroup.procs; exec sleep 60" &
+lab start node other sh -c "echo 0 >$own/sub/cgroup.procs; exec sleep 100"
 await 5 grep -q . "$own/sub/cgroup.procs"
 check "started in a cgroup of others too" proxy_in "$own/sub" env
 check "it leaves them alone and says so" grep -q "no egress filter: cgroup $own/sub is not the proxy's own" "$log"
