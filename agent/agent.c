@@ -28,11 +28,13 @@
 
 #include "agent/api.h"
 #include "agent/api_server.h"
+#include "agent/arrival.h"
 #include "agent/cni_install.h"
 #include "agent/config.h"
 #include "agent/diag_log.h"
 #include "agent/discover.h"
 #include "agent/endpoints.h"
+#include "agent/firewall.h"
 #include "agent/kernel.h"
 #include "agent/kubernetes.h"
 #include "agent/metrics.h"
@@ -80,6 +82,8 @@ struct agent {
 	struct net *net;
 	struct notrack *notrack; /* NULL: the kernel cannot */
 	int notrack_error;
+	struct firewall *firewall; /* NULL: the kernel has none to ask */
+	struct arrival arrival;
 	struct discover *discover;
 	struct watch *watch;
 	struct observe *observe;
@@ -610,6 +614,8 @@ static void each_second(struct agent *a)
 		a->pins_repaired += kernel_check_pins(a->kernel);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);
+		arrival_look(&a->arrival, a->kernel, now);
+		arrival_problems(&a->arrival, a->firewall, &a->problems);
 		if (a->notrack_error < 0)
 			strbuf_addf(&a->problems, "DNS may be tracked and rewritten: %s\n",
 				    strerror(-a->notrack_error));
@@ -723,6 +729,7 @@ static void agent_clear(struct agent *a)
 	kernel_freep(&a->kernel);
 	net_freep(&a->net);
 	notrack_freep(&a->notrack);
+	firewall_freep(&a->firewall);
 	watch_freep(&a->watch);
 	sd_event_source_disable_unref(a->settle);
 	sd_event_source_disable_unref(a->links_settle);
@@ -880,7 +887,9 @@ static int start_net(struct agent *a)
 		return r;
 	}
 	ensure_notrack(a);
+	firewall_open(&a->firewall);
 	net_preflight(&a->problems);
+	arrival_problems(&a->arrival, a->firewall, &a->problems);
 	for (const char *line = a->problems.data; line && *line; line = strchr(line, '\n') + 1)
 		log_warning("%.*s", (int)strcspn(line, "\n"), line);
 	return 0;

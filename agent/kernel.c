@@ -533,3 +533,16 @@ void kernel_configure(struct kernel *k, const struct config *config, size_t endp
 		   (config->flows_allowed ? SLUICE_SETTING_LOG_ALLOWED : 0) |
 		   (config->reject ? SLUICE_SETTING_REJECT : 0);
 }
+
+uint64_t kernel_total(const struct kernel *k, uint32_t index)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ uint64_t *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
+	uint64_t sum = 0;
+
+	if (!values || bpf_map_lookup_elem(k->totals, &index, values) < 0)
+		return 0;
+	for (int i = 0; i < cpus; i++)
+		sum += values[i];
+	return sum;
+}

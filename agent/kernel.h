@@ -58,6 +58,9 @@ int kernel_pin_program(const struct kernel *k, int fd, const char *name);
  */
 unsigned int kernel_check_pins(const struct kernel *k);
 
+/* One of SLUICE_MAP_TOTALS: enum sluice_total. */
+uint64_t kernel_total(const struct kernel *k, uint32_t index);
+
 /*
  * Puts both programs on the interface, or takes over what an earlier agent or sluice-cni left there with the present
  * programs, without a gap. Quick: see kernel_settle. 0 or -errno.

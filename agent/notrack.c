@@ -26,7 +26,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -34,26 +33,22 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "agent/nft.h"
 #include "base/cleanup.h"
 #include "bpf/abi.h"
 
-#define TABLE	     "sluice"
-#define BUFFER	     16384
-#define MESSAGE_MAX  1024
-#define DNS_PORT     53
-#define LOOPBACK     1
-#define PORT_SOURCE  0 /* where TCP and UDP both have it */
-#define PORT_DEST    2
-#define PORT_SIZE    2
-#define WAIT_SECONDS 2 /* for an answer: the kernel's come at once, and the agent's loop must not hang on one */
+#define TABLE	    "sluice"
+#define MESSAGE_MAX 1024
+#define DNS_PORT    53
+#define LOOPBACK    1
+#define PORT_SOURCE 0 /* where TCP and UDP both have it */
+#define PORT_DEST   2
+#define PORT_SIZE   2
 
 struct notrack {
-	struct mnl_socket *socket;
-	uint32_t seq;
+	struct nft *nft;
 	uint32_t generation; /* of all tables, when ours was last seen whole; 0: never */
-	char buf[BUFFER];
 };
 
 /* What distinguishes the two chains; `port` is the offset in the transport header. */
@@ -74,10 +69,8 @@ static const struct chain chains[] = {
 
 void notrack_freep(struct notrack **n)
 {
-	if (!*n)
-		return;
-	if ((*n)->socket)
-		mnl_socket_close((*n)->socket);
+	if (*n)
+		nft_freep(&(*n)->nft);
 	free(*n);
 	*n = NULL;
 }
@@ -85,48 +78,23 @@ void notrack_freep(struct notrack **n)
 int notrack_open(struct notrack **ret)
 {
 	CLEANUP(notrack_freep) struct notrack *n = calloc(1, sizeof(*n));
-	const struct timeval wait = { .tv_sec = WAIT_SECONDS };
+	int r = n ? nft_open(&n->nft) : -ENOMEM;
 
-	if (!n)
-		return -ENOMEM;
-	n->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!n->socket || mnl_socket_bind(n->socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    setsockopt(mnl_socket_get_fd(n->socket), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
-		return -errno;
-	n->seq = (uint32_t)time(NULL);
-	*ret = TAKE_PTR(n);
-	return 0;
+	if (r == 0)
+		*ret = TAKE_PTR(n);
+	return r;
 }
 
 bool notrack_is_lacking(int error)
 {
-	return error == -EPROTONOSUPPORT || error == -EOPNOTSUPP || error == -EAFNOSUPPORT || error == -ENOENT;
+	return nft_is_lacking(error);
 }
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
-static struct nlmsghdr *put_header(void *buf, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
-{
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct nfgenmsg *h;
-
-	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
-	h = mnl_nlmsg_put_extra_header(nlh, sizeof(*h));
-	h->nfgen_family = family;
-	h->version = NFNETLINK_V0;
-	h->res_id = htons(resource);
-	return nlh;
-}
-
 static struct nlmsghdr *put_message(void *buf, uint16_t type, uint16_t flags)
 {
-	return put_header(buf, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, NFPROTO_INET, 0);
-}
-
-static void put_be32(struct nlmsghdr *nlh, uint16_t type, uint32_t value)
-{
-	mnl_attr_put_u32(nlh, type, htonl(value));
+	return nft_put(buf, type, flags, NFPROTO_INET);
 }
 
 static void put_value(struct nlmsghdr *nlh, uint16_t type, const void *value, size_t len)
@@ -162,8 +130,8 @@ static void put_meta(struct nlmsghdr *nlh, uint32_t key)
 {
 	struct expression e = begin(nlh, "meta");
 
-	put_be32(nlh, NFTA_META_DREG, NFT_REG_1);
-	put_be32(nlh, NFTA_META_KEY, key);
+	nft_put_be32(nlh, NFTA_META_DREG, NFT_REG_1);
+	nft_put_be32(nlh, NFTA_META_KEY, key);
 	end(nlh, e);
 }
 
@@ -171,8 +139,8 @@ static void put_compare(struct nlmsghdr *nlh, uint32_t op, const void *value, si
 {
 	struct expression e = begin(nlh, "cmp");
 
-	put_be32(nlh, NFTA_CMP_SREG, NFT_REG_1);
-	put_be32(nlh, NFTA_CMP_OP, op);
+	nft_put_be32(nlh, NFTA_CMP_SREG, NFT_REG_1);
+	nft_put_be32(nlh, NFTA_CMP_OP, op);
 	put_value(nlh, NFTA_CMP_DATA, value, len);
 	end(nlh, e);
 }
@@ -182,9 +150,9 @@ static void put_mask(struct nlmsghdr *nlh, uint32_t mask)
 	const uint32_t zero = 0;
 	struct expression e = begin(nlh, "bitwise");
 
-	put_be32(nlh, NFTA_BITWISE_SREG, NFT_REG_1);
-	put_be32(nlh, NFTA_BITWISE_DREG, NFT_REG_1);
-	put_be32(nlh, NFTA_BITWISE_LEN, sizeof(mask));
+	nft_put_be32(nlh, NFTA_BITWISE_SREG, NFT_REG_1);
+	nft_put_be32(nlh, NFTA_BITWISE_DREG, NFT_REG_1);
+	nft_put_be32(nlh, NFTA_BITWISE_LEN, sizeof(mask));
 	put_value(nlh, NFTA_BITWISE_MASK, &mask, sizeof(mask));
 	put_value(nlh, NFTA_BITWISE_XOR, &zero, sizeof(zero));
 	end(nlh, e);
@@ -194,10 +162,10 @@ static void put_port(struct nlmsghdr *nlh, uint32_t offset)
 {
 	struct expression e = begin(nlh, "payload");
 
-	put_be32(nlh, NFTA_PAYLOAD_DREG, NFT_REG_1);
-	put_be32(nlh, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
-	put_be32(nlh, NFTA_PAYLOAD_OFFSET, offset);
-	put_be32(nlh, NFTA_PAYLOAD_LEN, PORT_SIZE);
+	nft_put_be32(nlh, NFTA_PAYLOAD_DREG, NFT_REG_1);
+	nft_put_be32(nlh, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+	nft_put_be32(nlh, NFTA_PAYLOAD_OFFSET, offset);
+	nft_put_be32(nlh, NFTA_PAYLOAD_LEN, PORT_SIZE);
 	end(nlh, e);
 }
 
@@ -224,7 +192,7 @@ static struct nlmsghdr *put_table(void *buf)
 {
 	struct nlmsghdr *nlh = put_table_name(buf, NFT_MSG_NEWTABLE, NLM_F_CREATE);
 
-	put_be32(nlh, NFTA_TABLE_FLAGS, 0); /* not dormant */
+	nft_put_be32(nlh, NFTA_TABLE_FLAGS, 0); /* not dormant */
 	return nlh;
 }
 
@@ -236,10 +204,10 @@ static struct nlmsghdr *put_chain(void *buf, const struct chain *c)
 	mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, TABLE);
 	mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, c->name);
 	hook = mnl_attr_nest_start(nlh, NFTA_CHAIN_HOOK);
-	put_be32(nlh, NFTA_HOOK_HOOKNUM, c->hook);
-	put_be32(nlh, NFTA_HOOK_PRIORITY, (uint32_t)NF_IP_PRI_RAW); /* before conntrack looks, at -200 */
+	nft_put_be32(nlh, NFTA_HOOK_HOOKNUM, c->hook);
+	nft_put_be32(nlh, NFTA_HOOK_PRIORITY, (uint32_t)NF_IP_PRI_RAW); /* before conntrack looks, at -200 */
 	mnl_attr_nest_end(nlh, hook);
-	put_be32(nlh, NFTA_CHAIN_POLICY, NF_ACCEPT);
+	nft_put_be32(nlh, NFTA_CHAIN_POLICY, NF_ACCEPT);
 	mnl_attr_put_strz(nlh, NFTA_CHAIN_TYPE, "filter");
 	return nlh;
 }
@@ -266,48 +234,6 @@ static struct nlmsghdr *put_rule(void *buf, const struct chain *c)
 	put_notrack(nlh);
 	mnl_attr_nest_end(nlh, list);
 	return nlh;
-}
-
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
-
-static int talk(struct notrack *n, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
-{
-	uint32_t port = mnl_socket_get_portid(n->socket);
-	int r = MNL_CB_OK;
-
-	nlh->nlmsg_seq = ++n->seq;
-	if (mnl_socket_sendto(n->socket, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	while (r > MNL_CB_STOP) {
-		ssize_t len = mnl_socket_recvfrom(n->socket, n->buf, sizeof(n->buf));
-
-		if (len < 0)
-			return -errno;
-		r = mnl_cb_run(n->buf, (size_t)len, n->seq, port, cb, data);
-	}
-	return r < 0 ? -errno : 0;
-}
-
-static int take_generation(const struct nlmsghdr *nlh, void *data)
-{
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
-	{
-		if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-			*(uint32_t *)data = ntohl(mnl_attr_get_u32(attr));
-	}
-	return MNL_CB_OK;
-}
-
-/* Of all tables of the namespace: it is another after every change. */
-static int ask_generation(struct notrack *n, uint32_t *ret)
-{
-	char buf[MESSAGE_MAX];
-
-	*ret = 0;
-	return talk(n, put_header(buf, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NLM_F_ACK, AF_UNSPEC, 0),
-		    take_generation, ret);
 }
 
 /* ---- comparing ------------------------------------------------------------------------------------------------------- */
@@ -393,7 +319,7 @@ static int compare(const struct nlmsghdr *nlh, void *data)
 static int shows(struct notrack *n, struct nlmsghdr *question, const struct nlmsghdr *wanted)
 {
 	struct comparison c = { .wanted = attributes_of(wanted) };
-	int r = talk(n, question, compare, &c);
+	int r = nft_talk(n->nft, question, compare, &c);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -432,7 +358,7 @@ static int table_is_whole(struct notrack *n)
 struct batch {
 	struct mnl_nlmsg_batch *messages;
 	uint32_t seq;
-	char buf[BUFFER];
+	char buf[NFT_BUFFER];
 };
 
 static void *batch_at(struct batch *b)
@@ -448,14 +374,14 @@ static void batch_add(struct batch *b, struct nlmsghdr *nlh)
 
 static void batch_edge(struct batch *b, uint16_t type)
 {
-	batch_add(b, put_header(batch_at(b), type, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
+	batch_add(b, nft_put_edge(batch_at(b), type));
 }
 
 /*
  * What is wrong is answered, and the last message in any case, since it asks for it. An answer to the first says that none was
  * looked at.
  */
-static int batch_result(struct notrack *n, uint32_t first, uint32_t last)
+static int batch_result(struct nft *n, uint32_t first, uint32_t last)
 {
 	int result = 0;
 
@@ -495,7 +421,8 @@ static void batch_make(struct batch *b)
 /* The table, whatever it is, goes; ours takes its place if `make`. All at once, or nothing. */
 static int replace(struct notrack *n, bool make)
 {
-	uint32_t first = n->seq + 1, last;
+	struct nft *nft = n->nft;
+	uint32_t first = nft->seq + 1, last;
 	struct batch b = { .seq = first };
 	ssize_t sent;
 
@@ -511,10 +438,10 @@ static int replace(struct notrack *n, bool make)
 		batch_make(&b);
 	last = b.seq - 1;
 	batch_edge(&b, NFNL_MSG_BATCH_END);
-	n->seq = b.seq;
-	sent = mnl_socket_sendto(n->socket, mnl_nlmsg_batch_head(b.messages), mnl_nlmsg_batch_size(b.messages));
+	nft->seq = b.seq;
+	sent = mnl_socket_sendto(nft->socket, mnl_nlmsg_batch_head(b.messages), mnl_nlmsg_batch_size(b.messages));
 	mnl_nlmsg_batch_stop(b.messages);
-	return sent < 0 ? -errno : batch_result(n, first, last);
+	return sent < 0 ? -errno : batch_result(nft, first, last);
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------------ */
@@ -522,12 +449,12 @@ static int replace(struct notrack *n, bool make)
 int notrack_ensure(struct notrack *n, bool *ret_made)
 {
 	uint32_t generation;
-	int r = ask_generation(n, &generation);
+	int r = nft_generation(n->nft, &generation);
 
 	if (r < 0)
 		return r;
 	*ret_made = false;
-	if (generation != 0 && generation == n->generation)
+	if (generation == n->generation)
 		return 0;
 	r = table_is_whole(n);
 	if (r < 0)
@@ -546,7 +473,7 @@ int notrack_ensure(struct notrack *n, bool *ret_made)
 int notrack_exists(struct notrack *n)
 {
 	char buf[MESSAGE_MAX];
-	int r = talk(n, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), NULL, NULL);
+	int r = nft_talk(n->nft, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), NULL, NULL);
 
 	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }

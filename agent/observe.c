@@ -263,24 +263,10 @@ void observe_history(const struct observe *o, size_t last, observe_line_fn *fn, 
 		fn(o->history[n % OBSERVE_HISTORY].text, o->history[n % OBSERVE_HISTORY].len, context);
 }
 
-/* Of one per-CPU counter. */
-static uint64_t total(const struct kernel *k, uint32_t index)
-{
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ uint64_t *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
-	uint64_t sum = 0;
-
-	if (!values || bpf_map_lookup_elem(k->totals, &index, values) < 0)
-		return 0;
-	for (int i = 0; i < cpus; i++)
-		sum += values[i];
-	return sum;
-}
-
 void observe_losses(const struct observe *o, struct observe_losses *ret)
 {
 	*ret = (struct observe_losses){
-		.events = total(o->k, SLUICE_TOTAL_EVENTS_LOST),
+		.events = kernel_total(o->k, SLUICE_TOTAL_EVENTS_LOST),
 		.dns_records = o->dns_lost,
 		.file_lines = o->file_lost,
 	};

@@ -225,6 +225,9 @@ enum sluice_total {
 	SLUICE_TOTAL_REJECTED,		 /* of the drops, those answered by a TCP reset or an ICMP error */
 	SLUICE_TOTAL_REJECTS_SUPPRESSED, /* not answered, being over the endpoint's rate of answers */
 	SLUICE_TOTAL_CGROUP_BUSY,	 /* packets of cgroup endpoints dropped for want of working memory */
+	/* Of what was handed over from interfaces: what arrives at the proxy one for one, unless the node drops it on the way. */
+	SLUICE_TOTAL_DNS_DATAGRAMS,
+	SLUICE_TOTAL_DNS_SYNS,
 	SLUICE_TOTAL_MAX = 288,
 };
 

@@ -94,6 +94,8 @@ static const char *const totals[] = {
 	[SLUICE_TOTAL_REJECTED] = "rejected",
 	[SLUICE_TOTAL_REJECTS_SUPPRESSED] = "rejects_suppressed",
 	[SLUICE_TOTAL_CGROUP_BUSY] = "cgroup_busy",
+	[SLUICE_TOTAL_DNS_DATAGRAMS] = "dns_datagrams",
+	[SLUICE_TOTAL_DNS_SYNS] = "dns_syns",
 };
 
 static const char *const dns_stats[] = {

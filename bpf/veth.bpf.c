@@ -52,6 +52,15 @@ static SLUICE_INLINE int from_pod_end(struct __sk_buff *skb, struct work *w, __u
 
 /* ---- port 53 ------------------------------------------------------------------------------------------------------ */
 
+/* What the proxy should count too. */
+static SLUICE_INLINE void count_handed_over(const struct packet *p)
+{
+	if (p->proto == IPPROTO_UDP)
+		total_add(SLUICE_TOTAL_DNS_DATAGRAMS, 1);
+	else if (packet_is_syn(p))
+		total_add(SLUICE_TOTAL_DNS_SYNS, 1);
+}
+
 static SLUICE_INLINE __u8 from_pod_query(struct __sk_buff *skb, struct work *w, struct sluice_runtime *rt)
 {
 	__u8 reason;
@@ -66,6 +75,7 @@ static SLUICE_INLINE __u8 from_pod_query(struct __sk_buff *skb, struct work *w, 
 	if (!dns_hand_over(skb, &w->packet))
 		return SLUICE_REASON_DNS_SOCKET;
 	total_add(SLUICE_TOTAL_DNS_ASSIGNED, 1);
+	count_handed_over(&w->packet);
 	__sync_fetch_and_add(&rt->dns_assigned, 1);
 	return reason;
 }

@@ -216,7 +216,10 @@ static void check_placed(struct yctx *c, const struct ynode *node, const struct 
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		if (!ynode_get(node, wanted[i])) {
-			yctx_error(c, node, "the endpoint has no '%s'", wanted[i]);
+			yctx_error(c, node,
+				   "the endpoint has no '%s', and no 'cgroup' either; nothing else tells what is "
+				   "its traffic",
+				   wanted[i]);
 			return;
 		}
 	}

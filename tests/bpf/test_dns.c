@@ -195,6 +195,8 @@ static void any_resolver_is_the_proxy(void **state)
 	}
 	assert_int_equal(count_flows(h), 0);
 	assert_int_equal(h->runtime[TEST_ENDPOINT].dns_assigned, ARRAY_SIZE(servers));
+	assert_int_equal(total(h, SLUICE_TOTAL_DNS_DATAGRAMS), ARRAY_SIZE(servers));
+	assert_int_equal(total(h, SLUICE_TOTAL_DNS_SYNS), 0);
 }
 
 /* Also after an answer came, also where a rule allows the address and a live flow of before exists. */

@@ -278,7 +278,7 @@ def test_objects():
     check("or nothing of the CNI is touched", "cni" not in yaml.safe_load(configuration(alone)) and
           "cni" not in json.dumps(find(alone, "DaemonSet")))
     mounted = [m["name"] for m in container(documents, "dnsproxy")["volumeMounts"]]
-    check("the proxy has no token", mounted == ["bpffs", "run"], mounted)
+    check("the proxy has no token", mounted == ["bpffs", "run", "cgroup"], mounted)
     check("tolerates everything, critical", pod["tolerations"] == [{"operator": "Exists"}] and
           pod["priorityClassName"] == "system-node-critical")
     silent = rendered({"kubernetes": {"status": False}})

@@ -23,7 +23,9 @@ arg() {
 	sed -n "s/.*[[:space:]]$1=\([^[:space:]]*\).*/\1/p" /proc/cmdline
 }
 
-for module in virtio_pci 9pnet_virtio 9p veth bridge sch_ingress cls_bpf; do
+# The last are what the lab's tools would load, if the root they run in had this kernel's modules.
+for module in virtio_pci 9pnet_virtio 9p veth bridge sch_ingress cls_bpf crc32c_generic nf_conntrack nf_conntrack_netlink \
+	nf_tables nft_ct nft_nat nft_chain_nat nft_compat iptable_nat ip6table_nat xt_nat xt_tcpudp; do
 	modprobe "$module" || say "no module $module"
 done
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose root /root || stop "no root"

@@ -77,7 +77,7 @@ make_initramfs() {
 	chmod 755 "$root/init"
 	modules=$cache/$series/lib/modules/$release
 	[ -d "$modules" ] || modules=$cache/$series/usr/lib/modules/$release
-	for part in drivers/virtio drivers/net/veth.ko net/9p net/sched net/bridge net/802 net/llc fs/9p fs/netfs fs/fscache lib crypto arch/x86/crypto \
+	for part in drivers/virtio drivers/net/veth.ko net/9p net/sched net/bridge net/802 net/llc net/netfilter net/ipv4/netfilter net/ipv6/netfilter fs/9p fs/netfs fs/fscache lib crypto arch/x86/crypto \
 		"$@"; do
 		[ -e "$modules/kernel/$part" ] || continue
 		mkdir -p "$root/lib/modules/$release/kernel/$(dirname "$part")"

@@ -41,3 +41,70 @@ node rm /sys/fs/bpf/sluice/names
 node mv /sys/fs/bpf/sluice/leases /sys/fs/bpf/sluice/names
 check "pins that lead elsewhere are put back" await 15 node test -e /sys/fs/bpf/sluice/leases
 check "and reported" await 5 status_says 'led to others'
+
+# ---- what the node's own packet filter drops ------------------------------------------------------------------------
+
+status_quiet() { ! status_says "$1"; }
+asks() { for _ in 1 2 3 4 5; do ask 8.8.8.8 pypi.org A +time=1 "$@" >/dev/null || true; done; }
+# A filter as an administrator writes one: what is not admitted drops.
+admit_only() { node "$1" -A INPUT -i lo -j ACCEPT && node "$1" -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT && node "$1" -P INPUT DROP; }
+restart_agent() {
+	lab signal sluiced TERM
+	await 10 not_alive
+	sluice_start_agent
+	await 10 agent_answers
+}
+not_alive() { ! lab alive sluiced; }
+
+if ! command -v nft iptables iptables-legacy >/dev/null; then
+	echo "note: no nft or iptables here: the filter's part is not run"
+	exit
+fi
+check "control: nothing is reported of a filter" status_quiet 'nf_tables\|iptables'
+admit_only iptables
+asks
+check "an input policy of drop by iptables-nft: DNS fails" not resolves
+check "what does not arrive is reported" await 25 status_says 'queries by UDP were handed to the proxy and did not arrive'
+check "and the chain that may be why" status_says 'chain ip filter INPUT drops'
+asks +tcp
+check "connections too" await 25 status_says 'connections by TCP were handed to the proxy and did not arrive'
+node iptables -I INPUT -m mark --mark 0x1000/0x1000 -j ACCEPT
+check "what the report asks for mends it" resolves
+check "over TCP" resolves +tcp
+check "and ends the report" await 15 status_quiet 'did not arrive\|nf_tables'
+restart_agent
+check "a new agent tells before anybody asks" status_says 'chain ip filter INPUT drops'
+asks
+check "and no more once something arrives" await 15 status_quiet nf_tables
+node iptables -F
+node iptables -P INPUT ACCEPT
+
+node nft 'add table inet f; add chain inet f in { type filter hook input priority filter; policy accept; }; add rule inet f in udp dport 53 drop'
+asks
+check "a rule that drops is found by what does not arrive" await 25 status_says 'queries by UDP were handed to the proxy'
+check "TCP is not reported, as it does" status_quiet 'connections by TCP'
+node nft delete table inet f
+asks
+check "and no more without it" await 15 status_quiet 'did not arrive'
+
+admit_only iptables-legacy
+asks
+check "iptables-legacy: what does not arrive is reported" await 25 status_says 'did not arrive'
+check "and that its filter is not looked into" status_says 'iptables-legacy: there is a filter'
+node iptables-legacy -P INPUT ACCEPT
+node iptables-legacy -F
+check "it all works again" resolves
+
+# ---- settings of one interface ----------------------------------------------------------------------------------------
+
+conf=/proc/sys/net/ipv4/conf/eni97a39772326
+node sh -c "echo 0 >/proc/sys/net/ipv4/conf/all/src_valid_mark; echo 1 >$conf/src_valid_mark"
+check "src_valid_mark of the interface alone" resolves
+node sh -c "echo 1 >$conf/rp_filter"
+check "with a strict rp_filter of its own" resolves
+check "and over TCP" resolves +tcp
+lab signal sluiced STOP
+node ip rule delete pref 4
+check "control: it is the rule past the table that mends that too" not resolves
+lab signal sluiced CONT
+check "which is put back" await 10 whole

@@ -143,6 +143,8 @@ static void add_proxy(struct page *p)
 			      stats ? age_json(stats->heartbeat, p->r.now) : json_null(), "uptime_seconds",
 			      stats && alive ? age_json(stats->started, p->r.now) : json_null());
 
+	json_object_set_new(o, "confined", json_boolean(alive && pins_proxy_confined(p->r.pins)));
+
 	if (stats) {
 		_cleanup_json_ json_t *all = dns_stats_json(stats);
 
@@ -153,6 +155,9 @@ static void add_proxy(struct page *p)
 		if (stats->resolvers[i].port && stats->resolvers[i].down)
 			warn(p, "dns proxy: resolver %zu does not answer; %s", i + 1,
 			     "others are preferred until it does again");
+	if (alive && !pins_proxy_confined(p->r.pins))
+		warn(p, "dns proxy: no egress filter: it is not in a cgroup of its own, or cannot see it; its log says "
+			"which");
 	if (!alive && any_dns_endpoint(p))
 		warn(p, "dns proxy: not running; queries of endpoints with name rules are dropped");
 }

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -430,6 +431,42 @@ static int cgroup_attached(const struct pins *pins, uint64_t id)
 int pins_endpoint_attached(const struct pins *pins, const struct sluice_endpoint *ep)
 {
 	return ep->cgroup ? cgroup_attached(pins, ep->cgroup) : interface_attached(pins, ep->ifindex);
+}
+
+static void closedirp(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+static bool link_is_on_cgroup(const char *path)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+	_cleanup_close_ int fd = bpf_obj_get(path);
+
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && info.cgroup.cgroup_id != 0;
+}
+
+bool pins_proxy_confined(const struct pins *pins)
+{
+	static const char last[] = "-" SLUICE_PROG_PROXY_EGRESS;
+	__attribute__((cleanup(closedirp))) DIR *dir = NULL;
+	char path[PATH_MAX];
+	struct dirent *entry;
+
+	if (snprintf(path, sizeof(path), "%s/links", pins->path) < (int)sizeof(path))
+		dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		if (strncmp(entry->d_name, "proxy-", 6) == 0 && len > strlen(last) &&
+		    strcmp(entry->d_name + len - strlen(last), last) == 0 &&
+		    snprintf(path, sizeof(path), "%s/links/%s", pins->path, entry->d_name) < (int)sizeof(path) &&
+		    link_is_on_cgroup(path))
+			return true;
+	}
+	return false;
 }
 
 static bool fresh(uint64_t heartbeat, uint64_t now)

@@ -103,5 +103,7 @@ int pins_endpoint_attached(const struct pins *pins, const struct sluice_endpoint
 #define PINS_ALIVE_NSEC (5ull * 1000000000ull)
 bool pins_agent_alive(const struct pins *pins, uint64_t now);
 bool pins_proxy_alive(struct pins *pins, uint64_t now);
+/* Is the egress filter on a DNS proxy's cgroup (dnsproxy/confine.h)? One that ended takes it along. */
+bool pins_proxy_confined(const struct pins *pins);
 
 #endif

@@ -156,7 +156,7 @@ static void test_words_for_numbers(void **state)
 	assert_string_equal(mode_name((enum sluice_mode)9), "unknown");
 	assert_int_equal(proto_number("icmpv6"), 58);
 	assert_int_equal(proto_number("GRE"), 0);
-	for (int i = SLUICE_TOTAL_FORWARDED; i <= SLUICE_TOTAL_CGROUP_BUSY; i++)
+	for (int i = SLUICE_TOTAL_FORWARDED; i <= SLUICE_TOTAL_DNS_SYNS; i++)
 		assert_string_not_equal(total_name((enum sluice_total)i), "unknown");
 	for (int i = 0; i <= SLUICE_DNS_STAT_UPSTREAM_PLAIN; i++)
 		assert_string_not_equal(dns_stat_name((enum sluice_dns_stat)i), "unknown");
