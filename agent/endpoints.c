@@ -368,6 +368,8 @@ static bool reconcile_one(struct endpoints *e, struct endpoint *ep)
 		log_info("%s/%s: %s has gone", ep->wanted.namespace_name, ep->wanted.name, place_name(&ep->wanted));
 		/* Renamed rather than gone, it keeps the programs and is closed. */
 		endpoint_leave(e, ep);
+		/* So every pod ends: its interface goes first, which is no news twice. */
+		ep->told = !there;
 		changed = true;
 	}
 	if (ep->id)

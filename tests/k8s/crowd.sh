@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Many pods come and go, in waves, of both runtimes, on both nodes: each tries what is allowed and what is not from its first
+# instruction on. No frame may leave that is not allowed, and no first packet that is may be lost.
+#
+#   crowd.sh [PODS [AT-ONCE]]        500, 32
+# shellcheck source=tests/k8s/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+# shellcheck source=tests/k8s/senders.sh
+. "$tests_k8s/senders.sh"
+pods=${1:-500} wave=${2:-32}
+
+# Few of each, so that the machine is left to those that start.
+few=(udp/198.51.100.30/7000 udp/2001:db8:100::30/7000 "dns/$resolver/pypi.org" -udp/198.51.100.20/7000 -tcp/8.8.8.8/443)
+come() { # WAVE HOW-MANY
+	local i r
+	for ((i = 0; i < $2; i++)); do
+		r=runc
+		[ $((i % 4)) -lt 2 ] || r=gvisor
+		sender_pod "wave$1-$i" "{\"app\": \"wave$1\"}" $r node$((i % 2 + 1)) --every 2 "${few[@]}"
+	done | k apply -f - >/dev/null
+	k -n $space wait --for=condition=Ready pod -l app="wave$1" --timeout=300s
+}
+# Of all that the pods of a wave told, by jq, into the file of numbers: pods, first packets, those lost, later ones lost, forbidden.
+every_tried='all($t[]; .tried > 0)'
+note() { # WAVE
+	told app="wave$1" | jq -src '[.[].targets | to_entries[]] as $t | ($t | map(select(.key | startswith("-") | not) | .value)) as $ok |
+		[length, ($ok | length), ($ok | map(select(.first | not)) | length), ($ok | map(.lost) | add),
+		 ($t | map(select(.key | startswith("-")) | .value.answered) | add)] | @tsv' >>"$folder/crowd"
+}
+sum() { awk -v c="$1" '{ s += $c } END { print s + 0 }' "$folder/crowd"; } # COLUMN
+
+k8s_begin
+senders_begin
+check "the chart is installed" sluice_install --set crds.install.ciliumNetworkPolicy=true --set cni.install=true
+senders_policy
+uplinks_start crowd
+[ "$failures" -eq 0 ] || exit 1
+: >"$folder/crowd"
+started=$SECONDS
+for ((number = 0; number * wave < pods; number++)); do
+	n=$((pods - number * wave < wave ? pods - number * wave : wave))
+	check "wave $number: $n pods run" come $number $n
+	checked_within "wave $number: each has tried everything" 120 all_tell app=wave$number $n "$every_tried"
+	note $number
+	k -n $space delete pod -l app=wave$number --wait=false >/dev/null
+done
+echo "$(sum 1) pods in $((SECONDS - started)) s"
+uplinks_stop crowd
+equal "so many told" "$pods" "$(sum 1)"
+equal "of $(sum 2) first packets that are allowed, lost" 0 "$(sum 3)"
+equal "of later ones, lost" 0 "$(sum 4)"
+equal "what is forbidden, reached" 0 "$(sum 5)"
+equal "frames beyond the uplinks that no policy allows" 0 "$(uplinks_count crowd "$beyond and not $listed")"
+check "and there were such as it allows" [ "$(uplinks_count crowd "$beyond and $listed")" -ge "$((2 * pods))" ]
