@@ -209,6 +209,7 @@ int harness_reset(void **state)
 	free(h->dests);
 	h->dests = NULL;
 	h->ndests = 0;
+	h->hold_dests = false;
 	clear_map(h->skel->maps.rules);
 	clear_map(h->skel->maps.leases);
 	clear_map(h->skel->maps.cluster);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One TCP stream and the rate of connections, from a pod's namespace through its veth to the node: without programs, with
- * Sluice's, and with an nftables set of the same prefixes and connection tracking. The three take turns; each figure is
+ * empty ones, with Sluice's, and with an nftables set of the same prefixes and connection tracking. They take turns; each figure is
  * compared with the one of the same turn without programs, and the median of those ratios is printed, by wall time and by
  * the process's CPU time, in which the kernel's work for both ends is (nothing here waits for another process).
  *
@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bare.skel.h"
 #include "base/cleanup.h"
 #include "tests/bpf/harness.h"
 
@@ -26,9 +27,10 @@
 #define MAX_TURNS 25
 #define CHUNK	  65536
 
-enum guard { NOTHING, SLUICE, NFTABLES, GUARDS };
+enum guard { NOTHING, EMPTY, SLUICE, NFTABLES, GUARDS };
 
-static const char *const guard_names[GUARDS] = { "no programs", "Sluice", "nftables" };
+static const char *const guard_names[GUARDS] = { "no programs", "empty ones", "Sluice", "nftables" };
+static struct bare_bpf *bare;
 static int turns = 15;
 static int rounds = 4000; /* chunks of a stream */
 static int connections = 1500;
@@ -67,17 +69,19 @@ static void fill(struct harness *h)
 	char text[ADDR_TEXT_MAX];
 
 	add_rule(h, TEST_POLICY, 1, IPPROTO_TCP, 0, 0, rule);
+	h->hold_dests = true;
 	add_dest(h, TEST_POLICY, NODE4, 1, 1);
 	for (unsigned int i = 0; i < PREFIXES; i++) {
 		prefix_text(2 * i, text);
 		add_dest(h, TEST_POLICY, text, 1, 1);
 	}
+	commit_dests(h, TEST_POLICY);
 }
 
-static void attach(struct harness *h, bool on)
+static void attach(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = h->host_ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	struct bpf_program *programs[] = { h->skel->progs.from_pod, h->skel->progs.to_pod };
+	struct bpf_program *programs[] = { ingress, egress };
 	int err;
 
 	if (!on) {
@@ -122,8 +126,10 @@ static void nftables(bool on)
 
 static void guard_set(struct harness *h, enum guard g, bool on)
 {
+	if (g == EMPTY)
+		attach(h, bare->progs.empty, bare->progs.empty, on);
 	if (g == SLUICE)
-		attach(h, on);
+		attach(h, h->skel->progs.from_pod, h->skel->progs.to_pod, on);
 	if (g == NFTABLES)
 		nftables(on);
 }
@@ -266,12 +272,14 @@ int main(int argc, char **argv)
 		rounds = connections = 50;
 	}
 	have_nft = access("/usr/sbin/nft", X_OK) == 0;
-	if (harness_open_node_sized(&state, 65536) || harness_reset(&state))
+	bare = bare_bpf__open_and_load();
+	if (!bare || harness_open_node_sized(&state, 65536) || harness_reset(&state))
 		return 1;
-	attach(state, false);
+	attach(state, NULL, NULL, false);
 	if (!have_nft)
 		puts("no nftables here: nothing to compare with");
 	compare(&state);
+	bare_bpf__destroy(bare);
 	harness_close(&state);
 	return 0;
 }

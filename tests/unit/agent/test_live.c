@@ -423,6 +423,45 @@ static void test_full_table_closes(void **state)
 	assert_int_equal(SLUICE_STATE_MODE(state_of(&n, 0)), SLUICE_MODE_ENFORCE);
 }
 
+#define FIVE(net) net "1/32, " net "3/32, " net "5/32, " net "7/32, " net "9/32"
+
+static const char *text_twenty =
+	"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"
+	"spec:\n  endpointSelector: {matchLabels: {x: w}}\n  egress:\n"
+	"  - toCIDR: [" FIVE("198.51.100.") ", " FIVE("198.51.101.") ", " FIVE("198.51.102.") ", " FIVE(
+		"198.51.103.") ", \"2001:db8::/64\"]\n"
+			       "    toPorts: [{ports: [{port: \"443\", protocol: TCP}]}]\n";
+
+/* The limit is one of prefixes, of which many fit into a page; pages go with their policy, and at a start nobody's do. */
+static void test_destinations_are_counted(void **state)
+{
+	struct sluice_dest_page stray = { .key = SLUICE_DEST_KEY(1ull << 39, SLUICE_DEST_ROOT6) };
+	CLEANUP(node_close) struct node n;
+	unsigned int before;
+
+	(void)state;
+	node_open_sized(&n, 16);
+	node_policy(&n, text_twenty);
+	node_endpoints(&n, TWO);
+	assert_int_equal(node_apply(&n), 2);
+	assert_int_equal(SLUICE_STATE_MODE(state_of(&n, 0)), SLUICE_MODE_QUARANTINE);
+	assert_int_equal(bpf_map_update_elem(n.k->dests, &stray.key, &stray, BPF_ANY), 0);
+	node_close(&n);
+	node_open(&n);
+	assert_int_equal(count_elements(n.k->dests, sizeof(uint64_t)), 0);
+	node_policy(&n, text_other);
+	node_endpoints(&n, TWO);
+	assert_int_equal(node_apply(&n), 0);
+	before = count_elements(n.k->dests, sizeof(uint64_t));
+	node_policy(&n, text_twenty);
+	assert_int_equal(node_apply(&n), 0);
+	assert_int_equal(SLUICE_STATE_MODE(state_of(&n, 0)), SLUICE_MODE_ENFORCE);
+	node_policy(&n, text_other);
+	assert_int_equal(node_apply(&n), 0);
+	publisher_collect(n.p, clock_now() + 10 * NSEC_PER_SEC);
+	assert_int_equal(count_elements(n.k->dests, sizeof(uint64_t)), before);
+}
+
 static void test_interface_comes_and_goes(void **state)
 {
 	CLEANUP(node_close) struct node n;
@@ -909,6 +948,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_agent_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_policy_change_carries_leases, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_full_table_closes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_destinations_are_counted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_interface_comes_and_goes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changes_of_an_endpoint, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_resolver_is_not_handed_over, set_up, tear_down),
