@@ -164,6 +164,108 @@ static void leases_end(void **state)
 	assert_false(lease_holds(&f.maps, 1, 77, &addr, NOW + 60 * NSEC_PER_SEC));
 }
 
+/* What is in the table is not what a name opened only because it is there. */
+static void other_sets_are_no_leases(void **state)
+{
+	struct sluice_addr addr = test_addr("192.0.2.1");
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	f.leases[0].slots[0].set = 1;
+	assert_false(lease_holds(&f.maps, 1, 77, &addr, NOW));
+}
+
+/* Each name has a slot while there are some, so that the log can tell them; one that has run out is kept as long. */
+static void names_have_slots_of_their_own(void **state)
+{
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_for(SET(1), 7, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(open_for(SET(1), 8, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.leases[0].slots[0].name, 7);
+	assert_int_equal(f.leases[0].slots[1].name, 8);
+	f.leases[0].slots[0].expires = NOW - 1;
+	assert_int_equal(open_for(SET(1), 9, NOW + 60 * NSEC_PER_SEC, &res), 0);
+	assert_int_equal(f.leases[0].slots[0].name, 7);
+	assert_int_equal(f.leases[0].slots[2].name, 9);
+}
+
+/* However short a lease is: the next second's answer finds it over, though it would end within a second of it. */
+static void what_has_run_out_is_written_again(void **state)
+{
+	struct lease_result res = {};
+
+	(void)state;
+	assert_int_equal(open_for(SET(1), 7, NOW + NSEC_PER_SEC / 2, &res), 0);
+	f.leases[0].slots[0].expires = NOW - NSEC_PER_SEC / 4;
+	assert_int_equal(open_for(SET(1), 7, NOW + NSEC_PER_SEC / 2, &res), 0);
+	assert_int_equal(res.written, 2);
+	assert_int_equal(f.leases[0].slots[0].expires, NOW + NSEC_PER_SEC / 2);
+}
+
+/* All that differs by so much shares a set of the memo. */
+#define ALIAS LEASE_MEMO_SETS
+
+static const struct lease_memo_entry *recall(const struct lease_memo *memo, uint64_t policy_id, uint64_t name,
+					     uint32_t nsets, uint32_t set, const char *addr)
+{
+	const uint32_t sets[2] = { set, SET(2) };
+	const struct lease_request req = {
+		.policy = policy_id, .name = name, .now = NOW, .by = { 3, 77 }, .nsets = nsets, .sets = sets
+	};
+	const struct sluice_addr a = test_addr(addr);
+
+	return lease_recall(memo, ledger, &req, &a);
+}
+
+static void remember(struct lease_memo *memo, uint32_t nsets)
+{
+	static const struct wire_name text = { .len = 9, .text = "a.example" };
+	const uint32_t sets[2] = { SET(1), SET(2) };
+	const struct lease_request req = { .policy = 1,
+					   .text = &text,
+					   .name = 7,
+					   .now = NOW,
+					   .expires = NOW + 60 * NSEC_PER_SEC,
+					   .by = { 3, 77 },
+					   .nsets = nsets,
+					   .sets = sets };
+	const struct sluice_addr addr = test_addr("2001:db8::1");
+	struct lease_result res = {};
+
+	assert_int_equal(lease_write(&f.maps, ledger, &req, &addr, &res), 0);
+	lease_remember(memo, &req, &addr, &res);
+}
+
+/* Each part of what is asked for counts, also where their places in the memo are the same. */
+static void the_memo_confuses_nothing(void **state)
+{
+	static struct lease_memo memo;
+
+	(void)state;
+	memset(&memo, 0, sizeof(memo));
+	remember(&memo, 1);
+	assert_non_null(recall(&memo, 1, 7, 1, SET(1), "2001:db8::1"));
+	assert_null(recall(&memo, 1 + ALIAS, 7, 1, SET(1), "2001:db8::1"));
+	assert_null(recall(&memo, 1, 7 + ALIAS, 1, SET(1), "2001:db8::1"));
+	assert_null(recall(&memo, 1, 7, 1, SET(2), "2001:db8::1"));
+	assert_null(recall(&memo, 1, 7, 1, SET(1), "2001:db9::1"));
+	assert_null(recall(&memo, 1, 7, 2, SET(1), "2001:db8::1"));
+}
+
+static void several_sets_are_not_remembered(void **state)
+{
+	static struct lease_memo memo;
+
+	(void)state;
+	memset(&memo, 0, sizeof(memo));
+	remember(&memo, 2);
+	assert_false(memo.used);
+	assert_null(recall(&memo, 1, 7, 1, SET(1), "2001:db8::1"));
+}
+
 static void names_have_keyed_ids(void **state)
 {
 	struct wire_name n = { .len = 9, .text = "a.example" };
@@ -206,6 +308,11 @@ int main(void)
 		TEST(the_youngest_asker_bounds_it),
 		TEST(only_name_sets),
 		TEST(leases_end),
+		TEST(other_sets_are_no_leases),
+		TEST(names_have_slots_of_their_own),
+		TEST(what_has_run_out_is_written_again),
+		TEST(the_memo_confuses_nothing),
+		TEST(several_sets_are_not_remembered),
 		TEST(names_have_keyed_ids),
 		TEST(names_come_with_the_first_lease),
 	};
