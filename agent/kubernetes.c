@@ -69,6 +69,8 @@ struct kubernetes {
 	uint64_t patience; /* with a pod in quarantine, until users are told */
 	void (*changed)(void *context);
 	void *context;
+	void (*ended)(void *context);
+	void *ended_context;
 };
 
 /* ---- start ------------------------------------------------------------------------------------------------------- */
@@ -233,12 +235,21 @@ void kubernetes_configure(struct kubernetes *k, const struct config *config)
 		kube_report_set_audit(k->report, config->audit);
 }
 
+static void on_reported(void *context)
+{
+	struct kubernetes *k = context;
+
+	kube_uninstall_end(k->uninstall, k->ended, k->ended_context);
+}
+
 void kubernetes_end(struct kubernetes *k, void (*ended)(void *context), void *context)
 {
+	k->ended = ended;
+	k->ended_context = context;
 	if (k->report)
-		kube_report_end(k->report, ended, context);
+		kube_report_end(k->report, on_reported, k);
 	else
-		ended(context);
+		on_reported(k);
 }
 
 bool kubernetes_synced(const struct kubernetes *k)
@@ -248,7 +259,7 @@ bool kubernetes_synced(const struct kubernetes *k)
 
 bool kubernetes_uninstalled(const struct kubernetes *k)
 {
-	return kube_uninstall_heard(k->uninstall, clock_now());
+	return kube_uninstall_is(k->uninstall, clock_now());
 }
 
 static bool is_whole(const struct kubernetes *k)

@@ -64,7 +64,7 @@ size_t kubernetes_service_cidrs(const struct kubernetes *k, const struct config 
 /* The addresses of the cluster's DNS Service, kube-system/kube-dns: into `ret`, at most `max`. Returns how many. */
 size_t kubernetes_dns(const struct kubernetes *k, struct proxy_resolver *ret, size_t max);
 
-/* Was this agent told that it is uninstalled, so that what it put in force is to go with it? */
+/* Is this agent uninstalled, so that what it put in force is to go with it? */
 bool kubernetes_uninstalled(const struct kubernetes *k);
 /* The i-th pod of this node on the node's own network, with whether its cgroup holds it, and why not. False: there is none. */
 bool kubernetes_host_pod(const struct kubernetes *k, size_t i, struct host_pod_view *ret);

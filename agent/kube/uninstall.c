@@ -16,6 +16,10 @@ struct kube_uninstall {
 	char *path;
 	struct kube_uninstall_words words;
 	bool told; /* that it fails */
+	sd_event *event;
+	sd_event_source *patience;
+	void (*ended)(void *context); /* who waits; NULL: nobody */
+	void *context;
 };
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */
@@ -34,10 +38,35 @@ void kube_uninstall_words_clear(struct kube_uninstall_words *w)
 	*w = (struct kube_uninstall_words){};
 }
 
+/* The word, or the release's own object? */
+static bool is_word(const json_t *object)
+{
+	const json_t *labels = json_object_get(json_object_get(object, "metadata"), "labels");
+	const char *value = json_string_value(json_object_get(labels, "sluice.dev/uninstall"));
+
+	return value && !strcmp(value, "true");
+}
+
+void kube_uninstall_words_begin(struct kube_uninstall_words *w)
+{
+	w->relisted = false;
+}
+
+static void set_there(struct kube_uninstall_words *w, bool there)
+{
+	w->gone = !there && (w->there || w->gone);
+	w->there = there;
+}
+
 bool kube_uninstall_words_put(struct kube_uninstall_words *w, const json_t *object, uint64_t now)
 {
 	const char *uid = metadata(object, "uid");
 
+	if (!is_word(object)) {
+		w->relisted = true;
+		set_there(w, true);
+		return false;
+	}
 	if (!w->listed) {
 		if (!w->stale)
 			w->stale = json_object();
@@ -53,9 +82,16 @@ bool kube_uninstall_words_put(struct kube_uninstall_words *w, const json_t *obje
 	return true;
 }
 
+void kube_uninstall_words_gone(struct kube_uninstall_words *w, const json_t *object)
+{
+	if (!is_word(object))
+		set_there(w, false);
+}
+
 void kube_uninstall_words_synced(struct kube_uninstall_words *w)
 {
 	w->listed = true;
+	set_there(w, w->relisted);
 }
 
 bool kube_uninstall_words_hold(const struct kube_uninstall_words *w, uint64_t now)
@@ -65,24 +101,40 @@ bool kube_uninstall_words_hold(const struct kube_uninstall_words *w, uint64_t no
 
 /* ---- where they come from ---------------------------------------------------------------------------------------- */
 
+static void finish(struct kube_uninstall *u)
+{
+	void (*ended)(void *context) = u->ended;
+
+	u->ended = NULL;
+	if (ended)
+		ended(u->context);
+}
+
+/* Is what was heard still to be borne out? */
+static bool is_pending(const struct kube_uninstall *u)
+{
+	return kube_uninstall_words_hold(&u->words, clock_now()) && !u->words.gone;
+}
+
 static void sink_begin(void *context)
 {
-	(void)context;
+	kube_uninstall_words_begin(&((struct kube_uninstall *)context)->words);
 }
 
 static void sink_put(void *context, json_t *object)
 {
 	struct kube_uninstall *u = context;
-	bool listed = u->words.listed;
+	bool stale = !u->words.listed && is_word(object);
 	uint64_t now = clock_now();
 	bool held = kube_uninstall_words_hold(&u->words, now);
 
 	/* There are two in a row, before the deletion and after it. */
 	if (kube_uninstall_words_put(&u->words, object, now) && !held)
-		log_warning("the release is being uninstalled (ConfigMap %s/%s): told to end within %d minutes, this "
-			    "agent takes everything off the node",
+		log_warning("the release is being uninstalled (ConfigMap %s/%s): told to end within %d minutes, when "
+			    "it has "
+			    "gone, this agent takes everything off the node",
 			    metadata(object, "namespace"), metadata(object, "name"), KUBE_UNINSTALL_SECONDS / 60);
-	else if (!listed)
+	else if (stale)
 		log_warning("the ConfigMap %s/%s is of an uninstallation before this agent started, and not obeyed: "
 			    "delete it",
 			    metadata(object, "namespace"), metadata(object, "name"));
@@ -90,13 +142,20 @@ static void sink_put(void *context, json_t *object)
 
 static void sink_gone(void *context, json_t *object)
 {
-	(void)context;
-	(void)object;
+	struct kube_uninstall *u = context;
+
+	kube_uninstall_words_gone(&u->words, object);
+	if (!is_pending(u))
+		finish(u);
 }
 
 static void sink_synced(void *context)
 {
-	kube_uninstall_words_synced(&((struct kube_uninstall *)context)->words);
+	struct kube_uninstall *u = context;
+
+	kube_uninstall_words_synced(&u->words);
+	if (!is_pending(u))
+		finish(u);
 }
 
 /* That nothing answers at all is said by the source. */
@@ -118,6 +177,8 @@ void kube_uninstall_freep(struct kube_uninstall **u)
 	if (!*u)
 		return;
 	kube_follow_freep(&(*u)->follow);
+	sd_event_source_disable_unref((*u)->patience);
+	sd_event_unref((*u)->event);
 	kube_uninstall_words_clear(&(*u)->words);
 	free((*u)->path);
 	free(*u);
@@ -128,7 +189,7 @@ int kube_uninstall_new(sd_event *event, struct kube_http *http, const char *name
 {
 	CLEANUP(kube_uninstall_freep) struct kube_uninstall *u = calloc(1, sizeof(*u));
 	const struct kube_sink sink = { u, sink_begin, sink_put, sink_gone, sink_synced };
-	struct kube_collection what = { .query = "labelSelector=sluice.dev%2Funinstall%3Dtrue", .page = 10 };
+	struct kube_collection what = { .query = "labelSelector=sluice.dev%2Funinstall", .page = 10 };
 	int r;
 
 	if (!u)
@@ -137,6 +198,7 @@ int kube_uninstall_new(sd_event *event, struct kube_http *http, const char *name
 		u->path = NULL;
 		return -ENOMEM;
 	}
+	u->event = sd_event_ref(event);
 	what.path = u->path;
 	r = kube_follow_new(event, http, &what, &sink, tell_failure, &u->follow);
 	if (r < 0)
@@ -145,9 +207,30 @@ int kube_uninstall_new(sd_event *event, struct kube_http *http, const char *name
 	return 0;
 }
 
-bool kube_uninstall_heard(const struct kube_uninstall *u, uint64_t now)
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	return u && kube_uninstall_words_hold(&u->words, now);
+	(void)source;
+	(void)usec;
+	log_warning("an uninstallation was announced, and the release is still there");
+	finish(userdata);
+	return 0;
+}
+
+void kube_uninstall_end(struct kube_uninstall *u, void (*ended)(void *context), void *context)
+{
+	if (!u || !is_pending(u) ||
+	    sd_event_add_time_relative(u->event, &u->patience, CLOCK_MONOTONIC,
+				       KUBE_UNINSTALL_WAIT_SECONDS * (NSEC_PER_SEC / 1000), 0, on_patience, u) < 0) {
+		ended(context);
+		return;
+	}
+	u->ended = ended;
+	u->context = context;
+}
+
+bool kube_uninstall_is(const struct kube_uninstall *u, uint64_t now)
+{
+	return u && kube_uninstall_words_hold(&u->words, now) && u->words.gone;
 }
 
 json_t *kube_uninstall_json(const struct kube_uninstall *u, uint64_t now)
@@ -157,6 +240,6 @@ json_t *kube_uninstall_json(const struct kube_uninstall *u, uint64_t now)
 	if (!u)
 		return json_null();
 	kube_follow_get(u->follow, &state);
-	return json_pack("{s:b, s:b, s:s}", "listening", state.watching, "heard", kube_uninstall_heard(u, now), "error",
-			 state.error);
+	return json_pack("{s:b, s:b, s:b, s:s}", "listening", state.watching, "heard",
+			 kube_uninstall_words_hold(&u->words, now), "gone", u->words.gone, "error", state.error);
 }

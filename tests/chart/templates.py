@@ -318,6 +318,10 @@ def test_hooks():
     events = {d["metadata"]["annotations"]["helm.sh/hook"]: d for d in hooks}
     check("the word to agents that they go comes before the deletion and goes after it", set(events) ==
           {"pre-delete", "post-delete"} and {d["metadata"]["name"] for d in hooks} == {"sluice-uninstall"})
+    told = {d["metadata"]["name"]: d["metadata"]["labels"].get("sluice.dev/uninstall") for d in rendered({})
+            if d["kind"] == "ConfigMap"}
+    check("agents tell the word from the release, which is there until it goes", told ==
+          {"sluice": "false", "sluice-uninstall": "true"}, told)
     policy = {e: d["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for e, d in events.items()}
     check("and is there meanwhile",
           ["hook-succeeded" in policy[e] for e in ("pre-delete", "post-delete")] == [False, True])

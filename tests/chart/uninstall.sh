@@ -82,7 +82,7 @@ check "and not heard" says heard False
 agent_ends TERM
 check "told to end, it leaves everything in force still" in_force
 
-# helm died between the word and the deletion, and somebody cleaned that up.
+# helm died between the word and the deletion, or somebody applied what `helm template` prints.
 word delete
 agent
 await 10 says listening True
@@ -93,7 +93,12 @@ check "and changes nothing by itself" in_force
 agent_ends KILL
 agent
 check "an agent that was killed and is back has not heard" says heard False
+word delete
+word apply
+check "the next word is heard" await 5 says heard True
+check "the release is there" says gone False
 agent_ends TERM
+check "told to end, it waits for the release to go, and says that it has not" in_log 'the release is still there'
 check "and leaves everything in force" in_force
 
 # ---- helm uninstall ----
@@ -102,12 +107,27 @@ agent
 await 10 says listening True
 check "helm's next attempt makes a word of its own" quietly h uninstall sluice
 check "which is heard" await 5 says heard True
+check "the release has gone" await 5 says gone True
 equal "and has gone again" "" "$(k -n kube-system get configmap -l sluice.dev/uninstall=true -o name)"
 check "until the end all is in force" in_force
 agent_ends TERM
 check "it says so" in_log 'uninstalled: everything of Sluice is taken off this node'
 equal "nothing is left on the node" "$before" "$(traces)"
 check "and the pod is open" connects 8.8.8.8 443
+
+install
+agent
+await 10 says listening True
+word apply
+await 5 says heard True
+lab signal sluiced TERM
+sleep 1
+check "told to end before the release has gone, it waits" lab alive sluiced
+quietly k -n kube-system delete configmap sluice
+check "and ends when it has" await 5 not lab alive sluiced
+equal "nothing is left on the node" "$before" "$(traces)"
+word delete
+quietly h uninstall sluice
 
 # ---- without the right ----
 
