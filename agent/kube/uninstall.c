@@ -130,9 +130,8 @@ static void sink_put(void *context, json_t *object)
 
 	/* There are two in a row, before the deletion and after it. */
 	if (kube_uninstall_words_put(&u->words, object, now) && !held)
-		log_warning("the release is being uninstalled (ConfigMap %s/%s): told to end within %d minutes, when "
-			    "it has "
-			    "gone, this agent takes everything off the node",
+		log_warning("the release is being uninstalled (ConfigMap %s/%s): told to end within %d minutes, "
+			    "when it has gone, this agent takes everything off the node",
 			    metadata(object, "namespace"), metadata(object, "name"), KUBE_UNINSTALL_SECONDS / 60);
 	else if (stale)
 		log_warning("the ConfigMap %s/%s is of an uninstallation before this agent started, and not obeyed: "
