@@ -3,6 +3,7 @@
 #include "tests/unit/dnsproxy/fake.h"
 
 #include "base/clock.h"
+#include "dnsproxy/answer.h"
 #include "dnsproxy/lease.h"
 
 #define NOW (1000 * NSEC_PER_SEC)
@@ -591,6 +592,63 @@ static void what_was_just_opened_is_remembered(void **state)
 	assert_true(f.looks > looks);
 }
 
+/* Hazard 12: no name opens a Service's address, known or not. */
+static void barred_addresses_are_stripped(void **state)
+{
+	const struct sluice_prefix services = { .addr = test_addr("192.0.2.128"), .bits = 96 + 25 };
+	const struct inventory inv = { .service_cidrs = &services, .nservice_cidrs = 1 };
+
+	(void)state;
+	compiled_clear(&policy);
+	policy = test_compile(names_policy, &inv);
+	f.images[1] = policy.img;
+	resolve_to("pypi.org", "192.0.2.129");
+	assert_string_equal(replied(), "");
+	assert_int_equal(f.nleases, 0);
+	resolve_to("pypi.org", "192.0.2.1");
+	assert_string_equal(replied(), "pypi.org 192.0.2.1 60");
+	assert_int_equal(f.nleases, 1);
+}
+
+/* D14: as many addresses of one answer as a pod can make use of, and no more. */
+static void an_answer_opens_so_many(void **state)
+{
+	struct msg m = query("pypi.org", WIRE_A);
+
+	(void)state;
+	assert_int_equal(send_query(&m, true), 0);
+	m = begin_answer();
+	m.len = f.asked.len - 11;
+	for (int i = 0; i < ANSWER_MAX_ADDRS + 6; i++) {
+		char addr[32];
+
+		snprintf(addr, sizeof(addr), "192.0.2.%d", i);
+		add_addr(&m, "pypi.org", 60, addr);
+	}
+	assert_true(give(&m));
+	assert_int_equal(get16(reply()->data + 6), ANSWER_MAX_ADDRS);
+	assert_int_equal(f.nleases, ANSWER_MAX_ADDRS);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_ADDRS_STRIPPED], 6);
+}
+
+/* An address record of another length is none. */
+static void no_address_is_not_passed_on(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	begin_rr(&m, "pypi.org", WIRE_A, 60);
+	add16(&m, 5);
+	memcpy(m.data + m.len, "\300\0\2\7\7", 5);
+	m.len += 5;
+	add_addr(&m, "pypi.org", 60, "192.0.2.1");
+	assert_true(give(&m));
+	assert_int_equal(get16(reply()->data + 6), 1);
+	assert_int_equal(f.nleases, 1);
+}
+
 /* Semantics section 4, hazard 17. */
 static void ask_only_names_tell_what_is_reachable(void **state)
 {
@@ -805,6 +863,48 @@ static void resolvers_take_over_from_each_other(void **state)
 	assert_memory_equal(&f.asked_of.addr, &second, 16);
 	core_lost(f.core, f.asked_transport, false, true, NOW + 100 * NSEC_PER_SEC);
 	assert_memory_equal(&f.asked_of.addr, &first, 16);
+}
+
+/* A resolver's number means something within one set of settings only: neither blame nor praise goes to another's. */
+static void who_was_asked_is_forgotten_with_the_settings(void **state)
+{
+	struct sluice_addr first = test_addr("10.0.0.53"), second = test_addr("10.0.0.54");
+	struct msg m;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_SERVFAIL;
+	assert_true(give(&m)); /* and no other to ask */
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.stats.resolvers[0].errors, 1);
+
+	ask_name("pypi.org", WIRE_A);
+	assert_memory_equal(&f.asked_of.addr, &first, 16);
+	f.conf.nresolvers = 2;
+	f.conf.resolvers[0] = (struct proxy_resolver){ .addr = second, .port = 53 };
+	f.conf.resolvers[1] = (struct proxy_resolver){ .addr = first, .port = 53 };
+	core_set_settings(f.core, &f.conf);
+	m = begin_answer();
+	m.data[3] = WIRE_RCODE_SERVFAIL;
+	assert_true(give(&m));
+	assert_int_equal(f.stats.resolvers[0].errors, 0);
+	assert_memory_equal(&f.asked_of.addr, &second, 16); /* of another number 0 */
+	assert_int_equal(f.stats.resolvers[0].sent, 1);
+}
+
+/* Sockets and connections are counted apart. */
+static void a_lost_connection_is_no_lost_socket(void **state)
+{
+	uint32_t asked;
+
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	asked = f.nasked;
+	core_lost(f.core, f.asked_transport, true, true, NOW);
+	assert_int_equal(f.nasked, asked);
+	core_lost(f.core, f.asked_transport, false, true, NOW);
+	assert_int_equal(f.nasked, asked + 1);
 }
 
 static void no_resolver_is_servfail(void **state)
@@ -1368,6 +1468,11 @@ int main(void)
 		TEST(tcp_goes_on_by_tcp),
 		TEST(what_does_not_fit_stays_on_tcp),
 		TEST(resolvers_take_over_from_each_other),
+		TEST(who_was_asked_is_forgotten_with_the_settings),
+		TEST(a_lost_connection_is_no_lost_socket),
+		TEST(barred_addresses_are_stripped),
+		TEST(an_answer_opens_so_many),
+		TEST(no_address_is_not_passed_on),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
 		TEST(what_others_wait_for_goes_on),
