@@ -4,7 +4,9 @@
  * -------------------
  * A pod's interface is a veth whose peer is in another network namespace. Which of them are pods' the configuration says by
  * name (`prefixes`), or it takes all (`auto`) but those the node itself uses to get out: with a subnet or a default route of
- * the host's on them, as the uplink of a node that is itself a container has.
+ * the host's on them, as the uplink of a node that is itself a container has. And all that lead into the namespace of one that is a
+ * pod's: the Amazon VPC CNI gives pods of an IPv6 cluster an interface for IPv4 (v4if0; v6if0 the other way round), whose end
+ * here has a name by chance.
  *
  * When the kernel announces that one was made, closer.c's thread puts the programs on it at once; without an endpoint they drop
  * everything. What it leaves (was there before, became a pod's later, has something on it already) gets the program for what the
@@ -66,12 +68,32 @@ static uint32_t owner_of(const struct discover *d, uint32_t ifindex)
 	return bpf_map_lookup_elem(d->k->ifindexes, &ifindex, &entry) == 0 ? entry.endpoint : 0;
 }
 
-static bool is_pods(const struct discover *d, const struct link *link)
+/* By what is known of this one alone. */
+static bool looks_like_pods(const struct discover *d, const struct link *link)
 {
 	if (!link->veth || !link->elsewhere)
 		return false;
 	return link->found_closed || config_has_prefix(&d->wanted, link->name) ||
 	       (d->wanted.any && link->subnets == 0 && link->defaults == 0);
+}
+
+static bool are_siblings(const struct link *a, const struct link *b)
+{
+	return a != b && a->veth && b->veth && a->netnsid >= 0 && a->netnsid == b->netnsid;
+}
+
+/* Where one interface is a pod's, all that lead into that namespace are, whatever their names; but the node's way out is never. */
+static bool is_pods(const struct discover *d, const struct link *link)
+{
+	if (looks_like_pods(d, link))
+		return true;
+	for (size_t i = 0; link->veth && link->defaults == 0 && i < links_count(d->links); i++) {
+		const struct link *other = links_at(d->links, i);
+
+		if (are_siblings(link, other) && looks_like_pods(d, other))
+			return true;
+	}
+	return false;
 }
 
 static bool keeps_closed(void *context, uint32_t ifindex)
@@ -344,6 +366,22 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 			strcpy(ret, link->name);
 	}
 	return ret;
+}
+
+bool discover_sibling(const struct discover *d, const char *interface, size_t i, struct static_endpoint *ret)
+{
+	const struct link *first = links_find_name(d->links, interface), *link;
+
+	for (size_t at = 0; first && at < links_count(d->links); at++) {
+		link = links_at(d->links, at);
+		if (!are_siblings(first, link) || link->claim || link->nroutes == 0 || i-- > 0)
+			continue;
+		strcpy(ret->interface, link->name);
+		ret->naddrs = link->nroutes;
+		memcpy(ret->addrs, link->routes, link->nroutes * sizeof(*link->routes));
+		return true;
+	}
+	return false;
 }
 
 struct claim *discover_claim(const struct discover *d, const char *uid, const char *namespace_name, const char *name,

@@ -55,6 +55,12 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 struct claim *discover_claim(const struct discover *d, const char *uid, const char *namespace_name, const char *name,
 			     char ret[IF_NAMESIZE]);
 
+/*
+ * The i-th further interface of the pod that is on `interface`: it leads into the same namespace, nobody claimed it, and host routes
+ * lead to it. Fills in its name and, as addresses, where these routes go. False: there are no more.
+ */
+bool discover_sibling(const struct discover *d, const char *interface, size_t i, struct static_endpoint *ret);
+
 struct discover_request {
 	const char *interface;
 	const struct claim *claim; /* NULL: none is made */

@@ -369,6 +369,11 @@ static bool join(void *context, const struct kube_pod *pod, struct static_endpoi
 	return false;
 }
 
+static bool join_more(void *context, const char *interface, size_t i, struct static_endpoint *ret)
+{
+	return discover_sibling(((struct join *)context)->discover, interface, i, ret);
+}
+
 static int join_host(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
 {
 	struct join *j = context;
@@ -396,7 +401,7 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	struct kube_policies *policies = kube_source_policies(k->source);
 	bool synced = kube_source_synced(k->source);
 	struct join found = { .discover = d, .known = synced ? NULL : e, .cache = cache, .host_pods = k->host_pods };
-	const struct kube_join how = { &found, join, join_host };
+	const struct kube_join how = { &found, join, join_more, join_host };
 	struct endpoints_file *wanted = NULL;
 	bool changed;
 

@@ -47,6 +47,24 @@ static int add_host_pod(struct build *b, const struct kube_pod *pod)
 	return r > 0 ? add_endpoint(b, pod, &found) : r;
 }
 
+/* Each is an endpoint of its own, with the addresses that the pod has there. */
+static int add_interfaces(struct build *b, const struct kube_pod *pod, struct static_endpoint *first)
+{
+	char interface[IF_NAMESIZE];
+	int r;
+
+	memcpy(interface, first->interface, sizeof(interface));
+	r = add_endpoint(b, pod, first);
+	for (size_t i = 0; r == 0; i++) {
+		struct static_endpoint more = {};
+
+		if (!b->join->place_more(b->join->context, interface, i, &more))
+			break;
+		r = add_endpoint(b, pod, &more);
+	}
+	return r;
+}
+
 /* A pod that is being deleted still runs, on the interface it has; when that leads elsewhere by now, it is not found there. */
 static int add_pod(void *context, const struct kube_pod *pod)
 {
@@ -62,7 +80,7 @@ static int add_pod(void *context, const struct kube_pod *pod)
 		b->counts.unjoined++;
 		return 0;
 	}
-	return add_endpoint(b, pod, &found);
+	return add_interfaces(b, pod, &found);
 }
 
 int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,

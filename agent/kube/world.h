@@ -13,6 +13,8 @@ struct kube_join {
 	void *context;
 	/* Where a pod is: fills in its interface and its addresses. False: that is not known yet. */
 	bool (*place)(void *context, const struct kube_pod *pod, struct static_endpoint *ret);
+	/* The i-th other interface of the pod that is on `interface`. False: there are no more. */
+	bool (*place_more)(void *context, const char *interface, size_t i, struct static_endpoint *ret);
 	/* Of a pod on the node's own network: fills in its cgroup: 1. 0: it is no endpoint. -ENOMEM. */
 	int (*place_host)(void *context, const struct kube_pod *pod, struct static_endpoint *ret);
 };

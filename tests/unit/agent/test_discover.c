@@ -31,7 +31,7 @@
 #define TOO_FEW 4096 /* bytes of news, which the kernel doubles */
 
 static char root[64], pins[96], run[96];
-static pid_t elsewhere;
+static pid_t elsewhere, apart; /* whose namespaces the peers are in */
 
 struct node {
 	struct config *config;
@@ -76,9 +76,14 @@ static void command(const char *format, ...)
 	assert_int_equal(system(line), 0);
 }
 
+static void add_veth(const char *interface, pid_t peer)
+{
+	command("ip link add %s up type veth peer name eth-%s netns %d", interface, interface + 3, peer);
+}
+
 static void add_pod(const char *interface)
 {
-	command("ip link add %s up type veth peer name eth-%s netns %d", interface, interface + 3, elsewhere);
+	add_veth(interface, elsewhere);
 }
 
 static int state_of(const struct node *n, const char *interface)
@@ -111,30 +116,40 @@ static const char *found(const struct node *n, const char *name, const char *add
 	return discover_interface(n->d, "ns", name, &addr, 1, ret);
 }
 
-static int set_up(void **state)
+static pid_t new_namespace(void)
 {
 	int ready[2];
+	pid_t pid;
 	char c;
 
-	(void)state;
-	snprintf(root, sizeof(root), "/tmp/sluice-live-XXXXXX");
-	if (!mkdtemp(root) || mount("bpf", root, "bpf", 0, "mode=700") < 0)
+	if (pipe(ready) < 0)
 		return -1;
-	snprintf(pins, sizeof(pins), "%s/sluice", root);
-	snprintf(run, sizeof(run), "/tmp/sluice-run-XXXXXX");
-	if (!mkdtemp(run) || pipe(ready) < 0 || system("ip link set lo up"))
-		return -1;
-	elsewhere = fork();
-	if (elsewhere == 0) {
+	pid = fork();
+	if (pid == 0) {
 		if (unshare(CLONE_NEWNET) == 0 && write(ready[1], "x", 1) == 1)
 			pause();
 		_exit(1);
 	}
 	close(ready[1]);
 	if (read(ready[0], &c, 1) != 1)
-		return -1;
+		pid = -1;
 	close(ready[0]);
-	return 0;
+	return pid;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/sluice-live-XXXXXX");
+	if (!mkdtemp(root) || mount("bpf", root, "bpf", 0, "mode=700") < 0)
+		return -1;
+	snprintf(pins, sizeof(pins), "%s/sluice", root);
+	snprintf(run, sizeof(run), "/tmp/sluice-run-XXXXXX");
+	if (!mkdtemp(run) || system("ip link set lo up"))
+		return -1;
+	elsewhere = new_namespace();
+	apart = new_namespace();
+	return elsewhere > 0 && apart > 0 ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -143,7 +158,9 @@ static int tear_down(void **state)
 
 	(void)state;
 	kill(elsewhere, SIGKILL);
+	kill(apart, SIGKILL);
 	waitpid(elsewhere, NULL, 0);
+	waitpid(apart, NULL, 0);
 	snprintf(line, sizeof(line),
 		 "for i in $(ip -o link show type veth | cut -d: -f2 | cut -d@ -f1); do ip link del $i 2>/dev/null; "
 		 "done; rm -rf %s",
@@ -182,10 +199,12 @@ static void test_others_are_left_alone(void **state)
 
 	(void)state;
 	node_open(&n, false);
-	add_pod("random1");
+	add_veth("random1", apart);
 	command("ip link add eni2 up type veth peer name eni3");
 	add_pod("eni1"); /* announced after them */
 	assert_true(comes_closed(&n, "eni1"));
+	discover_read(n.d);
+	discover_run(n.d);
 	assert_int_equal(state_of(&n, "random1"), ATTACH_STATE_MISSING);
 	assert_int_equal(state_of(&n, "eni2"), ATTACH_STATE_MISSING);
 	/* by another configuration from now on */
@@ -201,7 +220,7 @@ static void test_the_way_out_stays_open(void **state)
 	CLEANUP(node_close) struct node n;
 
 	(void)state;
-	add_pod("uplink1");
+	add_veth("uplink1", apart);
 	command("ip address add 10.9.9.1/24 dev uplink1");
 	node_open(&n, true);
 	command("ip link set uplink1 down && ip link set uplink1 mtu 1400 up");
@@ -210,6 +229,45 @@ static void test_the_way_out_stays_open(void **state)
 	discover_read(n.d);
 	discover_run(n.d);
 	assert_int_equal(state_of(&n, "uplink1"), ATTACH_STATE_MISSING);
+}
+
+/* The Amazon VPC CNI's interface for the other IP family: only the namespace says whose it is. */
+static void test_siblings(void **state)
+{
+	struct static_endpoint more = {};
+	CLEANUP(node_close) struct node n;
+	struct sluice_addr addr;
+
+	(void)state;
+	node_open(&n, false);
+	add_pod("vethbefore");
+	add_pod("eni1");
+	add_veth("random1", apart);
+	assert_true(comes_closed(&n, "eni1"));
+	add_pod("vethafter");
+	discover_read(n.d);
+	discover_run(n.d);
+	assert_int_equal(state_of(&n, "vethafter"), ATTACH_STATE_FIRST);
+	assert_int_equal(state_of(&n, "vethbefore"), ATTACH_STATE_FIRST);
+	assert_int_equal(state_of(&n, "random1"), ATTACH_STATE_MISSING);
+	assert_int_equal(counted(&n, "unknown"), 3);
+	/* closed, and nobody's as long as no route says which addresses it has */
+	assert_false(discover_sibling(n.d, "eni1", 0, &more));
+	command("ip route add 169.254.172.2/32 dev vethafter");
+	command("ip route add 169.254.172.3/32 dev random1");
+	discover_read(n.d);
+	assert_true(discover_sibling(n.d, "eni1", 0, &more));
+	assert_string_equal(more.interface, "vethafter");
+	assert_int_equal(addr_parse("169.254.172.2", &addr), 0);
+	assert_int_equal(more.naddrs, 1);
+	assert_memory_equal(&more.addrs[0], &addr, sizeof(addr));
+	assert_false(discover_sibling(n.d, "eni1", 1, &more));
+	assert_false(discover_sibling(n.d, "random1", 0, &more));
+	/* the node's way out, were it ever there */
+	command("ip route add default dev vethbefore");
+	discover_read(n.d);
+	discover_run(n.d);
+	assert_int_equal(state_of(&n, "vethbefore"), ATTACH_STATE_MISSING);
 }
 
 static void test_lost_news(void **state)
@@ -395,6 +453,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_closed_without_the_main_loop, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_others_are_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_way_out_stays_open, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_siblings, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lost_news, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_found_by_route, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_pod_of_the_same_name, set_up, tear_down),
