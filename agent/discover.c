@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/answer_way.h"
 #include "agent/closer.h"
 #include "agent/slot.h"
 #include "base/addr.h"
@@ -225,6 +226,22 @@ static void open_again(struct discover *d, struct link *link)
 	link->guarded = false;
 }
 
+/* Only those that come from the pod's interface are led to its route, and the proxy's answers do not. */
+static void lead_answers(struct link *link)
+{
+	int admitted = answer_way_admit(link->ifindex);
+
+	link->apart_moved = false;
+	if (admitted < 0)
+		log_warning("%s: its questions may not reach the DNS proxy: %s", link->name, strerror(-admitted));
+	for (size_t i = 0; i < link->nroutes; i++) {
+		int r = link->apart >> i & 1 ? answer_way_put(&link->routes[i], link->ifindex) : 0;
+
+		if (r < 0)
+			log_warning("%s: answers of the DNS proxy are not led to it: %s", link->name, strerror(-r));
+	}
+}
+
 static void run_one(struct discover *d, struct link *link)
 {
 	uint32_t owner = owner_of(d, link->ifindex);
@@ -278,6 +295,8 @@ bool discover_run(struct discover *d)
 	for (uint32_t at = 0; (link = links_after(d->links, at)); again |= discover_read(d)) {
 		at = link->ifindex;
 		run_one(d, link);
+		if (link->guarded && link->apart_moved)
+			lead_answers(link);
 		if (link->half)
 			link->half = kernel_attach(d->k, link->ifindex) < 0;
 		if (link->suspect && ours)

@@ -252,7 +252,12 @@ static void take_address(struct links *l, const struct nlmsghdr *nlh)
 	tell_changed(l, link);
 }
 
-static void take_host_route(struct link *link, const struct sluice_addr *addr, bool add)
+static void set_apart(struct link *link, size_t i, bool apart)
+{
+	link->apart = (link->apart & ~(1u << i)) | (uint32_t)apart << i;
+}
+
+static void take_host_route(struct link *link, const struct sluice_addr *addr, bool add, bool apart)
 {
 	size_t i = 0;
 
@@ -261,8 +266,12 @@ static void take_host_route(struct link *link, const struct sluice_addr *addr, b
 	if (add && i == link->nroutes && i < SLUICE_ENDPOINT_ADDRS) {
 		link->routes[link->nroutes++] = *addr;
 		link->routes_moved = true;
+		set_apart(link, i, apart);
+		link->apart_moved |= apart;
 	} else if (!add && i < link->nroutes) {
 		link->routes[i] = link->routes[--link->nroutes];
+		set_apart(link, i, link->apart >> link->nroutes & 1);
+		set_apart(link, link->nroutes, false);
 		link->routes_moved = true;
 	}
 }
@@ -271,41 +280,61 @@ static void take_host_route(struct link *link, const struct sluice_addr *addr, b
 static void forget_host_route(struct links *l, const struct sluice_addr *addr)
 {
 	for (size_t i = 0; i < l->count; i++)
-		take_host_route(&l->items[i], addr, false);
+		take_host_route(&l->items[i], addr, false, false);
+}
+
+struct route {
+	const struct nlattr *dst; /* NULL: the default route */
+	uint32_t oif;		  /* 0: none */
+	uint32_t table;
+};
+
+static void read_route(const struct nlmsghdr *nlh, struct route *ret)
+{
+	const struct rtmsg *h = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr;
+
+	*ret = (struct route){ .table = h->rtm_table };
+	mnl_attr_for_each(attr, nlh, sizeof(*h))
+	{
+		if (mnl_attr_get_type(attr) == RTA_DST)
+			ret->dst = attr;
+		else if (mnl_attr_validate(attr, MNL_TYPE_U32) < 0)
+			continue;
+		else if (mnl_attr_get_type(attr) == RTA_OIF)
+			ret->oif = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == RTA_TABLE)
+			ret->table = mnl_attr_get_u32(attr);
+	}
 }
 
 static void take_route(struct links *l, const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *h = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *attr, *dst = NULL, *oif = NULL;
 	bool add = nlh->nlmsg_type == RTM_NEWROUTE;
 	struct sluice_addr addr;
+	struct route route;
 	struct link *link;
 
 	if ((h->rtm_family != AF_INET && h->rtm_family != AF_INET6) || h->rtm_type != RTN_UNICAST ||
 	    h->rtm_flags & RTM_F_CLONED)
 		return;
-	mnl_attr_for_each(attr, nlh, sizeof(*h))
-	{
-		if (mnl_attr_get_type(attr) == RTA_DST)
-			dst = attr;
-		else if (mnl_attr_get_type(attr) == RTA_OIF && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-			oif = attr;
-	}
-	link = oif ? links_find(l, mnl_attr_get_u32(oif)) : NULL;
-	if (!link)
+	read_route(nlh, &route);
+	link = route.oif ? links_find(l, route.oif) : NULL;
+	/* Those of our own table are our own doing. */
+	if (!link || route.table == SLUICE_ANSWER_TABLE)
 		return;
 	if (h->rtm_dst_len == 0) {
 		count_one(l, link, &link->defaults, add);
-	} else if (h->rtm_dst_len == INET_BITS(h->rtm_family) && dst &&
-		   mnl_attr_get_payload_len(dst) == INET_BYTES(h->rtm_family)) {
+	} else if (h->rtm_dst_len == INET_BITS(h->rtm_family) && route.dst &&
+		   mnl_attr_get_payload_len(route.dst) == INET_BYTES(h->rtm_family)) {
 		if (h->rtm_family == AF_INET)
-			addr_from_in(mnl_attr_get_payload(dst), &addr);
+			addr_from_in(mnl_attr_get_payload(route.dst), &addr);
 		else
-			addr_from_in6(mnl_attr_get_payload(dst), &addr);
+			addr_from_in6(mnl_attr_get_payload(route.dst), &addr);
 		if (add && nlh->nlmsg_flags & NLM_F_REPLACE)
 			forget_host_route(l, &addr);
-		take_host_route(link, &addr, add);
+		take_host_route(link, &addr, add, route.table != RT_TABLE_MAIN && route.table != RT_TABLE_LOCAL);
 	} else {
 		return;
 	}

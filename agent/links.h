@@ -29,7 +29,8 @@ struct link {
 	unsigned int defaults;				  /* default routes that lead to it */
 	struct sluice_addr routes[SLUICE_ENDPOINT_ADDRS]; /* /32 and /128, of any table */
 	size_t nroutes;
-	bool seen; /* in the present reading of everything */
+	uint32_t apart; /* bit i: routes[i] is of a table that only some are led to, as a branch ENI's is */
+	bool seen;	/* in the present reading of everything */
 	/* discover.c's own: */
 	uint32_t slot;	     /* in quarantine; 0: none */
 	bool guarded;	     /* our programs were put on it */
@@ -37,6 +38,7 @@ struct link {
 	bool settled;	     /* nothing is left for kernel_settle */
 	bool found_closed;   /* something of ours was on it before we knew it */
 	bool routes_moved;   /* since its slot was taken */
+	bool apart_moved;    /* one of `apart` came, and answers are not led there yet */
 	bool suspect;	     /* somebody changed its filters */
 	uint64_t came;	     /* CLOCK_MONOTONIC ns */
 	struct claim *claim; /* NULL: none was made */

@@ -82,6 +82,7 @@ static int talk(struct net *net, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 /* ---- routing ----------------------------------------------------------------------------------------------------- */
 
 struct rule {
+	uint32_t mark;
 	uint32_t pref;
 	uint8_t action;
 	uint32_t argument; /* FR_ACT_TO_TBL: the table; FR_ACT_GOTO: the rule */
@@ -100,8 +101,8 @@ static int add_rule(struct net *net, uint8_t family, const struct rule *rule)
 	h->family = family;
 	h->action = rule->action;
 	mnl_attr_put_u32(nlh, FRA_PRIORITY, rule->pref);
-	mnl_attr_put_u32(nlh, FRA_FWMARK, SLUICE_FWMARK);
-	mnl_attr_put_u32(nlh, FRA_FWMASK, SLUICE_FWMARK);
+	mnl_attr_put_u32(nlh, FRA_FWMARK, rule->mark);
+	mnl_attr_put_u32(nlh, FRA_FWMASK, rule->mark);
 	if (rule->action == FR_ACT_TO_TBL)
 		mnl_attr_put_u32(nlh, FRA_TABLE, rule->argument);
 	if (rule->action == FR_ACT_GOTO)
@@ -145,8 +146,8 @@ static int note(int r, unsigned int *added)
 static int ensure_way_past(struct net *net, unsigned int *added)
 {
 	static const struct rule past[] = {
-		{ SLUICE_RULE_PREF + 1, FR_ACT_NOP, 0, NULL },
-		{ SLUICE_RULE_PREF - 1, FR_ACT_GOTO, SLUICE_RULE_PREF + 1, "lo" },
+		{ SLUICE_FWMARK, SLUICE_RULE_PREF + 1, FR_ACT_NOP, 0, NULL },
+		{ SLUICE_FWMARK, SLUICE_RULE_PREF - 1, FR_ACT_GOTO, SLUICE_RULE_PREF + 1, "lo" },
 	};
 	int r = 0;
 
@@ -157,7 +158,10 @@ static int ensure_way_past(struct net *net, unsigned int *added)
 
 int net_ensure_routing(struct net *net, unsigned int *ret_added)
 {
-	static const struct rule ours = { SLUICE_RULE_PREF, FR_ACT_TO_TBL, SLUICE_ROUTE_TABLE, NULL };
+	static const struct rule ours = { SLUICE_FWMARK, SLUICE_RULE_PREF, FR_ACT_TO_TBL, SLUICE_ROUTE_TABLE, NULL };
+	/* Before those of the VPC CNI's branch ENIs (10), which move the local table behind them (20). */
+	static const struct rule answers = { SLUICE_SOCK_MARK, SLUICE_RULE_PREF + 2, FR_ACT_TO_TBL, SLUICE_ANSWER_TABLE,
+					     NULL };
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
 	unsigned int added = 0;
 	int past = ensure_way_past(net, &added);
@@ -171,6 +175,8 @@ int net_ensure_routing(struct net *net, unsigned int *ret_added)
 
 		if (r == 0)
 			r = note(add_rule(net, families[i], &ours), &added);
+		if (r == 0)
+			r = note(add_rule(net, families[i], &answers), &added);
 		if (r < 0)
 			return r;
 	}

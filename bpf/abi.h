@@ -85,6 +85,13 @@
 #define SLUICE_SOCK_MARK   0x2000
 #define SLUICE_RULE_PREF   5
 #define SLUICE_ROUTE_TABLE 2053
+/* Where what is sent under SOCK_MARK looks first: host routes to pods that no table for everybody has (agent/answer_way.h). */
+#define SLUICE_ANSWER_TABLE 2054
+/* 127.0.53.1, network byte order: on an interface, so that it has some address. */
+#define SLUICE_ANSWER_ADDRESS                                                                                          \
+	{                                                                                                              \
+		127, 0, 53, 1                                                                                          \
+	}
 
 /*
  * Where the clsact filters sit: on kernels before 6.6, and elsewhere until a TCX link takes over. Not handle 1: the AWS

@@ -149,17 +149,21 @@ static const char *family_name(uint8_t family)
 
 /* ---- rules and routes --------------------------------------------------------------------------------------------- */
 
-/* The rule into our table, or those around it that lead past it; all have our mark under exactly our mask. */
+/* The rules into our tables, or those around one that lead past it; all have our mark under exactly our mask. */
 static bool rule_is_ours(const struct nlmsghdr *nlh)
 {
 	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nlh);
+	uint32_t mark = attr_u32(nlh, sizeof(*h), FRA_FWMARK), table = attr_u32(nlh, sizeof(*h), FRA_TABLE);
 
-	if (attr_u32(nlh, sizeof(*h), FRA_FWMARK) != SLUICE_FWMARK ||
-	    attr_u32(nlh, sizeof(*h), FRA_FWMASK) != SLUICE_FWMARK)
+	if (attr_u32(nlh, sizeof(*h), FRA_FWMASK) != mark)
+		return false;
+	if (mark == SLUICE_SOCK_MARK)
+		return h->action == FR_ACT_TO_TBL && table == SLUICE_ANSWER_TABLE;
+	if (mark != SLUICE_FWMARK)
 		return false;
 	if (h->action == FR_ACT_GOTO || h->action == FR_ACT_NOP)
 		return attr_u32(nlh, sizeof(*h), FRA_PRIORITY) <= SLUICE_RULE_PREF + 1;
-	return attr_u32(nlh, sizeof(*h), FRA_TABLE) == SLUICE_ROUTE_TABLE;
+	return table == SLUICE_ROUTE_TABLE;
 }
 
 static int remove_rules_of(struct netlink *nl, uint8_t family, bool dry, netlink_report_fn *report, void *context)
@@ -176,7 +180,8 @@ static int remove_rules_of(struct netlink *nl, uint8_t family, bool dry, netlink
 		    !rule_is_ours(found.items[i]))
 			continue;
 		snprintf(what, sizeof(what), "%s rule %u fwmark 0x%x", family_name(family),
-			 attr_u32(found.items[i], sizeof(h), FRA_PRIORITY), SLUICE_FWMARK);
+			 attr_u32(found.items[i], sizeof(h), FRA_PRIORITY),
+			 attr_u32(found.items[i], sizeof(h), FRA_FWMARK));
 		report(context, "rule", what, dry ? 0 : send_back(nl, found.items[i], RTM_DELRULE));
 	}
 	return r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
@@ -187,6 +192,11 @@ int netlink_remove_rules(struct netlink *nl, bool dry, netlink_report_fn *report
 	int r = remove_rules_of(nl, AF_INET, dry, report, context);
 
 	return r < 0 ? r : remove_rules_of(nl, AF_INET6, dry, report, context);
+}
+
+static bool table_is_ours(uint32_t table)
+{
+	return table == SLUICE_ROUTE_TABLE || table == SLUICE_ANSWER_TABLE;
 }
 
 static int remove_routes_of(struct netlink *nl, uint8_t family, bool dry, netlink_report_fn *report, void *context)
@@ -200,19 +210,44 @@ static int remove_routes_of(struct netlink *nl, uint8_t family, bool dry, netlin
 		char what[64];
 
 		if (found.items[i]->nlmsg_type != RTM_NEWROUTE || route->rtm_family != family ||
-		    attr_u32(found.items[i], sizeof(h), RTA_TABLE) != SLUICE_ROUTE_TABLE)
+		    !table_is_ours(attr_u32(found.items[i], sizeof(h), RTA_TABLE)))
 			continue;
-		snprintf(what, sizeof(what), "%s route /%u in table %d", family_name(family), route->rtm_dst_len,
-			 SLUICE_ROUTE_TABLE);
+		snprintf(what, sizeof(what), "%s route /%u in table %u", family_name(family), route->rtm_dst_len,
+			 attr_u32(found.items[i], sizeof(h), RTA_TABLE));
 		report(context, "route", what, dry ? 0 : send_back(nl, found.items[i], RTM_DELROUTE));
 	}
 	return r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* By which the interfaces of pods on branch ENIs pass rp_filter (agent/answer_way.h). */
+static int remove_addresses(struct netlink *nl, bool dry, netlink_report_fn *report, void *context)
+{
+	static const uint8_t ours[] = SLUICE_ANSWER_ADDRESS;
+	_cleanup_messages_ struct messages found = {};
+	struct ifaddrmsg h = { .ifa_family = AF_INET };
+	int r = dump(nl, RTM_GETADDR, &h, sizeof(h), &found);
+
+	for (size_t i = 0; r == 0 && i < found.count; i++) {
+		const struct ifaddrmsg *address = mnl_nlmsg_get_payload(found.items[i]);
+		const struct nlattr *local = find_attr(found.items[i], sizeof(h), IFA_LOCAL);
+		char what[64];
+
+		if (found.items[i]->nlmsg_type != RTM_NEWADDR || !local ||
+		    mnl_attr_get_payload_len(local) != sizeof(ours) ||
+		    memcmp(mnl_attr_get_payload(local), ours, sizeof(ours)) != 0)
+			continue;
+		snprintf(what, sizeof(what), "of interface %u", address->ifa_index);
+		report(context, "address", what, dry ? 0 : send_back(nl, found.items[i], RTM_DELADDR));
+	}
+	return r;
 }
 
 int netlink_remove_routes(struct netlink *nl, bool dry, netlink_report_fn *report, void *context)
 {
 	int r = remove_routes_of(nl, AF_INET, dry, report, context);
 
+	if (r == 0)
+		r = remove_addresses(nl, dry, report, context);
 	return r < 0 ? r : remove_routes_of(nl, AF_INET6, dry, report, context);
 }
 

@@ -19,6 +19,7 @@ void netlink_freep(struct netlink **nl);
  * -errno when looking itself failed.
  */
 int netlink_remove_rules(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+/* And the addresses that go with them. */
 int netlink_remove_routes(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
 /*
  * Filters by the names of our programs; a clsact qdisc goes with its last filter when that one was ours. On the interfaces of

@@ -925,13 +925,14 @@ static void test_routing(void **state)
 	(void)state;
 	assert_int_equal(net_open(&net), 0);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
-	assert_int_equal(added, 6);
+	assert_int_equal(added, 8);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
 	assert_int_equal(added, 0);
 	assert_int_equal(system("ip rule del pref 5"), 0);
 	assert_int_equal(net_ensure_routing(net, &added), 0);
 	assert_int_equal(added, 1);
-	assert_int_equal(system("ip rule del pref 4; ip rule del pref 5; ip rule del pref 6; ip -6 rule del pref 5; ip "
+	assert_int_equal(system("ip rule del pref 4; ip rule del pref 5; ip rule del pref 6; ip rule del pref 7; "
+				"ip -6 rule del pref 5; ip -6 rule del pref 7; ip "
 				"route flush table 2053; "
 				"ip -6 route flush table 2053"),
 			 0);
