@@ -21,6 +21,7 @@ table() {
 		list list services /api/v1/services: .*403
 		list list endpointslices.discovery.k8s.io /endpointslices: .*403
 		list list networkpolicies.networking.k8s.io /networkpolicies: .*403
+		list list servicecidrs.networking.k8s.io /servicecidrs: .*403
 		list list ciliumnetworkpolicies.cilium.io /ciliumnetworkpolicies: .*403
 		list list ciliumclusterwidenetworkpolicies.cilium.io /ciliumclusterwidenetworkpolicies: .*403
 		list list ciliumcidrgroups.cilium.io /ciliumcidrgroups: .*403
@@ -34,6 +35,7 @@ table() {
 		watch watch services /api/v1/services: .*403
 		watch watch endpointslices.discovery.k8s.io /endpointslices: .*403
 		watch watch networkpolicies.networking.k8s.io /networkpolicies: .*403
+		watch watch servicecidrs.networking.k8s.io /servicecidrs: .*403
 		watch watch ciliumnetworkpolicies.cilium.io /ciliumnetworkpolicies: .*403
 		watch watch ciliumclusterwidenetworkpolicies.cilium.io /ciliumclusterwidenetworkpolicies: .*403
 		watch watch ciliumcidrgroups.cilium.io /ciliumcidrgroups: .*403
