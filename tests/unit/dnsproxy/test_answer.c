@@ -128,6 +128,25 @@ static void reads_ttls(void **state)
 	assert_string_equal(written(false, 512), "a.example 192.0.2.1 0");
 }
 
+/* More records than there is room for: the rest is ignored. */
+static void reads_so_many_records(void **state)
+{
+	static const uint8_t empty[] = { 0, 0, WIRE_TXT, 0, WIRE_CLASS_IN, 0, 0, 0, 60, 0, 0 };
+	const unsigned int count = ANSWER_MAX_RECORDS + 20;
+	struct msg m = begin("a.example", WIRE_A);
+
+	(void)state;
+	add_addr(&m, "a.example", 60, "192.0.2.1");
+	for (unsigned int i = 1; i < count; i++) {
+		memcpy(m.data + m.len, empty, sizeof(empty));
+		m.len += sizeof(empty);
+	}
+	m.data[6] = (uint8_t)(count >> 8);
+	m.data[7] = (uint8_t)count;
+	assert_int_equal(read_answer(&m), 0);
+	assert_string_equal(written(false, 512), "a.example 192.0.2.1 60");
+}
+
 static void a_cut_answer_has_nothing(void **state)
 {
 	struct msg m = begin("a.example", WIRE_A);
@@ -294,6 +313,7 @@ int main(void)
 		cmocka_unit_test(bounds_the_chain),
 		cmocka_unit_test(refuses_loops),
 		cmocka_unit_test(reads_ttls),
+		cmocka_unit_test(reads_so_many_records),
 		cmocka_unit_test(a_cut_answer_has_nothing),
 		cmocka_unit_test(what_does_not_fit_is_cut_whole),
 		cmocka_unit_test(strips),

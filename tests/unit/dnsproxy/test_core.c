@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "dnsproxy/answer.h"
+#include "dnsproxy/flight.h"
 #include "dnsproxy/lease.h"
 
 #define NOW (1000 * NSEC_PER_SEC)
@@ -610,6 +611,21 @@ static void barred_addresses_are_stripped(void **state)
 	assert_int_equal(f.nleases, 1);
 }
 
+/* A rule for all addresses is none for those that never leave a host. */
+static void addresses_of_the_host_are_stripped(void **state)
+{
+	(void)state;
+	use_policy(CNP_HEAD
+		   "  egress:\n"
+		   "  - toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
+		   "    toPorts: [{ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: '*'}]}}]\n"
+		   "  - toCIDR: [0.0.0.0/0]\n");
+	resolve_to("any.test", "198.51.100.7");
+	assert_string_equal(replied(), "any.test 198.51.100.7 60");
+	resolve_to("any.test", "127.0.0.1");
+	assert_string_equal(replied(), "");
+}
+
 /* D14: as many addresses of one answer as a pod can make use of, and no more. */
 static void an_answer_opens_so_many(void **state)
 {
@@ -1151,6 +1167,46 @@ static void unequal_questions_do_not(void **state)
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SHARED], 0);
 }
 
+static uint64_t id_of(const char *name)
+{
+	struct wire_name n = { .len = (uint8_t)strlen(name) };
+
+	memcpy(n.text, name, n.len);
+	return lease_name_id(&f.maps, &n);
+}
+
+/* Nor do those that only chance has put into one place of the table. */
+static void neighbours_in_the_table_are_no_equals(void **state)
+{
+	unsigned int i = 0;
+	char name[32];
+
+	(void)state;
+	f.conf.qtypes[f.conf.nqtypes++] = WIRE_A + FLIGHT_BUCKETS;
+	core_set_settings(f.core, &f.conf);
+	ask_name("pypi.org", WIRE_A);
+	do
+		snprintf(name, sizeof(name), "h%u.example.org", i++);
+	while ((id_of(name) ^ id_of("pypi.org")) % FLIGHT_BUCKETS != 0);
+	ask_name(name, WIRE_A);
+	assert_int_equal(f.nasked, 2);
+	ask_name("pypi.org", WIRE_A + FLIGHT_BUCKETS);
+	assert_int_equal(f.nasked, 3);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_SHARED], 0);
+}
+
+/* Deadlines go off in their order, also where later queries are given less time. */
+static void who_has_less_time_is_first(void **state)
+{
+	(void)state;
+	ask_name("pypi.org", WIRE_A);
+	f.conf.query_timeout_ms = 100;
+	core_set_settings(f.core, &f.conf);
+	ask_name("pypi.org", WIRE_AAAA);
+	core_tick(f.core, NOW + 150 * NSEC_PER_MSEC);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_UPSTREAM_TIMEOUTS], 1);
+}
+
 static void who_waits_shares_the_failure(void **state)
 {
 	struct msg m = query("pypi.org", WIRE_A);
@@ -1471,6 +1527,7 @@ int main(void)
 		TEST(who_was_asked_is_forgotten_with_the_settings),
 		TEST(a_lost_connection_is_no_lost_socket),
 		TEST(barred_addresses_are_stripped),
+		TEST(addresses_of_the_host_are_stripped),
 		TEST(an_answer_opens_so_many),
 		TEST(no_address_is_not_passed_on),
 		TEST(no_resolver_is_servfail),
@@ -1480,6 +1537,8 @@ int main(void)
 		TEST(a_cgroup_endpoint_is_known_by_what_its_program_noted),
 		TEST(equal_questions_share_an_answer),
 		TEST(unequal_questions_do_not),
+		TEST(neighbours_in_the_table_are_no_equals),
+		TEST(who_has_less_time_is_first),
 		TEST(who_waits_shares_the_failure),
 		TEST(resolvers_that_refuse_edns),
 		TEST(fail_over_is_quick_and_ends),
