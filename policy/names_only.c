@@ -27,7 +27,7 @@ bool store_names_only(const struct store *s, const struct subject *subject)
 		for (size_t k = 0; k < s->files[i]->nin_force; k++) {
 			const struct policy *p = s->files[i]->in_force[k].policy;
 
-			if ((p->kind == POLICY_ANP || p->kind == POLICY_NP) && p->isolates &&
+			if ((p->kind == POLICY_ANP || p->kind == POLICY_NP) &&
 			    selector_matches(&p->selector, subject, NULL))
 				look_at(p, &found);
 		}
