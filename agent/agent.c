@@ -650,8 +650,10 @@ static json_t *answer_status(void *context)
 	const struct status s = status_of(a);
 	json_t *answer = status_json(&s);
 
-	if (a->kubernetes)
+	if (a->kubernetes) {
 		json_object_set_new(answer, "kubernetes", kubernetes_json(a->kubernetes));
+		kubernetes_problems(a->kubernetes, json_object_get(answer, "problems"));
+	}
 	if (a->cni)
 		json_object_set_new(answer, "cni", cni_install_json(a->cni));
 	return answer;

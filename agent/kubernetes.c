@@ -26,6 +26,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/aws_agent.h"
 #include "agent/diag_log.h"
 #include "agent/kube/keeper.h"
 #include "agent/kube/report.h"
@@ -66,6 +67,9 @@ struct kubernetes {
 	size_t claimed;	     /* pods on an interface by the CNI's word */
 	size_t contradicted; /* and by nobody's, since the API's is another */
 	struct troubles troubles;
+	const struct store *store;
+	struct aws_agent aws;
+	bool aws_stale;	   /* pods or policies changed since it was looked for */
 	uint64_t patience; /* with a pod in quarantine, until users are told */
 	void (*changed)(void *context);
 	void *context;
@@ -128,6 +132,7 @@ void kubernetes_freep(struct kubernetes **k)
 	kube_source_freep(&(*k)->source);
 	kube_http_freep(&(*k)->http);
 	troubles_clear(&(*k)->troubles);
+	aws_agent_clear(&(*k)->aws);
 	free(*k);
 	*k = NULL;
 }
@@ -207,6 +212,7 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 		return r;
 	k->changed = changed;
 	k->context = context;
+	k->store = store;
 	k->patience = (config->cni.wait_seconds + 1) * NSEC_PER_SEC;
 	namespace_name = access->namespace ? strdup(access->namespace) : NULL;
 	r = kube_http_new(event, access, &k->http);
@@ -282,6 +288,7 @@ void kubernetes_write_unsynced(const struct kubernetes *k, struct strbuf *out)
 
 void kubernetes_move(struct kubernetes *k, struct store *store)
 {
+	k->store = store;
 	if (kube_policies_move(kube_source_policies(k->source), store) < 0)
 		log_error("out of memory; some of the cluster's policies are not in force");
 }
@@ -412,6 +419,7 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	kube_source_want_all_pods(k->source, kube_policies_count(policies) > 0);
 	changed = kube_policies_take_changed(policies);
 	changed = kube_cidrs_take_changed(kube_source_cidrs(k->source)) || changed;
+	k->aws_stale = k->aws_stale || changed || kube_cache_changed(cache);
 	if (synced && (changed || kube_cache_changed(cache)))
 		kube_keeper_changed(k->keeper);
 	/* What was placed by the state from before is placed by the API's word at the first. */
@@ -445,14 +453,25 @@ void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const stru
 	const struct troubles_input in = { kube_source_cache(k->source), e, kernel, k->patience };
 	struct host_pod_view host;
 
-	if (!k->report || !kube_source_synced(k->source))
+	if (!kube_source_synced(k->source))
+		return;
+	if (k->aws_stale)
+		aws_agent_look(&k->aws, in.cache, k->node, k->store);
+	k->aws_stale = false;
+	if (!k->report)
 		return;
 	kube_report_set_ready(k->report, ready);
 	kube_report_events_begin(k->report);
 	troubles_tell(&k->troubles, &in, k->report);
+	aws_agent_tell(&k->aws, k->report);
 	for (size_t i = 0; k->endpoints && kubernetes_host_pod(k, i, &host); i++)
 		troubles_tell_host(in.cache, &host, k->report);
 	kube_report_events_end(k->report);
+}
+
+void kubernetes_problems(const struct kubernetes *k, json_t *list)
+{
+	aws_agent_problems(&k->aws, list);
 }
 
 size_t kubernetes_service_cidrs(const struct kubernetes *k, const struct config *config,
@@ -529,6 +548,13 @@ static void report_metrics(const struct kube_report *r, struct strbuf *out)
 		s.events.dropped);
 }
 
+static void pod_metrics(const struct kubernetes *k, struct strbuf *out)
+{
+	gauge(out, "sluice_kubernetes_aws_agent", "1: AWS's network policy agent is turned on on this node.",
+	      k->aws.there);
+	gauge(out, "sluice_kubernetes_pods_dropped_by_aws", "Pods that it drops everything of.", k->aws.dropped.count);
+}
+
 void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
 {
 	struct kube_reflector_state s;
@@ -543,6 +569,7 @@ void kubernetes_metrics(const struct kubernetes *k, struct strbuf *out)
 	gauge(out, "sluice_kubernetes_pods_contradicted", "Of those, with other addresses by the API than by the CNI.",
 	      k->contradicted);
 	host_pods_metrics(k->host_pods, k->endpoints, out);
+	pod_metrics(k, out);
 	counter(out, "sluice_kubernetes_request_failures_total", "Requests to the API that failed.", failures);
 	counter(out, "sluice_kubernetes_state_failures_total", "Times the last known state could not be kept.",
 		kube_keeper_failures(k->keeper));

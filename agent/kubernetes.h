@@ -58,6 +58,8 @@ void kubernetes_links_changed(struct kubernetes *k);
  * policies from their first packet.
  */
 void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const struct kernel *kernel, bool ready);
+/* What is amiss that is no pod's quarantine: a line each, appended. */
+void kubernetes_problems(const struct kubernetes *k, json_t *list);
 /* Where Services have their addresses: by the configuration, and by the API. Borrowed until the next call. Returns how many. */
 size_t kubernetes_service_cidrs(const struct kubernetes *k, const struct config *config,
 				const struct sluice_prefix **ret);

@@ -9,6 +9,7 @@
 #include "bpf/abi.h"
 #include "policy/array.h"
 
+/* Memory ran out where a string is NULL. */
 struct unplaced {
 	char *namespace_name;
 	char *name;
@@ -27,6 +28,11 @@ void troubles_clear(struct troubles *t)
 	*t = (struct troubles){};
 }
 
+static bool is_whole(const struct unplaced *u)
+{
+	return u->namespace_name && u->name && u->uid;
+}
+
 void troubles_add(struct troubles *t, const struct kube_pod *pod, const char *why)
 {
 	struct unplaced *u = array_push(&t->items, &t->count, sizeof(*u));
@@ -37,7 +43,7 @@ void troubles_add(struct troubles *t, const struct kube_pod *pod, const char *wh
 		u->uid = strdup(pod->uid);
 		u->why = why;
 	}
-	if (!u || !u->namespace_name || !u->name || !u->uid)
+	if (!u || !is_whole(u))
 		t->incomplete = true;
 }
 
@@ -89,6 +95,30 @@ static void tell_endpoint(const struct troubles_input *in, const struct endpoint
 	kube_report_event(report, &event);
 }
 
+void troubles_tell_as(const struct troubles *t, const char *reason, struct kube_report *report)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const struct unplaced *u = &t->items[i];
+		struct kube_event event;
+
+		if (!is_whole(u))
+			continue;
+		event = event_of(u->namespace_name, u->name, u->uid, u->why, 0);
+		event.reason = reason;
+		event.action = "Enforce";
+		kube_report_event(report, &event);
+	}
+}
+
+void troubles_lines(const struct troubles *t, json_t *list)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		if (is_whole(&t->items[i]))
+			json_array_append_new(list, json_sprintf("%s/%s: %s", t->items[i].namespace_name,
+								 t->items[i].name, t->items[i].why));
+	}
+}
+
 void troubles_tell_host(const struct kube_cache *cache, const struct host_pod_view *host, struct kube_report *report)
 {
 	struct kube_pod pod;
@@ -111,7 +141,7 @@ void troubles_tell(const struct troubles *t, const struct troubles_input *in, st
 		struct kube_event event;
 		char note[256];
 
-		if (!u->namespace_name || !u->name || !u->uid)
+		if (!is_whole(u))
 			continue;
 		snprintf(note, sizeof(note), "Everything that the pod sends is denied: %s", u->why);
 		event = event_of(u->namespace_name, u->name, u->uid, note, in->patience);

@@ -3,6 +3,7 @@
 #ifndef SLUICE_AGENT_TROUBLES_H
 #define SLUICE_AGENT_TROUBLES_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,10 @@ void troubles_clear(struct troubles *t);
 
 /* `why` is a literal. */
 void troubles_add(struct troubles *t, const struct kube_pod *pod, const char *why);
+
+/* Each with its `why` as it is, for that reason; and as lines. */
+void troubles_tell_as(const struct troubles *t, const char *reason, struct kube_report *report);
+void troubles_lines(const struct troubles *t, json_t *list);
 
 /* Of a host-network pod, as a part of a pass. */
 void troubles_tell_host(const struct kube_cache *cache, const struct host_pod_view *host, struct kube_report *report);

@@ -155,6 +155,12 @@ int store_update(struct store *s, const char *file, const char *text, size_t len
 /* The file is gone, and with it everything it said. 0, -ENOENT, -ENOMEM. */
 int store_remove(struct store *s, const char *file);
 
+/*
+ * Do ApplicationNetworkPolicies and NetworkPolicies in force isolate the pod and admit nothing but domain names? To an agent that
+ * enforces these and knows no names, that is nothing at all.
+ */
+bool store_names_only(const struct store *s, const struct subject *subject);
+
 size_t store_policy_count(const struct store *s);
 size_t store_refused_count(const struct store *s);
 

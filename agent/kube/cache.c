@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/kube/aws.h"
 #include "agent/kube/escape.h"
 #include "agent/kube/node.h"
 #include "agent/kube/write.h"
@@ -26,6 +27,7 @@ struct known {
 	char *uid;
 	char *cni_uid;
 	char *escape; /* NULL: none, or it is no host-network pod */
+	bool aws_enforces;
 	bool deleting;
 	bool finished;
 	uint32_t list; /* the last one it was in */
@@ -179,6 +181,7 @@ static int known_new(json_t *object, struct known **ret)
 	e->uid = strdup(member(object, "uid"));
 	e->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
 	e->finished = is_finished(object);
+	e->aws_enforces = kube_aws_enforces(object);
 	e->cni_uid = strdup(mirrored(object) ? mirrored(object) : e->uid ? e->uid : "");
 	if (!e->namespace_name || !e->name || !e->uid || !e->cni_uid || note_escape(e, object) < 0)
 		return -ENOMEM;
@@ -375,7 +378,9 @@ int kube_cache_view(struct kube_cache *c, struct objects *ret)
 
 static struct kube_pod pod_of(const struct known *e)
 {
-	return (struct kube_pod){ e->one.pods, e->uid, e->cni_uid, e->deleting, e->finished, e->escape };
+	return (struct kube_pod){
+		e->one.pods, e->uid, e->cni_uid, e->deleting, e->finished, e->aws_enforces, e->escape
+	};
 }
 
 int kube_cache_pods(const struct kube_cache *c, const char *node,

@@ -45,6 +45,7 @@ struct kube_pod {
 	const char *cni_uid; /* the one that CNI plugins are told: of a mirror pod, the static pod's */
 	bool deleting;	     /* its address may be another's by now */
 	bool finished;	     /* Succeeded or Failed: it has none any more */
+	bool aws_enforces;   /* it is the VPC CNI's, with a network policy agent: kube_aws_enforces() */
 	const char *escape;  /* of a host-network pod: kube_escape(); NULL: its cgroup holds it */
 };
 /* Calls for each pod of that node (spec.nodeName), in order, until it returns other than 0, and returns that. */

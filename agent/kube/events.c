@@ -228,7 +228,6 @@ void kube_events_note(struct kube_events *e, const struct kube_now *now, const s
 		if (t)
 			e->entries[e->count++] = t;
 	} else if (t && !t->before && !t->noted) {
-		t->since = now->mono;
 		t->again = true;
 	}
 	if (t)

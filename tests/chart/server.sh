@@ -166,13 +166,6 @@ END
 agent_with create
 check "without create of Events it says so" await 30 told 'Events cannot be written: .*HTTP status 403'
 agent_ends
-quietly k -n default delete anp untold
-quietly k create -f - <<-END
-	apiVersion: networking.k8s.aws/v1alpha1
-	kind: ApplicationNetworkPolicy
-	metadata: {name: untold, namespace: default}
-	spec: {podSelector: {}, egress: [{to: [{domainNames: [example.com]}]}]}
-END
 sed -i 's/status: true/&, startupTaint: sluice.dev\/agent-not-ready/' "$(lab_dir)/sluice/sluice.yaml"
 quietly k create -f - <<-END
 	apiVersion: v1
@@ -184,6 +177,13 @@ agent_with none
 check "without patch of Nodes, which is not in the chart without the taint, it says so" \
 	await 20 told 'the taint sluice.dev/agent-not-ready stays: HTTP status 403'
 agent_ends
+quietly k -n default delete anp untold
+quietly k create -f - <<-END
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: untold, namespace: default}
+	spec: {podSelector: {}, egress: [{to: [{domainNames: [example.com]}]}]}
+END
 agent_with patch
 check "without patch of a policy's status it says so" await 20 told 'ApplicationNetworkPolicy.*untold: HTTP status 403'
 check "and is ready all the same" ready 200

@@ -224,6 +224,40 @@ check "not when Services may have it" await 10 not reaches
 quietly k delete servicecidr more
 check "and again when they may not" await 10 reaches
 
+# ---- AWS's network policy agent beside ours ----
+
+problem() { grep -q "default/lost: AWS's network policy agent" < <(bpfctl -o json status); }
+aws_node() { # VALUE of its switch
+	quiet k delete pod -n kube-system aws-node-1 --grace-period=0 --force --ignore-not-found
+	quietly k apply -f - <<-END
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: aws-node-1, namespace: kube-system, labels: {k8s-app: aws-node}}
+		spec:
+		  nodeName: node1
+		  hostNetwork: true
+		  containers:
+		  - {name: aws-node, image: none}
+		  - {name: aws-eks-nodeagent, image: none, args: [--enable-ipv6=false, --enable-network-policy=$1]}
+	END
+}
+quietly k apply -f - <<-END
+	apiVersion: networking.k8s.aws/v1alpha1
+	kind: ApplicationNetworkPolicy
+	metadata: {name: names, namespace: default}
+	spec: {podSelector: {matchLabels: {to: world}}, policyTypes: [Egress], egress: [{to: [{domainNames: [example.com]}]}]}
+END
+aws_node false
+sleep 3
+check "with its switch off nothing is said" not problem
+aws_node true
+check "a pod that it drops everything of is among the problems of bpfctl status" await 10 problem
+check "and has an Event" await 20 has_event lost DroppedByNetworkPolicyAgent
+check "which says what to do" grep -q 'enableNetworkPolicy=false' < <(event note lost DroppedByNetworkPolicyAgent)
+quietly k patch -n default applicationnetworkpolicy names --type json \
+	-p '[{"op": "add", "path": "/spec/egress/0/to/1", "value": {"ipBlock": {"cidr": "192.0.2.0/24"}}}]'
+check "one with addresses too is not" await 10 not problem
+
 # ---- the holder goes ----
 
 lab signal sluiced TERM

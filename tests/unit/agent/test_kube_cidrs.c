@@ -96,7 +96,7 @@ static void test_each_once(void **state)
 	put(c, "a", "192.0.2.0/24", "10.96.0.0/12");
 	put(c, "b", "10.96.0.0/12", NULL);
 	put(c, "c", "nonsense", NULL);
-	put(c, "d", "10.96.0.1/12", NULL);
+	put(c, "d", "10.128.0.1/12", NULL);
 	kube_cidrs_synced(c);
 	assert_joined(c, "192.0.2.0/24 10.96.0.0/12");
 }

@@ -182,6 +182,21 @@ static void test_back_again(void **state)
 	assert_string_equal(ask(w, 200, NULL, NULL), "PATCH");
 }
 
+static void test_over(void **state)
+{
+	struct world *w = *state;
+	const struct kube_event event = pod("u");
+
+	tell(w, &event);
+	for (int i = 0; i < 120; i++) {
+		w->now.mono += 60 * SECOND;
+		pass(w, NULL);
+		assert_string_equal(ask(w, 200, NULL, NULL), "");
+	}
+	/* Long after, it is new. */
+	tell(w, &event);
+}
+
 static void test_there_already(void **state)
 {
 	struct world *w = *state;
@@ -337,6 +352,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_over_in_time_is_not_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_once_while_it_lasts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_back_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_there_already, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_object_without_namespace, setup, teardown),

@@ -84,9 +84,52 @@ static void isolation(void **state)
 	compiled_clear(&c);
 }
 
+/* What an agent that knows no names leaves of it. */
+static void names_only(void **state)
+{
+	static const struct {
+		const char *rest;
+		bool only;
+	} cases[] = {
+		{ "  egress: [{to: [{domainNames: [a.b]}]}]\n", true },
+		{ "  egress: [{to: [{domainNames: [a.b]}]}, {to: [{domainNames: [c.d]}]}]\n", true },
+		{ "  egress: [{to: [{domainNames: [a.b]}, {ipBlock: {cidr: 10.0.0.0/8}}]}]\n", false },
+		{ "  egress: [{to: [{domainNames: [a.b]}]}, {to: [{podSelector: {}}]}]\n", false },
+		{ "  egress: [{to: [{domainNames: [a.b]}]}, {}]\n", false },
+		{ "  egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]\n", false },
+		{ "  policyTypes: [Egress]\n", false }, /* denied by both, as it should be */
+		{ "  policyTypes: [Ingress]\n  egress: [{to: [{domainNames: [a.b]}]}]\n", false },
+	};
+	const struct subject other = { .namespace_name = "other", .name = "o", .labels = web_labels, .nlabels = 2 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		CLEANUP(store_freep) struct store *s = NULL;
+		struct diags d = {};
+		char text[1024];
+
+		snprintf(text, sizeof(text), ANP_HEAD "%s", cases[i].rest);
+		assert_int_equal(store_new(&s), 0);
+		assert_int_equal(test_update(s, "f", text, &d), 0);
+		if (store_names_only(s, &web) != cases[i].only)
+			fail_msg("%s", cases[i].rest);
+		assert_false(store_names_only(s, &other));
+		/* A NetworkPolicy of the same pods that admits an address. */
+		assert_int_equal(test_update(s, "g",
+					     "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+					     "metadata: {name: q, namespace: ns}\nspec:\n  podSelector: {}\n"
+					     "  egress: [{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]\n",
+					     &d),
+				 0);
+		assert_false(store_names_only(s, &web));
+		diags_clear(&d);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(messages), cmocka_unit_test(isolation) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(messages), cmocka_unit_test(isolation),
+					    cmocka_unit_test(names_only) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
