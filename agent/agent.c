@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -590,6 +591,17 @@ static bool is_protected(struct agent *a)
 	return ready && !a->apply_again && !endpoints_waiting(a->endpoints);
 }
 
+static void sweep(struct agent *a, uint64_t now)
+{
+	if (a->ticks % (SWEEP_WHOLE * SWEEP_SECONDS * SECOND_TICKS) != 0) {
+		sweep_flows(a->sweep, now);
+		return;
+	}
+	sweep_run(a->sweep, now);
+	/* What lists and passes took for a moment goes back to the node. */
+	malloc_trim(0);
+}
+
 static void each_second(struct agent *a)
 {
 	uint64_t now = clock_now();
@@ -607,10 +619,7 @@ static void each_second(struct agent *a)
 	if (watch_retry(a->watch))
 		refresh_soon(a);
 	if (a->ticks % (SWEEP_SECONDS * SECOND_TICKS) == 0) {
-		if (a->ticks % (SWEEP_WHOLE * SWEEP_SECONDS * SECOND_TICKS) == 0)
-			sweep_run(a->sweep, now);
-		else
-			sweep_flows(a->sweep, now);
+		sweep(a, now);
 		a->pins_repaired += kernel_check_pins(a->kernel);
 		strbuf_clear(&a->problems);
 		net_preflight(&a->problems);

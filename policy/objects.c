@@ -39,40 +39,62 @@ void objects_clear(struct objects *o)
 	*o = (struct objects){};
 }
 
+static size_t next_chunk(const struct objects *o)
+{
+	if (o->first && o->nchunks == 0)
+		return o->first;
+	return FIRST_CHUNK << (o->nchunks < CHUNK_DOUBLES ? o->nchunks : CHUNK_DOUBLES);
+}
+
+/* Sees to it that so many bytes are left. False: out of memory, which the context knows. */
+static bool reserve(struct reader *r, size_t bytes)
+{
+	struct objects *o = r->objects;
+	size_t chunk = next_chunk(o);
+	void **slot;
+
+	o->used += bytes;
+	if (bytes <= o->left)
+		return true;
+	chunk = bytes > chunk ? bytes : chunk;
+	slot = array_push(&o->chunks, &o->nchunks, sizeof(*slot));
+	if (slot)
+		*slot = calloc(1, chunk);
+	if (!slot || !*slot) {
+		r->ctx->oom = true;
+		return false;
+	}
+	o->free = *slot;
+	o->left = chunk;
+	return true;
+}
+
 /* Zeroed memory that lives as long as the objects, never NULL-sized. NULL: out of memory, which the context knows. */
 static void *room(struct reader *r, size_t count, size_t size)
 {
 	const size_t unit = _Alignof(max_align_t);
 	struct objects *o = r->objects;
-	size_t bytes = (count * size + unit) / unit * unit;
+	size_t bytes = count && size ? (count * size + unit - 1) / unit * unit : unit;
 	void *ret;
 
-	if (bytes > o->left) {
-		size_t usual = FIRST_CHUNK << (o->nchunks < CHUNK_DOUBLES ? o->nchunks : CHUNK_DOUBLES);
-		size_t chunk = bytes > usual ? bytes : usual;
-		void **slot = array_push(&o->chunks, &o->nchunks, sizeof(*slot));
-
-		if (slot)
-			*slot = calloc(1, chunk);
-		if (!slot || !*slot) {
-			r->ctx->oom = true;
-			return NULL;
-		}
-		o->free = *slot;
-		o->left = chunk;
-	}
+	if (!reserve(r, bytes))
+		return NULL;
 	ret = o->free;
 	o->free += bytes;
 	o->left -= bytes;
 	return ret;
 }
 
-/* A copy that lives as long as the objects; of NULL, NULL. */
+/* A copy that lives as long as the objects; of NULL, NULL. Text needs no alignment, and is taken from a chunk's other end. */
 static const char *keep(struct reader *r, const char *text)
 {
-	char *copy = text ? room(r, strlen(text) + 1, 1) : NULL;
+	struct objects *o = r->objects;
+	size_t bytes = text ? strlen(text) + 1 : 0;
 
-	return copy ? strcpy(copy, text) : NULL;
+	if (!text || !reserve(r, bytes))
+		return NULL;
+	o->left -= bytes;
+	return memcpy(o->free + o->left, text, bytes);
 }
 
 /* ---- what the kinds share ----------------------------------------------------------------------------------------- */
@@ -507,7 +529,8 @@ const struct ynode *objects_add(struct objects *o, struct yctx *c, const struct 
 			return NULL;
 		}
 		kinds[i].read(&r);
-		add_place(&r, kinds[i].kind, kinds[i].namespaced);
+		if (!o->unplaced)
+			add_place(&r, kinds[i].kind, kinds[i].namespaced);
 		return NULL;
 	}
 	return root;

@@ -32,8 +32,12 @@ struct objects {
 	size_t nplaces;
 	void **chunks; /* what the above point into */
 	size_t nchunks;
-	char *free; /* of the last chunk */
+	size_t used; /* bytes of them */
+	char *free;  /* of the last chunk */
 	size_t left;
+	/* To be set while it is empty, where there are very many by themselves: */
+	size_t first;  /* bytes of the first chunk: `used` of one with the same objects in it; 0: not known */
+	bool unplaced; /* no places are kept */
 };
 void objects_clear(struct objects *o);
 

@@ -25,8 +25,8 @@ struct known {
 	char *namespace_name;
 	char *name;
 	char *uid;
-	char *cni_uid;
-	char *escape; /* NULL: none, or it is no host-network pod */
+	char *cni_uid; /* the same as `uid`, or its own */
+	char *escape;  /* NULL: none, or it is no host-network pod */
 	bool aws_enforces;
 	bool deleting;
 	bool finished;
@@ -56,8 +56,9 @@ static void known_free(void *item)
 
 	free(e->namespace_name);
 	free(e->name);
+	if (e->cni_uid != e->uid)
+		free(e->cni_uid);
 	free(e->uid);
-	free(e->cni_uid);
 	free(e->escape);
 	objects_clear(&e->one);
 	free(e);
@@ -166,12 +167,35 @@ static int note_escape(struct known *e, json_t *object)
 	return e->escape ? 0 : -ENOMEM;
 }
 
+static int read_into(struct objects *o, struct ynode *root)
+{
+	struct diags diags = {};
+	struct yctx ctx = { .file = "", .diags = &diags };
+	int r = 0;
+
+	if (objects_add(o, &ctx, root))
+		r = -EINVAL;
+	else if (ctx.oom || ctx.errors)
+		r = ctx.oom ? -ENOMEM : -EINVAL;
+	diags_clear(&diags);
+	return r;
+}
+
+/* There may be ten thousand: read once to see how much room it takes, then into that. */
+static int read_tight(struct objects *ret, struct ynode *root)
+{
+	struct objects trial = { .unplaced = true };
+	int r = read_into(&trial, root);
+
+	*ret = (struct objects){ .unplaced = true, .first = trial.used };
+	objects_clear(&trial);
+	return r < 0 ? r : read_into(ret, root);
+}
+
 static int known_new(json_t *object, struct known **ret)
 {
 	CLEANUP(known_freep) struct known *e = calloc(1, sizeof(*e));
 	CLEANUP(ynode_freep) struct ynode *root = NULL;
-	struct diags diags = {};
-	struct yctx ctx = { .file = "", .diags = &diags };
 	int r = e ? kube_node_new(object, &root, &e->print) : -ENOMEM;
 
 	if (r < 0)
@@ -182,14 +206,10 @@ static int known_new(json_t *object, struct known **ret)
 	e->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
 	e->finished = is_finished(object);
 	e->aws_enforces = kube_aws_enforces(object);
-	e->cni_uid = strdup(mirrored(object) ? mirrored(object) : e->uid ? e->uid : "");
+	e->cni_uid = mirrored(object) ? strdup(mirrored(object)) : e->uid;
 	if (!e->namespace_name || !e->name || !e->uid || !e->cni_uid || note_escape(e, object) < 0)
 		return -ENOMEM;
-	if (objects_add(&e->one, &ctx, root))
-		r = -EINVAL;
-	else if (ctx.oom || ctx.errors)
-		r = ctx.oom ? -ENOMEM : -EINVAL;
-	diags_clear(&diags);
+	r = read_tight(&e->one, root);
 	if (r == 0)
 		*ret = TAKE_PTR(e);
 	return r;

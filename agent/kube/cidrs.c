@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,6 +141,18 @@ bool kube_cidrs_take_changed(struct kube_cidrs *c)
 
 	c->changed = false;
 	return changed;
+}
+
+void kube_cidrs_write(const struct kube_cidrs *c, void (*each)(void *context, const char *line), void *context)
+{
+	char text[ADDR_TEXT_MAX], line[512];
+
+	for (size_t i = 0; i < c->count; i++) {
+		/* A name of the API needs no escapes. */
+		snprintf(line, sizeof(line), "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"cidrs\":[\"%s\"]}}",
+			 c->items[i].object, prefix_format(&c->items[i].prefix, text));
+		each(context, line);
+	}
 }
 
 static void join(struct kube_cidrs *c, const struct sluice_prefix *prefix)

@@ -20,6 +20,9 @@ void kube_cidrs_put(struct kube_cidrs *c, json_t *object);
 void kube_cidrs_gone(struct kube_cidrs *c, json_t *object);
 void kube_cidrs_synced(struct kube_cidrs *c);
 
+/* Each as JSON that kube_cidrs_put() takes, one call for each with a line without its end. */
+void kube_cidrs_write(const struct kube_cidrs *c, void (*each)(void *context, const char *line), void *context);
+
 /* Whether they are others than at the last call. */
 bool kube_cidrs_take_changed(struct kube_cidrs *c);
 /*

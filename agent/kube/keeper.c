@@ -158,8 +158,10 @@ static int compose(const struct kube_keeper *k, struct strbuf *out)
 	kube_state_begin(out, &k->head);
 	for (size_t i = 0; r == 0 && (path = kube_source_collection(i, &kind)); i++) {
 		kube_state_collection(out, path);
-		if (kind < 0)
+		if (kind == KUBE_SOURCE_POLICIES)
 			add_policies(k, (unsigned int)i, out);
+		else if (kind == KUBE_SOURCE_CIDRS)
+			kube_cidrs_write(kube_source_cidrs(k->source), add_object, out);
 		else
 			r = kube_cache_write(kube_source_cache(k->source), (enum kube_kind)kind, add_object, out);
 	}
@@ -357,8 +359,12 @@ static void take(struct restore *r)
 	struct kube_policies *policies = kube_source_policies(r->k->source);
 	json_t *object = r->state.object;
 
-	if (r->kind < 0) {
+	if (r->kind == KUBE_SOURCE_POLICIES) {
 		kube_policies_put(policies, (unsigned int)r->at, object);
+		return;
+	}
+	if (r->kind == KUBE_SOURCE_CIDRS) {
+		kube_cidrs_put(kube_source_cidrs(r->k->source), object);
 		return;
 	}
 	if (r->rebooted && r->kind == KUBE_POD)
@@ -372,8 +378,10 @@ static void take(struct restore *r)
 static void take_collection(struct restore *r)
 {
 	find_collection(r);
-	if (r->kind < 0)
+	if (r->kind == KUBE_SOURCE_POLICIES)
 		kube_policies_begin(kube_source_policies(r->k->source), (unsigned int)r->at);
+	else if (r->kind == KUBE_SOURCE_CIDRS)
+		kube_cidrs_begin(kube_source_cidrs(r->k->source));
 	else
 		kube_cache_begin(kube_source_cache(r->k->source), (enum kube_kind)r->kind);
 }

@@ -15,8 +15,8 @@
 #define OBJECT_PAGE 250
 
 /* Objects that are not the cache's. */
-#define NOT_INVENTORY (-1) /* policies */
-#define SERVICE_CIDRS (-2)
+#define NOT_INVENTORY KUBE_SOURCE_POLICIES
+#define SERVICE_CIDRS KUBE_SOURCE_CIDRS
 
 static const struct {
 	const char *path;

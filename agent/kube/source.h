@@ -45,7 +45,10 @@ void kube_source_see_node(struct kube_source *s, void (*see)(void *context, json
  */
 void kube_source_want_all_pods(struct kube_source *s, bool wanted);
 
-/* Of the i-th collection the path it goes by, and its kind, -1 when it is one of policies, whose group i is. NULL: there is none. */
+/* Kinds of collections besides those of enum kube_kind: policies, of which each has a group of its own, its index; ServiceCIDRs. */
+#define KUBE_SOURCE_POLICIES (-1)
+#define KUBE_SOURCE_CIDRS    (-2)
+/* Of the i-th collection the path it goes by, and its kind. NULL: there is none. */
 const char *kube_source_collection(size_t i, int *ret_kind);
 /* The i-th collection's state; false: there is none. */
 bool kube_source_state(const struct kube_source *s, size_t i, struct kube_reflector_state *ret);

@@ -67,6 +67,7 @@ check "heard whole" await 20 synced
 await 10 is enforce p7
 as_told "the API's word"
 check "the state is kept" await 10 kept
+check "ServiceCIDRs too, where the API has them" grep -q '"cidrs":\["172.20.0.0/16"\]' "$file"
 equal "for root alone" "600 0" "$(stat -c '%a %u' "$file")"
 
 # ---- the agent starts anew while the API is away ----

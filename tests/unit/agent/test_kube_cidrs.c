@@ -101,12 +101,36 @@ static void test_each_once(void **state)
 	assert_joined(c, "192.0.2.0/24 10.96.0.0/12");
 }
 
+static void put_line(void *context, const char *line)
+{
+	json_error_t error;
+	json_t *o = json_loads(line, 0, &error);
+
+	assert_non_null(o);
+	kube_cidrs_put(context, o);
+	json_decref(o);
+}
+
+/* What is written is what was read. */
+static void test_written(void **state)
+{
+	struct kube_cidrs *c = *state, *copy = NULL;
+
+	assert_int_equal(kube_cidrs_new(&copy), 0);
+	put(c, "kubernetes", "10.96.0.0/12", "fd00:96::/112");
+	put(c, "more", "10.112.0.0/16", NULL);
+	kube_cidrs_write(c, put_line, copy);
+	assert_joined(copy, "192.0.2.0/24 10.96.0.0/12 fd00:96::/112 10.112.0.0/16");
+	kube_cidrs_freep(&copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_come_and_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_listed_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_written, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
