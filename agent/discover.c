@@ -25,6 +25,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -268,15 +269,20 @@ static void run_one(struct discover *d, struct link *link)
 
 static void check_one(struct discover *d, struct link *link)
 {
-	int state = link->guarded ? kernel_attached(d->k, link->ifindex) : ATTACH_STATE_FIRST;
+	int state = link->guarded ? kernel_attached(d->k, link->ifindex) : ATTACH_STATE_FIRST, r;
+	char there[IF_NAMESIZE];
 
 	link->suspect = false;
 	if (state < 0 || state == ATTACH_STATE_FIRST)
 		return;
-	if (kernel_repair(d->k, link->ifindex) < 0) {
-		log_error("%s: %s, and ours cannot be put back", link->name,
-			  state == ATTACH_STATE_BEHIND ? "another program runs before ours"
-						       : "the programs were taken off");
+	r = kernel_repair(d->k, link->ifindex);
+	if (r < 0) {
+		/* An interface that ends loses its programs before it is told of as gone. */
+		if (if_indextoname(link->ifindex, there))
+			log_error("%s: %s, and ours cannot be put back: %s", link->name,
+				  state == ATTACH_STATE_BEHIND ? "another program runs before ours"
+							       : "the programs were taken off",
+				  strerror(-r));
 		return;
 	}
 	d->repaired++;

@@ -50,7 +50,9 @@ control() {
 k8s_begin
 senders_begin
 control
-check "the chart is installed" sluice_install --set crds.install.ciliumNetworkPolicy=true --set cni.install=true
+# Longer than the agent waits for the processor where other work has it, shorter than it is stopped for.
+check "the chart is installed" sluice_install --set crds.install.ciliumNetworkPolicy=true --set cni.install=true \
+	--set cni.waitSeconds=15 --set stateDir=/var/lib/sluice
 senders_policy
 canary=faults
 uplinks_start $canary

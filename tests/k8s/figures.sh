@@ -34,7 +34,9 @@ burst() { # HOW-MANY: prints the seconds until all are Ready
 		subprocess.run([*kubectl, "apply", "-f", "-"], input='''$list''', text=True, check=True, stdout=subprocess.DEVNULL)
 		subprocess.run([*kubectl, "wait", "--for=condition=Ready", "pod", "-l", "app=burst", "--timeout=300s"], check=True,
 		               stdout=subprocess.DEVNULL)
-		print(f"{time.monotonic() - begun:.2f}")
+		took = f"{time.monotonic() - begun:.2f}"
+		print(f"$1 pods in {took} s", file=sys.stderr)
+		print(took)
 	E
 	k -n $space delete pod -l app=burst --wait >/dev/null
 }

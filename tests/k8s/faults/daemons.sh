@@ -54,7 +54,7 @@ step_stopped() {
 	on_nodes STOP sluiced
 	sender_pod late '{"app": "late"}' runc node2 "${allowed[@]}" "${forbidden[@]}" | k apply -f - >/dev/null
 	sleep $away
-	checked_within "a pod starts meanwhile" 60 all_tell app=late 1 'all($t | to_entries[] | select(.key | startswith("-tcp")); .value.tried > 3)'
+	checked_within "a pod starts meanwhile" 90 all_tell app=late 1 'all($t | to_entries[] | select(.key | startswith("-tcp")); .value.tried > 3)'
 	check "and reaches nothing" all_tell app=late 1 'all($t[]; .answered == 0)'
 	cost "the agent stopped for $away s, and nothing of that is counted" "$before" "$(tally app=all)" lost dns forbidden
 	on_nodes CONT sluiced
