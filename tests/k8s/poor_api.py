@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-poor_api.py PORT UPSTREAM CERTIFICATE KEY FOLDER: stands between a client and an API server (https://…), and serves it as poorly
-as the file FOLDER/mode says. When that changes, watches under way end:
+poor_api.py PORT UPSTREAM CERTIFICATE KEY FOLDER: stands between a client and an API server
+(https://…), and serves it as
+poorly as the file FOLDER/mode says. When that changes, watches under way end:
 
   well        what the server says
   expired     every watch is answered 410
@@ -14,8 +15,9 @@ as the file FOLDER/mode says. When that changes, watches under way end:
   pages       the token of every second page has expired
   down        500 to everything
 
-The client's token must be the one in FOLDER/token; it is exchanged for the server's, FOLDER/upstream. FOLDER/requests gets a
-line for each request: time, status, path.
+The client's token must be the one in FOLDER/token; it is exchanged for the server's,
+FOLDER/upstream. FOLDER/requests gets
+a line for each request: time, status, path.
 """
 
 import http.client

@@ -117,15 +117,14 @@ check "a pod that was deleted meanwhile has nothing" closed p7
 label p8 app=none
 await 5 is open p8
 check "kept" await 20 kept
-label p8 app=other
-check "kept again" await 20 kept
-label p8 app=none # at once, and again before the next is due
-sleep 0.4
+mkdir "$file.tmp" # from now on it cannot be written
 label p8 app=one
-await 5 is enforce p8
+await 10 is enforce p8
+check "that the state cannot be kept is said" await 20 in_log 'cannot be written: Is a directory'
 stop KILL
 api_stop
-check "control: by the file it would be open" grep -qE '"name":"p8","uid":"[^"]*","labels":\{"app":"(none|other)"' "$file"
+rmdir "$file.tmp"
+check "control: by the file it would be open" grep -qE '"name":"p8","uid":"[^"]*","labels":\{"app":"none"' "$file"
 start
 check "an agent that finds the mark leaves the file" in_log 'not taken: what is in force is newer, and stays'
 check "and what is in force stays" is enforce p8

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-drive.py fill PODS POLICIES LOCAL | churn CHANGES PID… | labels CHANGES | policies CHANGES: on the lab's node, against the API
-server there (run.sh). `fill` makes the objects, `churn` changes them as fast as the server takes it and shows the memory of the
-processes meanwhile, the others change what one pod may send and measure when that is so.
+drive.py fill PODS POLICIES LOCAL | churn CHANGES PODS POLICIES LOCAL PID… | labels CHANGES SINK |
+policies CHANGES SINK:
+on the lab's node, against the API server there (run). `fill` makes the objects, `churn` changes
+them as fast as the server
+takes it and shows the memory of the processes meanwhile, the others change what one pod may send
+and measure when it is so.
 
-The pod, `probe` in namespace bench-0, sends a numbered datagram every millisecond (sender.py); SINK/sent and SINK/got say when
-each was sent and which arrived.
+The pod, `probe` in namespace bench-0, sends a numbered datagram every millisecond (sender.py); SINK/sent and SINK/got
+say when each was sent and which arrived.
 """
 
 import http.client
@@ -59,7 +62,8 @@ def address(i):
 def pod(i, node):
     return {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": f"pod-{i}", "namespace": namespace(i),
-                         "labels": {"app": f"app-{i % 200}", "tier": f"t{i % TIERS}", "pod-template-hash": f"{i % 997:x}"},
+                         "labels": {"app": f"app-{i % 200}", "tier": f"t{i % TIERS}",
+                                    "pod-template-hash": f"{i % 997:x}"},
                          "annotations": {"example.com/what-others-write": "x" * 200}},
             "spec": {"nodeName": node, "serviceAccountName": "default",
                      "containers": [{"name": "main", "image": "registry.example.com/team/image:1.2.3",
@@ -113,7 +117,8 @@ def each(items, work, threads=8):
 
 def fill(pods, policies, local):
     def make_space(api, i):
-        return api.call("POST", "/api/v1/namespaces", {"metadata": {"name": f"bench-{i}", "labels": {"team": f"{i % 7}"}}})
+        return api.call("POST", "/api/v1/namespaces",
+                        {"metadata": {"name": f"bench-{i}", "labels": {"team": f"{i % 7}"}}})
 
     def make_pod(api, i):
         path = f"/api/v1/namespaces/{namespace(i)}/pods"
@@ -142,7 +147,8 @@ def memory(pid):
 def show(when, pids):
     rows = [memory(p) for p in pids]
     print(f"{when}: {sum(r[0] for r in rows) / 1024:.1f} MiB = " +
-          " + ".join(f"{r[0] / 1024:.1f} ({r[1] / 1024:.1f} anonymous, {r[2] / 1024:.1f} file)" for r in rows), flush=True)
+          " + ".join(f"{r[0] / 1024:.1f} ({r[1] / 1024:.1f} anonymous, {r[2] / 1024:.1f} file)" for r in rows),
+          flush=True)
 
 
 def churn(changes, pods, policies, local, pids):
@@ -151,7 +157,8 @@ def churn(changes, pods, policies, local, pids):
         i = random.randrange(local) if what < 0.2 else random.randrange(local, pods)
         path = f"/api/v1/namespaces/{namespace(i)}/pods"
         if what < 0.6:
-            return api.patch(f"{path}/pod-{i}", {"metadata": {"labels": {"tier": f"t{random.randrange(TIERS)}", "turn": str(n)}}})
+            labels = {"tier": f"t{random.randrange(TIERS)}", "turn": str(n)}
+            return api.patch(f"{path}/pod-{i}", {"metadata": {"labels": labels}})
         if what < 0.8:
             i = random.randrange(policies)
             return api.patch(f"{CNP.format(namespace(i))}/policy-{i}", {"spec": {"egress": [
@@ -208,7 +215,7 @@ def arrivals(sink):
 
 
 def measure(changes, sink, path, name, bodies):
-    """`bodies` close and open in turn; how long after the event the first datagram met the new verdict, in milliseconds."""
+    """`bodies` close and open in turn; how long after the event the first datagram met the new verdict, in ms."""
     events, api, asked = Events(path, name), Api(), []
     time.sleep(2)
     for n in range(changes):
