@@ -3,10 +3,9 @@
 """
 drive.py fill PODS POLICIES LOCAL | churn CHANGES PODS POLICIES LOCAL PID… | labels CHANGES SINK |
 policies CHANGES SINK:
-on the lab's node, against the API server there (run). `fill` makes the objects, `churn` changes
-them as fast as the server
-takes it and shows the memory of the processes meanwhile, the others change what one pod may send
-and measure when it is so.
+on the lab's node, against the API server there (run). `fill` makes the objects, `churn` changes them as fast as the
+server takes it and shows the memory of the processes meanwhile, the others change what one pod may send and measure
+when it is so.
 
 The pod, `probe` in namespace bench-0, sends a numbered datagram every millisecond (sender.py); SINK/sent and SINK/got
 say when each was sent and which arrived.
