@@ -25,6 +25,7 @@
 #define PACE_MSEC      25u
 #define REPEAT_SECONDS 10u
 #define HOLD_SECONDS   600u /* of an object whose status cannot be written */
+#define DENIED_SECONDS 60u  /* of a kind whose status may not be written */
 
 /* Kinds whose CRDs have conditions in a status subresource. Cilium's schema has no observedGeneration. */
 static const struct place {
@@ -57,7 +58,9 @@ struct kube_conditions {
 	char *path;
 	char *body;
 	enum kube_condition_type type;
+	size_t place;
 	uint64_t print;
+	uint64_t denied[ARRAY_SIZE(places)]; /* until when nothing is asked of that kind */
 	struct kube_conditions_stats stats;
 	char error[256];
 };
@@ -177,6 +180,7 @@ static bool look_at(struct kube_conditions *c, const struct kube_verdict *v, enu
 		    const struct kube_now *now)
 {
 	const struct place *p = place_of(v);
+	size_t place = p ? (size_t)(p - places) : 0;
 	const struct kube_told *told = kube_policies_told(c->policies, v->file, v->uid);
 	int64_t generation = p && p->generation ? v->generation : 0;
 	struct kube_wanted w = type == KUBE_VALID ? valid_of(v, generation) : enforced_of(v, generation, c->audit);
@@ -184,11 +188,16 @@ static bool look_at(struct kube_conditions *c, const struct kube_verdict *v, enu
 
 	if (!p || !told)
 		return false;
+	if (now->mono < c->denied[place]) {
+		c->again = c->denied[place] < c->again ? c->denied[place] : c->again;
+		return false;
+	}
 	print = kube_wanted_print(&w);
 	if (!is_due(c, &v->seen[type], &told[type], print, now->mono))
 		return false;
 	forget_request(c);
 	c->type = type;
+	c->place = place;
 	c->print = print;
 	c->file = strdup(v->file);
 	c->uid = strdup(v->uid);
@@ -264,6 +273,8 @@ static void fail(struct kube_conditions *c, const struct kube_now *now, const st
 		 kube_status_text(a->status, a->text, words, sizeof(words)));
 	if (for_good)
 		hold(c, now->mono + HOLD_SECONDS * NSEC_PER_SEC);
+	else if (a->status == 403)
+		c->denied[c->place] = now->mono + DENIED_SECONDS * NSEC_PER_SEC;
 	else
 		c->not_before = now->mono + kube_back_off(c->failures++, a->retry_after, c->random());
 }

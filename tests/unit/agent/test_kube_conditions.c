@@ -311,7 +311,7 @@ static void test_refusals_hold(void **state)
 	assert_null(next(w, NULL));
 	put(w, amazon(1));
 	expect(w, "Valid", "True");
-	answer(&kube_conditions_talker, w->c, w, 403, "");
+	answer(&kube_conditions_talker, w->c, w, 500, "");
 	assert_null(next(w, NULL)); /* backs off */
 	w->mono += 3 * SECOND;
 	expect(w, "Valid", "True");
@@ -319,6 +319,32 @@ static void test_refusals_hold(void **state)
 	kube_conditions_get_stats(w->c, &s);
 	assert_int_equal(s.written, 1);
 	assert_int_equal(s.failures, 2);
+}
+
+static void test_a_denied_kind_keeps_no_other_waiting(void **state)
+{
+	struct world *w = *state;
+	char path[256] = "";
+
+	put(w, amazon(1));
+	hold_lease(w);
+	expect(w, "Valid", "True");
+	done(w, 403);
+	assert_null(next(w, NULL));
+	put(w, cilium(1, GOOD, "[]"));
+	expect(w, "Valid", "True");
+	done(w, 200);
+	expect(w, "Enforced", "True");
+	done(w, 200);
+	assert_null(next(w, NULL));
+	w->mono += 61 * SECOND;
+	hold_lease(w);
+	/* Of the other one the watch has not told. */
+	for (int i = 0; i < 3 && !strstr(path, "applicationnetworkpolicies"); i++) {
+		json_decref(next(w, path));
+		done(w, 200);
+	}
+	assert_non_null(strstr(path, "applicationnetworkpolicies"));
 }
 
 static void test_rate(void **state)
@@ -358,6 +384,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_others_are_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_conflict, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals_hold, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_denied_kind_keeps_no_other_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rate, setup, teardown),
 	};
 
