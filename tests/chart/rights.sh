@@ -7,8 +7,9 @@
 # shellcheck source=tests/k8s/apiserver.sh
 . "$top/tests/k8s/apiserver.sh"
 kube=$(lab_dir)/kube
+taint=sluice.dev/agent-not-ready
 export SLUICE_EXTRA SLUICE_INTERFACES='{auto: true, prefixes: [eni]}'
-SLUICE_EXTRA="kubernetes: {enabled: true, status: true, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
+SLUICE_EXTRA="kubernetes: {enabled: true, status: true, startupTaint: $taint, nodeName: node1, kubeconfig: $kube/agent.kubeconfig}"
 
 # STEP VERB RESOURCE.GROUP[/NAME] and what the log says, an extended regular expression. Those of a step are missed by one agent: they
 # are asked for independently. Before the step `absent` the kinds of policies are taken away. What takes longer than anybody waits here
@@ -48,6 +49,7 @@ table() {
 		anp patch applicationnetworkpolicies/status.networking.k8s.aws conditions cannot be written: ApplicationNetworkPolicy.networking.k8s.aws .*403
 		aws patch clusternetworkpolicies/status.networking.k8s.aws conditions cannot be written: ClusterNetworkPolicy.networking.k8s.aws .*403
 		k8s patch clusternetworkpolicies/status.policy.networking.k8s.io conditions cannot be written: ClusterNetworkPolicy.policy.networking.k8s.io .*403
+		taint patch nodes the Node cannot be written: the taint sluice.dev/agent-not-ready stays: .*403
 		create create events.events.k8s.io Events cannot be written: .*403
 		elsewhere patch events.events.k8s.io of an Event that lasts half an hour: tests/unit/agent/test_kube_events.c
 		held get leases.coordination.k8s.io/sluice Lease sluice: HTTP status 403
@@ -125,6 +127,7 @@ policies() {
 step() { # STEP
 	local verb what text
 	[ "$1" = absent ] || policies
+	quietly k taint node node1 "$taint=true:NoSchedule" --overwrite
 	agent_without "$1"
 	while read -r _ verb what text; do
 		check "without $verb of $what it says so" await 30 said "$text"
@@ -142,7 +145,8 @@ sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
 cluster_start
 quietly node env HOME="$kube" "$KUBE_BIN/helm" --kubeconfig "$kube/kubeconfig" -n kube-system install sluice "$top/charts/sluice" \
 	--set "crds.install.ciliumNetworkPolicy=true,crds.install.ciliumClusterwideNetworkPolicy=true,crds.install.ciliumCIDRGroup=true" \
-	--set "crds.install.applicationNetworkPolicy=true,crds.install.awsClusterNetworkPolicy=true,crds.install.clusterNetworkPolicy=true" 2>/dev/null
+	--set "crds.install.applicationNetworkPolicy=true,crds.install.awsClusterNetworkPolicy=true,crds.install.clusterNetworkPolicy=true" \
+	--set "kubernetes.startupTaint=$taint" 2>/dev/null
 k wait --for=condition=Established crd --all --timeout=20s >/dev/null
 k -n kube-system create token sluice --duration=1h >"$kube/token"
 cat >"$kube/agent.kubeconfig" <<-END
@@ -156,6 +160,9 @@ k -n kube-system get role/sluice -o json | python3 -c 'import json, sys
 print(json.dumps({"items": [json.load(open(sys.argv[1])), json.load(sys.stdin)]}))' "$kube/clusterrole.json" >"$kube/roles.json"
 equal "no right of the chart is not tried here" "" "$(comm -23 <(roles names) <(table | awk '{print $2, $3}' | sort))"
 
+quietly k create -f - <<-END
+	{apiVersion: v1, kind: Node, metadata: {name: node1}, spec: {taints: [{key: $taint, effect: NoSchedule}]}}
+END
 policies
 agent_without none
 check "with all of them the agent is ready" await 20 ready 200
@@ -163,6 +170,8 @@ for p in cnp/cnp ccnp/ccnp applicationnetworkpolicy/anp clusternetworkpolicies.n
 	clusternetworkpolicies.policy.networking.k8s.io/k8s; do
 	check "and has written of $p" quietly k -n default wait --for=condition=Valid --timeout=20s "$p"
 done
+tainted() { grep -qF "$taint" < <(k get node node1 -o json); }
+check "and has taken the startup taint away" await 20 not tainted
 check "and was refused nothing" not said '403|orbidden'
 agent_ends
 
