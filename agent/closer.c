@@ -175,9 +175,9 @@ static int start(struct closer *c)
 	while (sem_wait(&c->ready) < 0)
 		continue;
 	if (c->start_error == 0 && !c->realtime)
-		log_warning("interfaces are closed without real-time priority (it takes CAP_SYS_NICE): on a busy node "
-			    "a new "
-			    "pod may get more out before it is");
+		log_warning(
+			"interfaces are closed without real-time priority (it takes CAP_SYS_NICE, and with cgroup v1 "
+			"a cpu.rt_runtime_us): on a busy node a new pod may get more out before it is");
 	return c->start_error;
 }
 

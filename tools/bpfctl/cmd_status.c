@@ -70,9 +70,8 @@ static void warn_of_agent(struct page *p, const json_t *details)
 	json_array_foreach(json_object_get(details, "problems"), i, problem)
 		warn(p, "agent: %s", json_string_value(problem));
 	if (json_is_false(json_object_get(interfaces, "realtime")))
-		warn(p, "agent: closes new interfaces without real-time priority (CAP_SYS_NICE): on a busy node a new "
-			"pod may "
-			"get more out before it is");
+		warn(p, "agent: closes new interfaces without real-time priority (CAP_SYS_NICE, and with cgroup v1 a "
+			"cpu.rt_runtime_us): on a busy node a new pod may get more out before it is");
 	if (get_number(interfaces, "failed"))
 		warn(p, "%lld time(s) a pod's interface could not be closed; the agent's log says why",
 		     (long long)get_number(interfaces, "failed"));

@@ -430,6 +430,8 @@ static void test_the_answer_is_about_the_claimant(void **state)
 	assert_int_equal(store_new(&store), 0);
 	in.store = store;
 	add_pod("eni1");
+	/* What the closing thread does to it is over, or it would be met by the apply. */
+	assert_true(comes_closed(&n, "eni1"));
 	mode_said(&n, "eni1", &old, mode);
 	endpoints_want(n.e, one_endpoint("u1", "eni1"), "test");
 	endpoints_reconcile(n.e);
