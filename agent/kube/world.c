@@ -47,6 +47,9 @@ static int add_host_pod(struct build *b, const struct kube_pod *pod)
 	return r > 0 ? add_endpoint(b, pod, &found) : r;
 }
 
+/* Of a namespace that many interfaces lead into the others stay closed: it is no pod's, and each would be every pod's there. */
+#define MORE_INTERFACES 4
+
 /* Each is an endpoint of its own, with the addresses that the pod has there. */
 static int add_interfaces(struct build *b, const struct kube_pod *pod, struct static_endpoint *first)
 {
@@ -55,7 +58,7 @@ static int add_interfaces(struct build *b, const struct kube_pod *pod, struct st
 
 	memcpy(interface, first->interface, sizeof(interface));
 	r = add_endpoint(b, pod, first);
-	for (size_t i = 0; r == 0; i++) {
+	for (size_t i = 0; r == 0 && i < MORE_INTERFACES; i++) {
 		struct static_endpoint more = {};
 
 		if (!b->join->place_more(b->join->context, interface, i, &more))
