@@ -12,7 +12,7 @@ own=$root/sluice-test-$$
 end() {
 	echo 1 >"$own/cgroup.kill" || true
 	for _ in {1..40}; do
-		rmdir "$own/sub/proxy" "$own/sub" "$own/runc" "$own"
+		rmdir "$own/sub/proxy" "$own/sub" "$own/runc" "$own" || true
 		[ -d "$own" ] || break
 		sleep 0.1
 	done
