@@ -29,12 +29,7 @@ as_listed() {
 lab_begin >&2
 sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
 cluster_start
-quietly k apply -f - <<-END
-	apiVersion: v1
-	kind: Service
-	metadata: {name: kube-dns, namespace: kube-system}
-	spec: {clusterIP: 172.20.0.10, selector: {k8s-app: kube-dns}, ports: [{name: dns, port: 53, protocol: UDP}]}
-END
+make_dns_service
 quietly k create namespace agent-sandboxes
 sluice_start_agent
 await 10 agent_answers

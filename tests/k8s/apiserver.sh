@@ -65,6 +65,15 @@ cluster_start() {
 	api_start
 }
 
+# The Service of cluster DNS, at the lab's resolver.
+make_dns_service() {
+	quietly k apply -f - <<-END
+		apiVersion: v1
+		kind: Service
+		metadata: {name: kube-dns, namespace: kube-system}
+		spec: {clusterIP: 172.20.0.10, selector: {k8s-app: kube-dns}, ports: [{name: dns, port: 53, protocol: UDP}]}
+	END
+}
 # NAMESPACE NAME LABELS
 make_pod() {
 	k apply -f - <<-END

@@ -82,12 +82,7 @@ lab_begin >&2
 sed -i '/^dns:/d' "$(lab_dir)/sluice/sluice.yaml"
 mkdir -p "$kubelet/kubepods/burstable" "$kubelet/kubepods/besteffort"
 cluster_start
-quietly k apply -f - <<-END
-	apiVersion: v1
-	kind: Service
-	metadata: {name: kube-dns, namespace: kube-system}
-	spec: {clusterIP: 172.20.0.10, selector: {k8s-app: kube-dns}, ports: [{name: dns, port: 53, protocol: UDP}]}
-END
+make_dns_service
 quietly k create namespace hosts
 quietly k create namespace sluice
 quietly crd ciliumnetworkpolicies CiliumNetworkPolicy cilium.io v2 Namespaced

@@ -128,12 +128,7 @@ both=eni$(hash_of hosts both)
 branch=vlan$(hash_of hosts branch)
 npa_attach "$both"
 cluster_start
-quietly k apply -f - <<-END
-	apiVersion: v1
-	kind: Service
-	metadata: {name: kube-dns, namespace: kube-system}
-	spec: {clusterIP: 172.20.0.10, selector: {k8s-app: kube-dns}, ports: [{name: dns, port: 53, protocol: UDP}]}
-END
+make_dns_service
 quietly k create namespace hosts
 quietly crd ciliumnetworkpolicies CiliumNetworkPolicy cilium.io v2 Namespaced
 await 10 quiet k get ciliumnetworkpolicies -A
