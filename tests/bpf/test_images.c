@@ -194,7 +194,8 @@ static void one_manifest(void **state, size_t *allowed, size_t *by_lease)
 	compiled_clear(&c);
 }
 
-static void rounds(void **state, uint64_t from)
+/* How many of the verdicts a lease opened. */
+static size_t rounds(void **state, uint64_t from)
 {
 	size_t n = verdicts_wanted(12000) / PROBES + 1, allowed = 0, by_lease = 0;
 
@@ -204,14 +205,15 @@ static void rounds(void **state, uint64_t from)
 		one_manifest(state, &allowed, &by_lease);
 	print_message("%zu verdicts, %zu allowed, %zu by a lease\n", n * PROBES, allowed, by_lease);
 	assert_in_range(allowed, n * PROBES / 50, n * PROBES - n * PROBES / 50);
-	assert_true(by_lease > 0);
+	return by_lease;
 }
 
 static void fixed_seed(void **state)
 {
-	rounds(state, 20240229);
+	assert_true(rounds(state, 20240229) > 0);
 }
 
+/* The short run under an emulated kernel is five manifests: not all seeds have one with a name that is asked. */
 static void new_seed(void **state)
 {
 	const char *given = getenv("SLUICE_SEED");

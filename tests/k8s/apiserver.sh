@@ -31,7 +31,7 @@ certificates() {
 	openssl req -x509 -newkey rsa:2048 -nodes -keyout "$d/ca.key" -out "$d/ca.pem" -days 2 -subj /CN=lab
 	openssl req -newkey rsa:2048 -nodes -keyout "$d/api.key" -out "$d/api.csr" -subj /CN=kube-apiserver
 	openssl x509 -req -in "$d/api.csr" -CA "$d/ca.pem" -CAkey "$d/ca.key" -CAcreateserial -days 2 -out "$d/api.crt" \
-		-extfile <(echo "subjectAltName=IP:127.0.0.1")
+		-extfile <(echo "subjectAltName=IP:127.0.0.1,IP:10.0.0.10")
 	openssl genrsa -out "$d/sa.key" 2048
 	openssl rsa -in "$d/sa.key" -pubout -out "$d/sa.pub"
 } 2>/dev/null

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What users are told through a real API server: two agents, each a node of its own with nothing but its own rights, of which
-# one writes for both. The second one's node is a network namespace beside the lab's, with the API by a route.
+# one writes for both. The second one runs on the other side of the node's uplink: two on one node would each put its programs
+# before the other's.
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../lab/lib.sh"
 # shellcheck source=tests/k8s/apiserver.sh
@@ -44,9 +45,10 @@ second_start() {
 		bpf: {pinPath: /sys/fs/bpf/second}
 		metrics: {listen: ""}
 		interfaces: {auto: false, prefixes: []}
-		kubernetes: {enabled: true, status: true, startupTaint: sluice.dev/agent-not-ready, nodeName: node2, kubeconfig: $kube/agent.kubeconfig}
+		kubernetes: {enabled: true, status: true, startupTaint: sluice.dev/agent-not-ready, nodeName: node2, kubeconfig: $kube/second.kubeconfig}
 	END
-	lab start node sluiced-second "$BUILD/bin/sluiced" --config "$d/sluice.yaml"
+	sed 's|https://127.0.0.1:|https://10.0.0.10:|' "$kube/agent.kubeconfig" >"$kube/second.kubeconfig"
+	lab start internet sluiced-second "$BUILD/bin/sluiced" --config "$d/sluice.yaml"
 }
 
 lab_begin >&2
