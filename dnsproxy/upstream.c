@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "dnsproxy/bundle.h"
 #include "dnsproxy/loop.h"
 #include "dnsproxy/streams.h"
 #include "dnsproxy/wire.h"
@@ -20,7 +21,6 @@
 #define POOL	    16
 #define POOL_USES   128
 #define POOL_AGE    (30 * NSEC_PER_SEC)
-#define BATCH	    32	 /* queries sent at once */
 #define RECEIVE	    16	 /* answers taken at once */
 #define ANSWER_SIZE 2048 /* more than we say we take; what is longer still is nobody's answer to us */
 
@@ -35,13 +35,12 @@ struct pooled {
 	int fd;		  /* -1: closed */
 };
 
+_Static_assert(BUNDLE_SIZE >= WIRE_MIN_UDP, "room for each of our queries");
+
 /* Queries of one turn of the loop, all for the same socket: one call sends them. */
 struct queue {
-	struct pooled *socket;
-	unsigned int count;
-	struct mmsghdr headers[BATCH];
-	struct iovec iovs[BATCH];
-	uint8_t data[BATCH][WIRE_MIN_UDP];
+	struct pooled *socket; /* NULL: empty */
+	struct bundle bundle;
 };
 
 struct inbox {
@@ -57,6 +56,7 @@ struct upstream {
 	uint16_t random[128];
 	bool failed; /* some socket */
 	struct queue queue;
+	bool singly[PROXY_MAX_RESOLVERS]; /* queries to it leave one by one (bundle.h) */
 	struct inbox inbox;
 	struct pooled udp[PROXY_MAX_RESOLVERS][POOL];
 	struct streams *streams;
@@ -181,52 +181,23 @@ static struct pooled *pick(struct upstream *u, uint32_t index, uint64_t now)
 	return s;
 }
 
-/* How many were sent, or -1. */
-static int send_some(struct queue *q, unsigned int done)
-{
-	int fd = q->socket->fd, flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-
-	if (q->count - done > 1)
-		return sendmmsg(fd, q->headers + done, q->count - done, flags);
-	return send(fd, q->data[done], q->iovs[done].iov_len, flags) < 0 ? -1 : 1;
-}
-
 /* Who waits on a socket that failed is told by upstream_flush: the core may be in the midst of something. */
 static void send_queue(struct upstream *u)
 {
 	struct queue *q = &u->queue;
-	unsigned int done = 0;
-	bool again = false;
+	struct pooled *s = q->socket;
+	bool *singly = &u->singly[s->transport / POOL];
+	int r = bundle_send(&q->bundle, s->fd, singly);
 
-	while (done < q->count) {
-		int n = send_some(q, done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && !again) {
-			/* May be the error of an earlier datagram, and is over with having been told. */
-			q->socket->uses = POOL_USES;
-			again = true;
-			continue;
-		}
-		if (n < 0) {
-			q->socket->failed = u->failed = true;
-			break;
-		}
-		done += (unsigned int)n;
+	if (r < 0) {
+		/* May be the error of an earlier datagram, and is over with having been told. */
+		s->uses = POOL_USES;
+		r = bundle_send(&q->bundle, s->fd, singly);
 	}
-	q->count = 0;
+	if (r < 0)
+		s->failed = u->failed = true;
+	q->bundle.count = 0;
 	q->socket = NULL;
-}
-
-static void put_query(struct queue *q, struct pooled *s, const uint8_t *msg, size_t len)
-{
-	unsigned int i = q->count++;
-
-	q->socket = s;
-	memcpy(q->data[i], msg, len);
-	q->iovs[i] = (struct iovec){ q->data[i], len };
-	q->headers[i].msg_hdr = (struct msghdr){ .msg_iov = &q->iovs[i], .msg_iovlen = 1 };
 }
 
 /*
@@ -240,18 +211,19 @@ static int ask_udp(struct upstream *u, const struct proxy_resolver *to, uint32_t
 	struct pooled *s = q->socket;
 	int r;
 
-	if (len > sizeof(q->data[0]))
+	if (len > BUNDLE_SIZE)
 		return -EMSGSIZE;
-	if (q->count > 0 && (q->count == BATCH || s->transport / POOL != index || is_spent(s, now)))
+	if (s && (q->bundle.count == BUNDLE_MAX || s->transport / POOL != index || is_spent(s, now)))
 		send_queue(u);
-	if (q->count == 0)
+	if (!q->socket)
 		s = pick(u, index, now);
 	if (s->fd < 0) {
 		r = pooled_open(s, to, now);
 		if (r < 0)
 			return r;
 	}
-	put_query(q, s, msg, len);
+	bundle_add(&q->bundle, msg, len);
+	q->socket = s;
 	s->uses++;
 	s->waiting++;
 	*ret_transport = s->transport;
@@ -262,7 +234,7 @@ void upstream_flush(struct upstream *u, uint64_t now)
 {
 	/* Who is told asks another resolver, which may fail too: a few rounds, the rest in the loop's next turn. */
 	for (int round = 0; round < 4; round++) {
-		if (u->queue.count > 0)
+		if (u->queue.socket)
 			send_queue(u);
 		if (!u->failed)
 			break;
@@ -331,8 +303,9 @@ void upstream_asked(struct upstream *u, uint32_t transport, bool tcp)
 
 void upstream_reset(struct upstream *u, uint64_t now)
 {
-	if (u->queue.count > 0)
+	if (u->queue.socket)
 		send_queue(u);
+	memset(u->singly, 0, sizeof(u->singly));
 	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
 		pooled_close(&u->udp[i / POOL][i % POOL]);
 	for (uint32_t i = 0; i < PROXY_MAX_RESOLVERS * POOL; i++)
