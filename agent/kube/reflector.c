@@ -188,12 +188,22 @@ static const char *text_of(json_t *object, const char *a, const char *b)
 static void name_kind(json_t *list, json_t *item)
 {
 	const char *kind = json_string_value(json_object_get(list, "kind"));
+
+	if (json_object_get(item, "kind"))
+		return;
+	json_object_set_new(item, "kind", json_stringn(kind, strlen(kind) - 4));
+	json_object_set(item, "apiVersion", json_object_get(list, "apiVersion"));
+}
+
+/* Anything else with the status 200 is none: taken for one, it would take away what is known. */
+static bool is_list(json_t *list)
+{
+	const char *kind = json_string_value(json_object_get(list, "kind"));
+	json_t *items = json_object_get(list, "items");
 	size_t len = kind ? strlen(kind) : 0;
 
-	if (len < 4 || strcmp(kind + len - 4, "List") != 0 || json_object_get(item, "kind"))
-		return;
-	json_object_set_new(item, "kind", json_stringn(kind, len - 4));
-	json_object_set(item, "apiVersion", json_object_get(list, "apiVersion"));
+	return len > 4 && !strcmp(kind + len - 4, "List") && (json_is_array(items) || json_is_null(items)) &&
+	       *text_of(list, "metadata", "resourceVersion");
 }
 
 static bool take_page(struct kube_reflector *r)
@@ -202,7 +212,7 @@ static bool take_page(struct kube_reflector *r)
 	json_t *list = r->body.failed ? NULL : json_loadb(r->body.data, r->body.len, 0, &error), *item;
 	const char *next = text_of(list, "metadata", "continue");
 	json_t *items = json_object_get(list, "items");
-	bool ok = list && json_is_object(list);
+	bool ok = is_list(list);
 	size_t i;
 
 	strbuf_clear(&r->body);
@@ -210,8 +220,7 @@ static bool take_page(struct kube_reflector *r)
 		r->state.lists++;
 		r->sink.begin(r->sink.context);
 	}
-	json_array_foreach(items, i, item)
-	{
+	for (i = 0; ok && (item = json_array_get(items, i)); i++) {
 		name_kind(list, item);
 		r->sink.put(r->sink.context, item);
 		r->state.objects++;

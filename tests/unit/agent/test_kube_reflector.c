@@ -131,6 +131,10 @@ static void answer(struct world *w, long status, const char *text)
 #define EVENT(type, name, rv)                                                                                          \
 	"{\"type\":\"" type "\",\"object\":{\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"" rv "\"}}}\n"
 
+#define LIST(rv, name)                                                                                                 \
+	"{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"" rv                                              \
+	"\"},\"items\":[{\"metadata\":{\"name\":\"" name "\"}}]}"
+
 static void list(struct world *w, const char *version)
 {
 	char text[256];
@@ -158,7 +162,7 @@ static void test_pages_then_watch(void **state)
 	kube_reflector_get(w->r, &s);
 	assert_false(s.synced);
 	assert_asks(w, SECOND_PAGE);
-	answer(w, 200, "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[{\"metadata\":{\"name\":\"c\"}}]}");
+	answer(w, 200, LIST("5", "c"));
 	assert_heard(w, "+c synced");
 	kube_reflector_get(w->r, &s);
 	assert_true(s.synced);
@@ -209,7 +213,9 @@ static void test_list_too_old(void **state)
 	struct world *w = *state;
 
 	assert_asks(w, FIRST_PAGE);
-	answer(w, 200, "{\"metadata\":{\"continue\":\"a/b=\"},\"items\":[{\"metadata\":{\"name\":\"a\"}}]}");
+	answer(w, 200,
+	       "{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"5\",\"continue\":\"a/"
+	       "b=\"},\"items\":[{\"metadata\":{\"name\":\"a\"}}]}");
 	assert_asks(w, SECOND_PAGE);
 	end(w, 410);
 	assert_waits(w, 250);
@@ -231,6 +237,37 @@ static void test_unreadable(void **state)
 	kube_reflector_get(w->r, &s);
 	assert_int_equal(s.lost, 1);
 	assert_int_equal(s.lists, 2);
+}
+
+/* What comes with the status 200 and is no list takes nothing away: policies that vanish open something. */
+static void test_no_list(void **state)
+{
+	static const char *const texts[] = {
+		"{}",
+		"[]",
+		"{\"kind\":\"Status\",\"metadata\":{},\"status\":\"Failure\"}",
+		"{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"9\"}}",
+		"{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"9\"},\"items\":{}}",
+		"{\"kind\":\"ThingList\",\"metadata\":{},\"items\":[]}",
+	};
+	struct kube_reflector_state s;
+	struct world *w = *state;
+
+	list(w, "5");
+	assert_asks(w, WATCH("5"));
+	end(w, 410);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		assert_asks(w, FIRST_PAGE);
+		answer(w, 200, texts[i]);
+		assert_heard(w, "");
+		kube_reflector_get(w->r, &s);
+		assert_string_equal(s.error, "HTTP status 200: a list that cannot be read");
+		w->now += 60 * NSEC_PER_SEC;
+	}
+	/* None at all is a list too. */
+	assert_asks(w, FIRST_PAGE);
+	answer(w, 200, "{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"9\"},\"items\":null}");
+	assert_heard(w, "begin synced");
 }
 
 /* What the API answers with when it says no; names in it are quoted, and its end may be cut off. */
@@ -321,7 +358,7 @@ static void test_absent_kind(void **state)
 	answer(w, 200, "{}");
 	/* Installed now, in the older version. */
 	assert_asks(w, "/apis/g/v0/things?limit=2");
-	answer(w, 200, "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[{\"metadata\":{\"name\":\"a\"}}]}");
+	answer(w, 200, LIST("5", "a"));
 	assert_heard(w, "begin +a synced");
 	kube_reflector_get(w->r, &s);
 	assert_false(s.absent);
@@ -383,17 +420,12 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pages_then_watch),
-		TEST(test_events),
-		TEST(test_too_old),
-		TEST(test_list_too_old),
-		TEST(test_unreadable),
-		TEST(test_failures),
-		TEST(test_words_of_a_refusal),
-		TEST(test_short_watch),
-		TEST(test_absent_kind),
-		TEST(test_optional_kind),
-		TEST(test_404_of_a_starting_server),
+		TEST(test_pages_then_watch), TEST(test_events),
+		TEST(test_too_old),	     TEST(test_list_too_old),
+		TEST(test_unreadable),	     TEST(test_no_list),
+		TEST(test_failures),	     TEST(test_words_of_a_refusal),
+		TEST(test_short_watch),	     TEST(test_absent_kind),
+		TEST(test_optional_kind),    TEST(test_404_of_a_starting_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
