@@ -11,7 +11,8 @@
  * Without a claim (the plugin is not installed, or an earlier agent was told) a pod is put on an interface when the API has its
  * address: on the one that a host route to it leads to or, without any such route, on the one that the CNI names after it. That
  * name is the same for a pod that was made anew (hazard 28), so what is on it may only use the address that the API has: another
- * pod's packets drop for their source.
+ * pod's packets drop for their source. A pod that is being deleted keeps the interface it has, and is put on no other: its
+ * address may be another's before the API has that one's.
  *
  * At a start the cluster is what it was last known to be (kube/keeper.c), until the first word of the API; from there until the
  * last kind was heard nothing changes. Of a pod that is only known from before, no address finds an interface, since others may
@@ -21,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,7 +301,8 @@ struct join {
 	const struct discover *discover;
 	const struct kube_cache *cache;
 	struct host_pods *host_pods;
-	const struct endpoints *known; /* where pods are by the kernel's table; NULL: by the API's addresses */
+	const struct endpoints *endpoints; /* by the kernel's table */
+	bool restored;			   /* what is known is from before, and so are its addresses */
 	size_t claimed;
 	size_t contradicted;
 	struct troubles troubles;
@@ -330,22 +333,24 @@ static bool join_claim(struct join *j, const struct kube_pod *pod, struct claim 
 	c->told = false;
 	if (c->naddrs)
 		set_addresses(ret, c->addrs, c->naddrs);
-	else if (!j->known)
+	else if (!j->restored)
 		set_addresses(ret, s->addrs, s->naddrs);
 	j->claimed += ret->naddrs != 0;
 	return ret->naddrs != 0;
 }
 
-/* On the interface that it has in the kernel's table. */
+/* On the interface that it has in the kernel's table, while it is that one. */
 static bool join_known(const struct endpoints *known, const struct kube_pod *pod, struct static_endpoint *ret)
 {
 	const struct subject *s = pod->subject;
 
 	for (size_t i = 0; i < endpoints_count(known); i++) {
-		const struct static_endpoint *w = &endpoints_at(known, i)->wanted;
+		const struct endpoint *ep = endpoints_at(known, i);
+		const struct static_endpoint *w = &ep->wanted;
 
-		if (!endpoints_at(known, i)->id || w->cgroup || strcmp(w->namespace_name, s->namespace_name) != 0 ||
-		    strcmp(w->name, s->name) != 0 || (w->uid && strcmp(w->uid, pod->cni_uid) != 0))
+		if (!ep->id || w->cgroup || strcmp(w->namespace_name, s->namespace_name) != 0 ||
+		    strcmp(w->name, s->name) != 0 || (w->uid && strcmp(w->uid, pod->cni_uid) != 0) ||
+		    if_nametoindex(w->interface) != ep->place.ifindex)
 			continue;
 		snprintf(ret->interface, sizeof(ret->interface), "%s", w->interface);
 		set_addresses(ret, w->addrs, w->naddrs);
@@ -362,17 +367,16 @@ static bool join(void *context, const struct kube_pod *pod, struct static_endpoi
 
 	if (claim)
 		return join_claim(j, pod, claim, ret);
-	if (j->known)
-		return join_known(j->known, pod, ret);
+	/* The address of one that is being deleted may be another's by now, whose interface a route to it leads to. */
+	if (j->restored || pod->deleting)
+		return join_known(j->endpoints, pod, ret);
 	set_addresses(ret, s->addrs, s->naddrs);
 	/* Its sandbox is still to come. */
 	if (s->naddrs == 0)
 		return false;
 	if (*discover_interface(j->discover, s->namespace_name, s->name, s->addrs, s->naddrs, ret->interface))
 		return true;
-	/* One that is being deleted may have none any more. */
-	if (!pod->deleting)
-		troubles_add(&j->troubles, pod, "no interface of the node is known to have its addresses");
+	troubles_add(&j->troubles, pod, "no interface of the node is known to have its addresses");
 	return false;
 }
 
@@ -386,6 +390,11 @@ static int join_host(void *context, const struct kube_pod *pod, struct static_en
 	struct join *j = context;
 
 	return host_pods_place(j->host_pods, pod, kube_cache_namespace(j->cache, pod->subject->namespace_name), ret);
+}
+
+static void join_refuse(void *context, const struct kube_pod *pod, const char *why)
+{
+	troubles_add(&((struct join *)context)->troubles, pod, why);
 }
 
 void kubernetes_note_before(const struct kubernetes *k, struct claim *claim)
@@ -407,8 +416,10 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	struct kube_cache *cache = kube_source_cache(k->source);
 	struct kube_policies *policies = kube_source_policies(k->source);
 	bool synced = kube_source_synced(k->source);
-	struct join found = { .discover = d, .known = synced ? NULL : e, .cache = cache, .host_pods = k->host_pods };
-	const struct kube_join how = { &found, join, join_more, join_host };
+	struct join found = {
+		.discover = d, .endpoints = e, .restored = !synced, .cache = cache, .host_pods = k->host_pods
+	};
+	const struct kube_join how = { &found, join, join_more, join_host, join_refuse };
 	struct endpoints_file *wanted = NULL;
 	bool changed;
 

@@ -17,6 +17,8 @@ struct kube_join {
 	bool (*place_more)(void *context, const char *interface, size_t i, struct static_endpoint *ret);
 	/* Of a pod on the node's own network: fills in its cgroup: 1. 0: it is no endpoint. -ENOMEM. */
 	int (*place_host)(void *context, const struct kube_pod *pod, struct static_endpoint *ret);
+	/* A pod that stays closed, and why: a literal. */
+	void (*refuse)(void *context, const struct kube_pod *pod, const char *why);
 };
 
 struct kube_world {

@@ -87,7 +87,7 @@ check "a new pod is in quarantine" await 5 [ "$(unknown)" -ge 1 ]
 check "and nothing gets out of it" not quiet lab pod late python3 -c 'import socket
 socket.create_connection(("203.0.113.10", 443), timeout=2)'
 api_start
-check "the API is back: ready" await 40 ready 200
+check "the API is back: ready" await 60 ready 200
 as_listed "API server back"
 quietly make_pod default late "app: late"
 quietly run_pod default late 10.0.1.7 fd00::7
@@ -169,6 +169,55 @@ check "nobody but root may claim" not quiet node setpriv --reuid 65534 --regid 6
 	python3 -c 'import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])' /run/sluice/sluice.sock
+
+# ---- addresses that go from one pod to another, without the CNI's word ----
+
+# A finalizer keeps it, as a kubelet keeps a pod whose sandbox has gone.
+quietly make_pod default late "app: late"
+quietly k patch pod -n default late --type merge -p '{"metadata": {"finalizers": ["example.com/stay"]}}'
+quietly run_pod default late 10.0.1.7 fd00::7
+check "found by route" await 5 is open default/late
+quietly k delete pod -n default late --grace-period=0 --force --wait=false 2>/dev/null
+sleep 1
+check "a pod that is being deleted keeps its interface" is open default/late
+check "and reaches what it may" first_packet 8.8.8.8 443
+rewire
+sleep 1
+check "another interface with its address is not its" not is open default/late
+check "nothing gets out of it" not first_packet 8.8.8.8 443
+quietly k patch pod -n default late --type merge -p '{"metadata": {"finalizers": null}}'
+quietly make_pod default heir "app: strict"
+quietly run_pod default heir 10.0.1.7 fd00::7
+check "but of the pod that has the address now" await 5 is enforce default/heir
+quietly make_pod default twin "app: late"
+quietly run_pod default twin 10.0.1.7 fd00::7
+check "one address, two pods: in quarantine" await 5 not is enforce default/heir
+check "nothing gets out" not first_packet 203.0.113.10 443
+check "and nothing of the other's" not first_packet 8.8.8.8 443
+quietly k delete pod -n default twin --grace-period=0 --force --wait=false 2>/dev/null
+check "and back" await 5 is enforce default/heir
+
+# ---- a namespace that is heard of after its pod ----
+
+quietly crd ciliumclusterwidenetworkpolicies CiliumClusterwideNetworkPolicy cilium.io v2 Cluster
+await 10 quiet k get ciliumclusterwidenetworkpolicies
+quietly k apply -f - <<-END
+	apiVersion: cilium.io/v2
+	kind: CiliumClusterwideNetworkPolicy
+	metadata: {name: tenants}
+	spec:
+	  endpointSelector: {matchLabels: {k8s:io.cilium.k8s.namespace.labels.tenant: a}}
+	  egress: [{toCIDR: [203.0.113.10/32]}]
+END
+quietly k delete pod -n default heir --grace-period=0 --force --wait=false 2>/dev/null
+quietly make_pod tenant-a late "app: late"
+quietly run_pod tenant-a late 10.0.1.7 fd00::7
+sleep 1
+check "a pod of a namespace that is not known yet is not open" not is open tenant-a/late
+check "nothing gets out" not first_packet 8.8.8.8 443
+quietly k apply -f - <<<'{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-a", "labels": {"tenant": "a"}}}'
+check "its namespace's labels are known: enforced" await 5 is enforce tenant-a/late
+check "by its policy" not first_packet 8.8.8.8 443
 
 # ---- a policy goes ----
 

@@ -44,7 +44,7 @@ api_start() {
 		--allow-privileged --authorization-mode=RBAC --token-auth-file="$d/tokens.csv" --tls-cert-file="$d/api.crt" \
 		--tls-private-key-file="$d/api.key" --service-account-issuer=https://kubernetes \
 		--service-account-key-file="$d/sa.pub" --service-account-signing-key-file="$d/sa.key" \
-		--disable-admission-plugins=ServiceAccount,NamespaceLifecycle
+		--disable-admission-plugins=ServiceAccount,NamespaceLifecycle,PodSecurity
 	await 60 quiet k get --raw /readyz
 }
 
