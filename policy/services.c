@@ -9,7 +9,8 @@
  *
  * That word is then one more grant, of the rank of the rule it came from, beside the rules that mean the frontend's
  * address as it is written (prefixes of all kinds but Cilium's). Nothing else reaches a ClusterIP; of other frontends
- * only the Service's own ports are taken out of what the address rules say.
+ * only the Service's own ports are taken out of what the address rules say. Where kube-proxy leaves a Service alone, its
+ * backends may deny such a frontend, and not admit it.
  *
  * A ClusterIP gets an entry of its own only where that differs from what the covering prefix says, so policies that do
  * not concern a Service do not grow by it.
@@ -135,6 +136,22 @@ static void judge_port(const struct lowering *lo, const struct inventory_service
 
 /* ---- frontends ---------------------------------------------------------------------------------------------------- */
 
+/*
+ * Does kube-proxy turn this Service's addresses into its backends'? Otherwise what is sent to an external one goes there, and
+ * externalIPs are anybody's to write.
+ */
+static bool is_proxied(const struct inventory_service *s)
+{
+	static const char *const left_to_others[] = { "service.kubernetes.io/service-proxy-name",
+						      "service.kubernetes.io/headless" };
+
+	for (size_t i = 0; i < s->nlabels; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(left_to_others); k++)
+			if (strcmp(s->labels[i].key, left_to_others[k]) == 0)
+				return false;
+	return s->naddrs > 0;
+}
+
 static int add_frontend(const struct lowering *lo, struct frontends *f, const struct inventory_service *s,
 			const struct service_port *port, const struct members *m, const struct sluice_addr *addr,
 			uint16_t number, bool cluster_ip)
@@ -148,6 +165,8 @@ static int add_frontend(const struct lowering *lo, struct frontends *f, const st
 	slot->proto = port->proto;
 	slot->port = number;
 	judge_port(lo, s, port, m, addr, slot);
+	if (slot->admitted && !cluster_ip && !is_proxied(s))
+		slot->judged = slot->admitted = false;
 	return 0;
 }
 

@@ -23,6 +23,7 @@ static const struct label node_labels[] = { { "role", "edge" } };
 static const struct pod_port front_ports[] = { { "http", 8080, IPPROTO_TCP } };
 static const struct pod_port back_ports[] = { { "http", 9090, IPPROTO_TCP } };
 static const struct service_port http_ports[] = { { "http", IPPROTO_TCP, 80, 0, "http", 30080 } };
+static const struct service_port headless_ports[] = { { "http", IPPROTO_TCP, 80, 0, "http", 0 } };
 static const struct service_port plain_ports[] = { { NULL, IPPROTO_TCP, 443, 6443, NULL, 0 } };
 static const struct slice_port ext_ports[] = { { NULL, IPPROTO_TCP, 6443 } };
 
@@ -76,7 +77,7 @@ static void town_services(struct town *t)
 						     .name = "peers",
 						     .selector = back_labels,
 						     .nselector = 1,
-						     .ports = http_ports,
+						     .ports = headless_ports,
 						     .nports = 1 };
 	t->services[4] = (struct inventory_service){ .namespace_name = "default",
 						     .name = "kubernetes",
@@ -279,6 +280,45 @@ static void other_kinds(void **state)
 
 		if (got != rows[i].want)
 			fail_msg("%s: %s:%u is %c", rows[i].text, rows[i].addr, rows[i].port, got);
+		compiled_clear(&c);
+	}
+}
+
+/* What kube-proxy does not serve goes where it is written, and externalIPs are anybody's to write: backends open none. */
+static void services_without_proxy(void **state)
+{
+	static const struct label other_proxy[] = { { "team", "red" },
+						    { "service.kubernetes.io/service-proxy-name", "mine" } };
+	static const struct label headless[] = { { "service.kubernetes.io/headless", "" } };
+	static const struct {
+		const struct label *labels;
+		size_t nlabels, naddrs;
+		const char *egress;
+		uint16_t port;
+		char want;
+	} rows[] = {
+		{ red_label, 1, 1, "{toEndpoints: [{matchLabels: {app: front}}]}", 80, 'A' },
+		{ other_proxy, 2, 1, "{toEndpoints: [{matchLabels: {app: front}}]}", 80, '-' },
+		{ headless, 1, 1, "{toEndpoints: [{matchLabels: {app: front}}]}", 80, '-' },
+		{ red_label, 1, 0, "{toEndpoints: [{matchLabels: {app: front}}]}", 80, '-' },
+		{ red_label, 1, 0, "{toEntities: [world]}", 81, 'A' },
+	};
+	struct town t;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[512], got;
+		struct compiled c;
+
+		town_build(&t);
+		t.services[0].labels = rows[i].labels;
+		t.services[0].nlabels = rows[i].nlabels;
+		t.services[0].naddrs = rows[i].naddrs;
+		snprintf(text, sizeof(text), HEAD "  egress: [%s]\n", rows[i].egress);
+		c = test_compile(text, &t.inv);
+		got = ask(&t, c.img, "198.51.100.7", rows[i].port);
+		if (got != rows[i].want)
+			fail_msg("row %zu: %c, expected %c", i, got, rows[i].want);
 		compiled_clear(&c);
 	}
 }
@@ -516,6 +556,7 @@ int main(void)
 		cmocka_unit_test(selectors),
 		cmocka_unit_test(other_kinds),
 		cmocka_unit_test(services),
+		cmocka_unit_test(services_without_proxy),
 		cmocka_unit_test(mixed_is_reported),
 		cmocka_unit_test(written_cluster_ips),
 		cmocka_unit_test(cluster_names),
