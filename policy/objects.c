@@ -5,6 +5,8 @@
  */
 #include "policy/objects.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -135,13 +137,40 @@ static const struct label *object_labels(struct reader *r, size_t *ret_count)
 	return read_labels(r, metadata ? ynode_get(metadata, "labels") : NULL, ret_count);
 }
 
+/*
+ * As kube-proxy reads it: zeros in front of a number do not count, and an IPv4 address mapped into IPv6 is that one. Old
+ * objects have such, and EndpointSlices that are written by hand; one that only we cannot read would be a backend that
+ * nobody judges.
+ */
+static int parse_addr(const char *text, struct sluice_addr *ret)
+{
+	char plain[INET6_ADDRSTRLEN];
+	struct in6_addr in6;
+	size_t len = 0;
+
+	for (const char *p = text; *p; p++) {
+		bool begins = p == text || p[-1] == '.' || p[-1] == ':';
+
+		while (begins && *p == '0' && isdigit((unsigned char)p[1]))
+			p++;
+		if (len + 1 == sizeof(plain))
+			return -EINVAL;
+		plain[len++] = *p;
+	}
+	plain[len] = '\0';
+	if (inet_pton(AF_INET6, plain, &in6) != 1)
+		return addr_parse(plain, ret);
+	addr_from_in6(&in6, ret);
+	return 0;
+}
+
 static void add_addr(struct reader *r, const struct ynode *node, struct sluice_addr *addrs, size_t *count)
 {
 	const char *text = ynode_text(node, NULL);
 
 	if (!text || !*text || !strcmp(text, "None"))
 		return;
-	if (addr_parse(text, &addrs[*count]) < 0)
+	if (parse_addr(text, &addrs[*count]) < 0)
 		yctx_error(r->ctx, node, "expected an IP address, got %.100s", text);
 	else
 		(*count)++;
@@ -395,12 +424,13 @@ static void read_slice(struct reader *r)
 	const struct ynode *endpoints, *ports;
 	size_t n = ynode_list(r->root, "endpoints", &endpoints), m = ynode_list(r->root, "ports", &ports);
 	const char *service = ynode_text(r->root, "metadata", "labels", "kubernetes.io/service-name", NULL);
+	const char *type = ynode_text(r->root, "addressType", NULL);
 	struct inventory_slice *s;
 	struct slice_endpoint *e;
 	struct slice_port *p;
 
-	if (!service)
-		return; /* behind no Service */
+	if (!service || (type && !strcmp(type, "FQDN")))
+		return; /* behind no Service, or of names, which kube-proxy leaves alone */
 	s = array_push(&r->objects->slices, &r->objects->nslices, sizeof(*s));
 	e = room(r, n, sizeof(*e));
 	p = room(r, m, sizeof(*p));

@@ -117,6 +117,35 @@ static void test_the_others(void **state)
 	assert_int_equal(r.o.slices[0].ports[0].port, 8080);
 }
 
+/* Addresses as kube-proxy reads them: a backend that only we could not read would be one that nobody judges. */
+static void test_odd_addresses(void **state)
+{
+	static const char *const same[] = { "10.0.0.1", "010.000.0.01", "::ffff:10.0.0.1", "::ffff:a00:1",
+					    "0:0:0:0:0:FFFF:010.0.0.001" };
+	CLEANUP(strbuf_clear) struct strbuf text = {};
+	CLEANUP(read_clear) struct read r;
+	struct sluice_addr wanted;
+
+	(void)state;
+	strbuf_addf(&text, "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+			   "metadata: {name: s, labels: {kubernetes.io/service-name: s}}\nendpoints:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
+		strbuf_addf(&text, "- {addresses: [\"%s\"]}\n", same[i]);
+	strbuf_addf(&text, "- {addresses: [\"00fd::00a0\"]}\n" DOC
+			   "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: FQDN\n"
+			   "metadata: {name: n, labels: {kubernetes.io/service-name: s}}\n"
+			   "endpoints: [{addresses: [a.example.com]}]\n");
+	read_all(&r, text.data);
+	assert_int_equal(r.errors, 0);
+	assert_int_equal(r.o.nslices, 1);
+	assert_int_equal(r.o.slices[0].nendpoints, ARRAY_SIZE(same) + 1);
+	assert_int_equal(addr_parse("10.0.0.1", &wanted), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
+		assert_memory_equal(&r.o.slices[0].endpoints[i].addrs[0], &wanted, sizeof(wanted));
+	assert_int_equal(addr_parse("fd::a0", &wanted), 0);
+	assert_memory_equal(&r.o.slices[0].endpoints[ARRAY_SIZE(same)].addrs[0], &wanted, sizeof(wanted));
+}
+
 /* More than one chunk of memory, and an array larger than one. */
 static void test_many(void **state)
 {
@@ -209,8 +238,10 @@ static void test_duplicates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pod),	 cmocka_unit_test(test_the_others), cmocka_unit_test(test_many),
-		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_subjects),   cmocka_unit_test(test_duplicates),
+		cmocka_unit_test(test_pod),	      cmocka_unit_test(test_the_others),
+		cmocka_unit_test(test_odd_addresses), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_subjects),
+		cmocka_unit_test(test_duplicates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
