@@ -8,6 +8,7 @@
 
 #include "agent/mapwalk.h"
 #include "base/addr.h"
+#include "bpf/cluster_quiet.h"
 #include "policy/array.h"
 
 void cluster_add(struct cluster *c, const struct sluice_addr *addr, enum sluice_cluster_kind kind, bool local)
@@ -76,6 +77,14 @@ static bool is_there(const struct kernel *k, const struct cluster *there, const 
 	return found && memcmp(&found->value, &e->value, sizeof(e->value)) == 0;
 }
 
+/* Before an address of the group is in the table. */
+static void not_quiet(const struct kernel *k, const struct sluice_addr *addr)
+{
+	uint32_t group = cluster_group(addr);
+
+	__atomic_fetch_and(&k->cluster_quiet[cluster_group_word(group)], ~cluster_group_bit(group), __ATOMIC_SEQ_CST);
+}
+
 int cluster_sync(const struct kernel *k, struct cluster *wanted, const struct cluster *there, bool *ret_added)
 {
 	bool added = false;
@@ -88,6 +97,7 @@ int cluster_sync(const struct kernel *k, struct cluster *wanted, const struct cl
 
 		if (is_there(k, there, e))
 			continue;
+		not_quiet(k, &e->addr);
 		if (bpf_map_update_elem(k->cluster, &e->addr, &e->value, BPF_ANY) < 0)
 			return -errno;
 		added = true;
@@ -111,6 +121,20 @@ static int prune_one(const void *key, const void *value, void *context)
 	return 0;
 }
 
+/* All others are. What could not be deleted is wanted no more, and counts as outside. */
+static void set_quiet(const struct kernel *k, const struct cluster *wanted)
+{
+	uint64_t busy[SLUICE_CLUSTER_QUIET_WORDS] = {};
+
+	for (size_t i = 0; i < wanted->count; i++) {
+		uint32_t group = cluster_group(&wanted->items[i].addr);
+
+		busy[cluster_group_word(group)] |= cluster_group_bit(group);
+	}
+	for (size_t i = 0; i < SLUICE_CLUSTER_QUIET_WORDS; i++)
+		__atomic_store_n(&k->cluster_quiet[i], ~busy[i], __ATOMIC_SEQ_CST);
+}
+
 void cluster_prune(const struct kernel *k, const struct cluster *wanted, const struct cluster *there)
 {
 	struct prune p = { k, wanted };
@@ -119,4 +143,5 @@ void cluster_prune(const struct kernel *k, const struct cluster *wanted, const s
 		mapwalk(k->cluster, sizeof(struct sluice_addr), sizeof(struct sluice_cluster), prune_one, &p);
 	for (size_t i = 0; there && i < there->count; i++)
 		prune_one(&there->items[i].addr, NULL, &p);
+	set_quiet(k, wanted);
 }

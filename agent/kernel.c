@@ -231,10 +231,15 @@ static int map_all(struct kernel *k)
 	k->endpoints = map_shared(k->skel->maps.endpoints, k->nendpoints, sizeof(*k->endpoints), rw);
 	k->runtime = map_shared(k->skel->maps.runtime, k->nendpoints, sizeof(*k->runtime), rw);
 	k->lease_use = map_shared(k->skel->maps.lease_use, SLUICE_LEASE_USE_WORDS, sizeof(*k->lease_use), rw);
+	k->cluster_quiet =
+		map_shared(k->skel->maps.cluster_quiet, SLUICE_CLUSTER_QUIET_WORDS, sizeof(*k->cluster_quiet), rw);
 	k->dns_log = map_shared(k->skel->maps.dns_log, k->ndns_log, sizeof(*k->dns_log), PROT_READ);
 	k->dns_stats = map_shared(k->skel->maps.dns_stats, 1, sizeof(*k->dns_stats), PROT_READ);
-	if (!k->settings || !k->endpoints || !k->runtime || !k->lease_use || !k->dns_log || !k->dns_stats)
+	if (!k->settings || !k->endpoints || !k->runtime || !k->lease_use || !k->cluster_quiet || !k->dns_log ||
+	    !k->dns_stats)
 		return -errno;
+	/* What is said there is said anew: bpf/cluster_quiet.h. */
+	memset(k->cluster_quiet, 0, SLUICE_CLUSTER_QUIET_WORDS * sizeof(*k->cluster_quiet));
 	k->ifindexes = bpf_map__fd(k->skel->maps.ifindexes);
 	k->labels = bpf_map__fd(k->skel->maps.labels);
 	k->dests = bpf_map__fd(k->skel->maps.dests);

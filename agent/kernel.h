@@ -26,6 +26,7 @@ struct kernel {
 	struct sluice_endpoint *endpoints;
 	struct sluice_runtime *runtime;
 	uint64_t *lease_use;			 /* SLUICE_LEASE_USE_WORDS of them */
+	uint64_t *cluster_quiet;		 /* SLUICE_CLUSTER_QUIET_WORDS of them */
 	const struct sluice_dns_record *dns_log; /* [0] is the head */
 	const struct sluice_dns_stats *dns_stats;
 	uint32_t nendpoints;

@@ -45,17 +45,42 @@ static void clear_dests(const struct kernel *k, uint64_t policy, uint32_t root)
 	while (bpf_map_delete_elem(k->dests, &key) == 0);
 }
 
-int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img)
+/* The highest precedence at which a name rule allows anything; 0: there is none. */
+static uint32_t highest_name(const struct image *img)
 {
-	int r = 0;
+	uint32_t ret = 0;
 
-	for (size_t i = 0; r == 0 && i < image_rule_count(img); i++) {
-		const struct image_rule *rule = image_rule_at(img, i);
+	for (size_t i = 0; i < image_rule_count(img); i++) {
+		const struct image_rule *r = image_rule_at(img, i);
+
+		if ((r->set & SLUICE_SET_NAME) && r->rule.verdict == SLUICE_ALLOW && r->rule.precedence > ret)
+			ret = r->rule.precedence;
+	}
+	return ret;
+}
+
+static int fill_rules(const struct kernel *k, uint64_t policy, const struct image *img)
+{
+	uint32_t highest = highest_name(img);
+
+	for (size_t i = 0; i < image_rule_count(img); i++) {
+		const struct image_rule *r = image_rule_at(img, i);
+		struct sluice_rule rule = r->rule;
 		struct sluice_rule_key key;
 
-		rule_key(policy, rule, &key);
-		r = bpf_map_update_elem(k->rules, &key, &rule->rule, BPF_ANY) < 0 ? -errno : 0;
+		rule_key(policy, r, &key);
+		/* As decision_beats of bpf/decide.h has it: a lease only allows, and at equal precedence it changes nothing. */
+		rule.settled = rule.precedence >= highest;
+		if (bpf_map_update_elem(k->rules, &key, &rule, BPF_ANY) < 0)
+			return -errno;
 	}
+	return 0;
+}
+
+int tables_fill(const struct kernel *k, uint64_t policy, const struct image *img)
+{
+	int r = fill_rules(k, policy, img);
+
 	if (r == 0)
 		r = fill_dests(k, policy, img);
 	if (r < 0)

@@ -26,43 +26,45 @@
 #define SLUICE_ABI_VERSION 3
 
 /* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to> and SLUICE_CGROUP_LINK. */
-#define SLUICE_MAP_SETTINGS    "settings"    /* array[1], mmapable: struct sluice_settings */
-#define SLUICE_MAP_IFINDEXES   "ifindexes"   /* hash: __u32 ifindex -> struct sluice_if */
-#define SLUICE_MAP_ENDPOINTS   "endpoints"   /* array, mmapable: struct sluice_endpoint, index = endpoint id */
-#define SLUICE_MAP_RUNTIME     "runtime"     /* array, mmapable: struct sluice_runtime, index = endpoint id */
-#define SLUICE_MAP_LABELS      "labels"	     /* array: struct sluice_label, index = endpoint id; user space only */
-#define SLUICE_MAP_DESTS       "dests"	     /* hash: __u64 SLUICE_DEST_KEY -> struct sluice_dest_page */
-#define SLUICE_MAP_RULES       "rules"	     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
-#define SLUICE_MAP_LEASES      "leases"	     /* hash: struct sluice_lease_key -> struct sluice_lease */
-#define SLUICE_MAP_LEASE_USE   "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
-#define SLUICE_MAP_NAMES       "names"	     /* hash: __u64 name id -> struct sluice_name; user space only */
-#define SLUICE_MAP_CLUSTER     "cluster"     /* hash: struct sluice_addr -> struct sluice_cluster */
-#define SLUICE_MAP_FLOWS       "flows"	     /* hash: struct sluice_flow_key -> struct sluice_flow */
-#define SLUICE_MAP_FRAGS       "frags"	     /* LRU hash: struct sluice_frag_key -> struct sluice_frag */
-#define SLUICE_MAP_EVENTS      "events"	     /* ring buffer of struct sluice_event */
-#define SLUICE_MAP_TOTALS      "totals"	     /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
-#define SLUICE_MAP_DNS_SOCKETS "dns_sockets" /* sockmap, SLUICE_SOCK_* */
-#define SLUICE_MAP_DNS_LOG     "dns_log"     /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
-#define SLUICE_MAP_PROXY_PEERS "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
-#define SLUICE_MAP_DNS_STATS   "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
-#define SLUICE_MAP_ATTACHED    "attached" /* cgroup storage: __u64 cgroup id -> struct sluice_if of the endpoint there */
-#define SLUICE_MAP_DNS_ASKERS  "dns_askers"  /* LRU hash: struct sluice_asker_key -> struct sluice_asker */
-#define SLUICE_MAP_DNS_SERVERS "dns_servers" /* LRU hash: __u64 socket cookie -> struct sluice_addr, the server asked */
+#define SLUICE_MAP_SETTINGS	 "settings"  /* array[1], mmapable: struct sluice_settings */
+#define SLUICE_MAP_IFINDEXES	 "ifindexes" /* hash: __u32 ifindex -> struct sluice_if */
+#define SLUICE_MAP_ENDPOINTS	 "endpoints" /* array, mmapable: struct sluice_endpoint, index = endpoint id */
+#define SLUICE_MAP_RUNTIME	 "runtime"   /* array, mmapable: struct sluice_runtime, index = endpoint id */
+#define SLUICE_MAP_LABELS	 "labels"    /* array: struct sluice_label, index = endpoint id; user space only */
+#define SLUICE_MAP_DESTS	 "dests"     /* hash: __u64 SLUICE_DEST_KEY -> struct sluice_dest_page */
+#define SLUICE_MAP_RULES	 "rules"     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
+#define SLUICE_MAP_LEASES	 "leases"    /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_LEASE_USE	 "lease_use" /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
+#define SLUICE_MAP_NAMES	 "names"     /* hash: __u64 name id -> struct sluice_name; user space only */
+#define SLUICE_MAP_CLUSTER	 "cluster"   /* hash: struct sluice_addr -> struct sluice_cluster */
+#define SLUICE_MAP_CLUSTER_QUIET "cluster_quiet" /* array, mmapable: __u64, bits by bpf/cluster_quiet.h */
+#define SLUICE_MAP_FLOWS	 "flows"	 /* hash: struct sluice_flow_key -> struct sluice_flow */
+#define SLUICE_MAP_FRAGS	 "frags"	 /* LRU hash: struct sluice_frag_key -> struct sluice_frag */
+#define SLUICE_MAP_EVENTS	 "events"	 /* ring buffer of struct sluice_event */
+#define SLUICE_MAP_TOTALS	 "totals"	 /* per-CPU array[SLUICE_TOTAL_MAX] of __u64 */
+#define SLUICE_MAP_DNS_SOCKETS	 "dns_sockets"	 /* sockmap, SLUICE_SOCK_* */
+#define SLUICE_MAP_DNS_LOG	 "dns_log" /* array, mmapable: [0] is struct sluice_dns_log_head, then the records */
+#define SLUICE_MAP_PROXY_PEERS	 "proxy_peers" /* hash: struct sluice_proxy_peer -> __u32, 1: where the proxy may send */
+#define SLUICE_MAP_DNS_STATS	 "dns_stats" /* array[1], mmapable: struct sluice_dns_stats, written by the proxy only */
+#define SLUICE_MAP_ATTACHED	 "attached" /* cgroup storage: __u64 cgroup id -> struct sluice_if of the endpoint there */
+#define SLUICE_MAP_DNS_ASKERS	 "dns_askers" /* LRU hash: struct sluice_asker_key -> struct sluice_asker */
+#define SLUICE_MAP_DNS_SERVERS	 "dns_servers" /* LRU hash: __u64 socket cookie -> struct sluice_addr, the server asked */
 
 /* Default sizes; sluice.yaml `limits` overrides them before the maps are made. */
-#define SLUICE_MAX_ENDPOINTS   1024
-#define SLUICE_MAX_DESTS       262144 /* prefixes of all policies; what pages they take: policy/pages.h */
-#define SLUICE_MAX_RULES       262144
-#define SLUICE_MAX_LEASES      131072
-#define SLUICE_MAX_NAMES       131072
-#define SLUICE_MAX_CLUSTER     131072
-#define SLUICE_MAX_FLOWS       262144
-#define SLUICE_MAX_FRAGS       8192
-#define SLUICE_EVENTS_BYTES    (1u << 20)
-#define SLUICE_DNS_LOG_RECORDS 2048
-#define SLUICE_LEASE_USE_WORDS 32768
-#define SLUICE_MAX_PROXY_PEERS 32 /* eight resolvers, and those they replace */
-#define SLUICE_MAX_ASKERS      16384
+#define SLUICE_MAX_ENDPOINTS	   1024
+#define SLUICE_MAX_DESTS	   262144 /* prefixes of all policies; what pages they take: policy/pages.h */
+#define SLUICE_MAX_RULES	   262144
+#define SLUICE_MAX_LEASES	   131072
+#define SLUICE_MAX_NAMES	   131072
+#define SLUICE_MAX_CLUSTER	   131072
+#define SLUICE_MAX_FLOWS	   262144
+#define SLUICE_MAX_FRAGS	   8192
+#define SLUICE_EVENTS_BYTES	   (1u << 20)
+#define SLUICE_DNS_LOG_RECORDS	   2048
+#define SLUICE_LEASE_USE_WORDS	   32768
+#define SLUICE_CLUSTER_QUIET_WORDS 1024 /* 8 KB: 65,536 groups */
+#define SLUICE_MAX_PROXY_PEERS	   32	/* eight resolvers, and those they replace */
+#define SLUICE_MAX_ASKERS	   16384
 
 /*
  * Programs the proxy puts on its own cgroup at its start, pinned by the agent as PINPATH/programs/<name>; the links as
@@ -370,7 +372,7 @@ struct sluice_rule {
 	__u32 precedence;
 	__u32 rule;   /* index into the policy image's rule table, from 1; 0 = none */
 	__u8 verdict; /* enum sluice_verdict */
-	__u8 pad[1];
+	__u8 settled; /* 1: no name rule of the policy stands above it, so that leases need not be asked */
 	__u16 pass;
 };
 _Static_assert(sizeof(struct sluice_rule) == 12, "abi");

@@ -321,12 +321,15 @@ static SLUICE_INLINE __u8 ingress_origin(const struct __sk_buff *skb, const stru
 static SLUICE_INLINE void ingress_note(struct __sk_buff *skb, struct work *w)
 {
 	struct packet *p = &w->packet;
+	struct flow_view view = {};
+	struct sluice_flow *flow;
 
 	if (!owner_find(w) || parse_ip(skb, p) || parse_transport(skb, p) || p->fragment == FRAGMENT_LATER ||
 	    packet_is_nd(p))
 		return;
 	inbound_set_key(w);
-	inbound_packet(w, ingress_origin(skb, p));
+	if (!inbound_known(w, &flow, &view))
+		inbound_unknown(w, flow, &view, ingress_origin(skb, p));
 }
 
 /* Never drops. */

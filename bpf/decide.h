@@ -36,8 +36,8 @@ struct sluice_decision {
 	__u8 verdict; /* enum sluice_verdict */
 	__u8 reason;  /* enum sluice_reason; NONE when allowed */
 	__u8 lease;   /* 1: a lease decided */
-	__u8 pad;
-	__u16 pass; /* as in struct sluice_rule; kept whatever decides */
+	__u8 settled; /* of the row that decided: no lease would change it */
+	__u16 pass;   /* as in struct sluice_rule; kept whatever decides */
 	__u8 pad2[2];
 };
 
@@ -64,6 +64,7 @@ static SLUICE_INLINE void decision_take(struct sluice_decision *d, const struct 
 	d->precedence = r->precedence;
 	d->rule = r->rule;
 	d->verdict = r->verdict;
+	d->settled = r->settled;
 	d->reason = r->verdict == SLUICE_ALLOW ? SLUICE_REASON_NONE : SLUICE_REASON_POLICY_DENY;
 	/* A row that only tells of a Pass. */
 	if (r->precedence == 0)
@@ -123,7 +124,7 @@ static SLUICE_INLINE void decide_by_embedded(const struct sluice_tables *t, cons
 	}
 }
 
-/* The address rules in both forms of the destination. True: a name may open it too. */
+/* The address rules in both forms of the destination. True: a name may open it too, or be what opens it. */
 static SLUICE_INLINE bool decide_by_addresses(const struct sluice_tables *t, const struct sluice_query *q,
 					      struct sluice_decision *d)
 {
@@ -138,7 +139,7 @@ static SLUICE_INLINE bool decide_by_addresses(const struct sluice_tables *t, con
 		if (v4_in_cluster)
 			return false;
 	}
-	return !in_cluster && !addr_no_name_opens(&q->remote);
+	return !d->settled && !in_cluster && !addr_no_name_opens(&q->remote);
 }
 
 /*

@@ -75,17 +75,26 @@ static SLUICE_INLINE void inbound_on_flow(struct work *w, struct sluice_flow *fl
 	flow_count_rx(w, flow);
 }
 
-/* The packet's flow key is set. `origin`: enum sluice_flow_origin of who sends it, 0: opens nothing. */
-static SLUICE_INLINE void inbound_packet(struct work *w, __u8 origin)
+/* The packet's flow key is set. True: it is a live flow's, and counted there; who sent it is of no interest. */
+static SLUICE_INLINE bool inbound_known(struct work *w, struct sluice_flow **ret_flow, struct flow_view *ret_view)
+{
+	struct sluice_flow *flow = flow_find(w, ret_view);
+
+	*ret_flow = flow;
+	if (!flow || flow_view_origin(ret_view) == SLUICE_ORIGIN_TOMBSTONE)
+		return false;
+	inbound_on_flow(w, flow);
+	return true;
+}
+
+/* Of no live flow. `flow`: its tombstone, or NULL. `origin`: enum sluice_flow_origin of who sends it, 0: opens nothing. */
+static SLUICE_INLINE void inbound_unknown(struct work *w, struct sluice_flow *flow, const struct flow_view *view,
+					  __u8 origin)
 {
 	struct sluice_runtime *rt = runtime_get(w);
-	struct flow_view view = {};
-	struct sluice_flow *flow = flow_find(w, &view);
 
-	if (flow && flow_view_origin(&view) != SLUICE_ORIGIN_TOMBSTONE)
-		inbound_on_flow(w, flow);
-	else if (rt && flow)
-		inbound_on_tombstone(w, rt, flow, &view, origin);
+	if (rt && flow)
+		inbound_on_tombstone(w, rt, flow, view, origin);
 	else if (rt && inbound_is_noted(w, rt, origin))
 		inbound_note(w, rt, origin);
 }

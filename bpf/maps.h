@@ -98,6 +98,14 @@ struct {
 } cluster SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SLUICE_CLUSTER_QUIET_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} cluster_quiet SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, SLUICE_MAX_FLOWS);

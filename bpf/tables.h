@@ -3,6 +3,7 @@
 #ifndef SLUICE_BPF_TABLES_H
 #define SLUICE_BPF_TABLES_H
 
+#include "bpf/cluster_quiet.h"
 #include "bpf/dest_page.h"
 #include "bpf/maps.h"
 
@@ -125,9 +126,13 @@ static SLUICE_INLINE const struct sluice_lease *tables_find_lease(const struct s
 
 static SLUICE_INLINE bool tables_in_cluster(const struct sluice_tables *t, const struct sluice_addr *addr)
 {
-	__u32 found = bpf_map_lookup_elem(&cluster, addr) != NULL;
+	__u32 group = cluster_group(addr), word = cluster_group_word(group), found;
+	const volatile __u64 *quiet = bpf_map_lookup_elem(&cluster_quiet, &word);
 
 	(void)t;
+	if (quiet && (*quiet & cluster_group_bit(group)))
+		return false;
+	found = bpf_map_lookup_elem(&cluster, addr) != NULL;
 	/* Or clang joins two answers by or-ing the pointers, which the verifier refuses. */
 	asm volatile("" : "+r"(found));
 	return found;

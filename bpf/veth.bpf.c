@@ -176,11 +176,14 @@ static SLUICE_INLINE void to_pod_note(struct __sk_buff *skb, struct work *w)
 {
 	const struct sluice_endpoint *ep = endpoint_find(w);
 	struct packet *p = &w->packet;
+	struct flow_view view = {};
+	struct sluice_flow *flow;
 
 	if (!ep || !to_pod_parse(skb, p))
 		return;
 	inbound_set_key(w);
-	inbound_packet(w, endpoint_owns(ep, &p->dst) ? inbound_origin(skb, p) : 0);
+	if (!inbound_known(w, &flow, &view))
+		inbound_unknown(w, flow, &view, endpoint_owns(ep, &p->dst) ? inbound_origin(skb, p) : 0);
 }
 
 SEC("tc")

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "bpf/cluster_quiet.h"
 #include "policy/array.h"
 #include "policy/pages.h"
 #include "tests/bpf/harness.h"
@@ -87,11 +88,14 @@ int harness_open_sized(void **state, uint32_t flows)
 	h->endpoints = map_values(h->skel->maps.endpoints, sizeof(*h->endpoints));
 	h->runtime = map_values(h->skel->maps.runtime, sizeof(*h->runtime));
 	h->settings = map_values(h->skel->maps.settings, sizeof(*h->settings));
+	h->quiet = map_values(h->skel->maps.cluster_quiet, sizeof(*h->quiet));
 	h->ring = ring_buffer__new(bpf_map__fd(h->skel->maps.events), take_event, h, NULL);
 	h->host_ifindex = (int)if_nametoindex("sluice-h");
 	h->pod_ifindex = (int)if_nametoindex("sluice-p");
 	*state = h;
-	return h->endpoints && h->runtime && h->settings && h->ring && h->host_ifindex && h->pod_ifindex ? 0 : -1;
+	return h->endpoints && h->runtime && h->settings && h->quiet && h->ring && h->host_ifindex && h->pod_ifindex
+		       ? 0
+		       : -1;
 }
 
 int harness_open(void **state)
@@ -213,6 +217,7 @@ int harness_reset(void **state)
 	clear_map(h->skel->maps.rules);
 	clear_map(h->skel->maps.leases);
 	clear_map(h->skel->maps.cluster);
+	memset(h->quiet, 0, SLUICE_CLUSTER_QUIET_WORDS * sizeof(*h->quiet));
 	clear_map(h->skel->maps.flows);
 	clear_map(h->skel->maps.frags);
 	memset(&h->runtime[TEST_ENDPOINT], 0, sizeof(h->runtime[0]));
@@ -383,12 +388,20 @@ void allow_name(struct harness *h, const char *addr, uint32_t set_id, uint8_t pr
 	set_lease(h, addr, set_id, true);
 }
 
+void set_quiet(struct harness *h)
+{
+	memset(h->quiet, 0xff, SLUICE_CLUSTER_QUIET_WORDS * sizeof(*h->quiet));
+}
+
 void add_cluster(struct harness *h, const char *addr, enum sluice_cluster_kind kind, bool local)
 {
 	struct sluice_cluster c = { .kind = kind, .local = local };
 	struct sluice_addr key;
+	uint32_t group;
 
 	assert_int_equal(addr_parse(addr, &key), 0);
+	group = cluster_group(&key);
+	h->quiet[cluster_group_word(group)] &= ~cluster_group_bit(group);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.cluster), &key, &c, BPF_ANY), 0);
 }
 

@@ -47,6 +47,7 @@ struct harness {
 	struct sluice_endpoint *endpoints; /* mapped */
 	struct sluice_runtime *runtime;
 	struct sluice_settings *settings;
+	uint64_t *quiet; /* bpf/cluster_quiet.h */
 	struct ring_buffer *ring;
 	struct sluice_event last_event;
 	int host_ifindex;
@@ -91,6 +92,8 @@ void commit_dests(struct harness *h, uint64_t policy);
 void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, uint16_t port, uint8_t port_bits,
 	      struct sluice_rule rule);
 void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expires, uint64_t name);
+/* No group of addresses holds anybody of the cluster; those added afterwards take theirs out. Not so after a reset. */
+void set_quiet(struct harness *h);
 void add_cluster(struct harness *h, const char *addr, enum sluice_cluster_kind kind, bool local);
 
 /* Opens through a lease: set_id is made a name set that allows proto and port. */

@@ -162,6 +162,49 @@ static void precedence_between_sets(void **state)
 	}
 }
 
+/* A row that is settled asks no lease, not even one above it: the agent makes rows so only where there is none. */
+static void settled_row_asks_no_lease(void **state)
+{
+	struct sluice_rule address = { .precedence = 99, .rule = 8, .verdict = SLUICE_DENY };
+	struct sluice_rule name = { .precedence = 100, .rule = 9, .verdict = SLUICE_ALLOW };
+	static const struct ask allowed[] = { { PEER4, IPPROTO_TCP, 443, 0 } };
+	static const struct ask denied[] = { { PEER4, IPPROTO_TCP, 443, DENY } };
+
+	add_dest(*state, TEST_POLICY, PEER4, 5, 5);
+	add_rule(*state, TEST_POLICY, 5, IPPROTO_TCP, 443, 16, address);
+	add_rule(*state, TEST_POLICY, SLUICE_SET_NAME | 1, IPPROTO_TCP, 443, 16, name);
+	set_lease(*state, PEER4, 1, true);
+	ASK(*state, allowed);
+	address.settled = 1;
+	add_rule(*state, TEST_POLICY, 5, IPPROTO_TCP, 443, 16, address);
+	set_state(*state, SLUICE_MODE_ENFORCE, 0, 2);
+	ASK(*state, denied);
+}
+
+/* Where a group is said to be quiet, nobody looks; an address that is added takes that back for its own. */
+static void quiet_groups_are_outside(void **state)
+{
+	struct harness *h = *state;
+	static const struct ask outside[] = { { PEER4, IPPROTO_TCP, 443, 0 }, { PEER6, IPPROTO_TCP, 443, 0 } };
+	static const struct ask inside[] = { { PEER4, IPPROTO_TCP, 443, NO }, { PEER6, IPPROTO_TCP, 443, NO } };
+	static const struct sluice_rule yes = { .precedence = SLUICE_PRECEDENCE_ALLOW,
+						.rule = 1,
+						.verdict = SLUICE_ALLOW };
+
+	add_dest(h, TEST_POLICY, PEER4, 5, 0);
+	add_dest(h, TEST_POLICY, PEER6, 5, 0);
+	add_rule(h, TEST_POLICY, 5, IPPROTO_TCP, 443, 16, yes);
+	ASK(h, outside);
+	add_cluster(h, PEER4, SLUICE_CLUSTER_POD, false);
+	add_cluster(h, PEER6, SLUICE_CLUSTER_POD, false);
+	ASK(h, inside);
+	set_quiet(h);
+	ASK(h, outside);
+	add_cluster(h, PEER4, SLUICE_CLUSTER_POD, false);
+	add_cluster(h, PEER6, SLUICE_CLUSTER_POD, false);
+	ASK(h, inside);
+}
+
 /* Hazard 23: a lease may point only to what the policy's own name rules opened, and a deny in it is none. */
 static void only_name_sets_count(void **state)
 {
@@ -409,6 +452,8 @@ int main(void)
 		TEST(lease_adds_an_allow),
 		TEST(deny_beats_lease),
 		TEST(precedence_between_sets),
+		TEST(settled_row_asks_no_lease),
+		TEST(quiet_groups_are_outside),
 		TEST(only_name_sets_count),
 		TEST(recycled_lease_says_nothing),
 		TEST(lease_of_the_dead_is_not_inherited),

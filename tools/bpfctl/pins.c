@@ -47,6 +47,7 @@ static const struct pin_shape shapes[PIN_MAX] = {
 			sizeof(struct sluice_name) },
 	[PIN_CLUSTER] = { SLUICE_MAP_CLUSTER, "addresses of the cluster", PIN_KIND_HASH, sizeof(struct sluice_addr),
 			  sizeof(struct sluice_cluster) },
+	[PIN_CLUSTER_QUIET] = { SLUICE_MAP_CLUSTER_QUIET, "where no address of the cluster is", PIN_KIND_SHARED, 4, 8 },
 	[PIN_FLOWS] = { SLUICE_MAP_FLOWS, "live flows and remembered denials", PIN_KIND_HASH,
 			sizeof(struct sluice_flow_key), sizeof(struct sluice_flow) },
 	[PIN_FRAGS] = { SLUICE_MAP_FRAGS, "admitted first fragments", PIN_KIND_HASH, sizeof(struct sluice_frag_key),

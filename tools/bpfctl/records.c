@@ -501,6 +501,8 @@ static json_t *shared_element(const struct records *r, enum pin pin, uint32_t in
 	if (pin == PIN_LEASE_USE)
 		return json_pack("{s:I, s:o*}", "index", I(index), "seconds_ago",
 				 json_real(seconds_between(*(const uint64_t *)value, r->now)));
+	if (pin == PIN_CLUSTER_QUIET)
+		return json_pack("{s:I, s:o*}", "index", I(index), "groups", out_hex(*(const uint64_t *)value));
 	if (pin == PIN_DNS_LOG && index == 0) {
 		const struct sluice_dns_log_head *head = value;
 
@@ -553,6 +555,7 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 	case PIN_ENDPOINTS:
 	case PIN_RUNTIME:
 	case PIN_LEASE_USE:
+	case PIN_CLUSTER_QUIET:
 	case PIN_DNS_LOG:
 	case PIN_DNS_STATS:
 		return shared_element(r, pin, *(const uint32_t *)key, value);

@@ -83,6 +83,7 @@ static void packets(struct harness *h, const struct bare_bpf *bare)
 		{ "from_pod, SYN denied, events over their rate", h->skel->progs.from_pod, &denied, 0, 0 },
 	};
 
+	set_quiet(h);
 	allow(h, "0.0.0.0/0", 0, 443);
 	allow(h, PEER6, 0, 443);
 	h->settings->event_rate = 1;
@@ -250,6 +251,20 @@ static void fill_bare(struct harness *h, const char *addr)
 		exit(1);
 }
 
+#define PODS 10000
+
+/* So that there is something in the table of cluster addresses. */
+static void fill_cluster(struct harness *h)
+{
+	char text[ADDR_TEXT_MAX];
+
+	set_quiet(h);
+	for (unsigned int i = 0; i < PODS; i++) {
+		snprintf(text, sizeof(text), "10.0.%u.%u", i / 256, i % 256);
+		add_cluster(h, text, SLUICE_CLUSTER_POD, false);
+	}
+}
+
 static void new_flow_costs(void **state, const struct bare_bpf *bare)
 {
 	static const size_t cidrs[] = { 10, 100, 1000, 10000 }, leases[] = { 10, 1000, 10000, 100000 };
@@ -272,6 +287,8 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 			exit(1);
 		h->settings->flow_quota = h->settings->tombstone_quota = 2 * FLOWS;
 		h->hold_dests = true;
+		fill_cluster(h);
+		rule.settled = 1; /* as the agent says it of CIDRs beside names of the same tier */
 		add_rule(h, TEST_POLICY, 1, IPPROTO_TCP, 443, 16, rule);
 		add_rule(h, TEST_POLICY, SLUICE_SET_NAME | 1, IPPROTO_TCP, 443, 16, rule);
 		growth(h, &tables[i]);

@@ -22,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "agent/cluster.h"
 #include "agent/endpoints.h"
 #include "agent/kernel.h"
 #include "agent/net.h"
@@ -32,6 +33,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/siphash.h"
+#include "bpf/cluster_quiet.h"
 #include "policy/verdict.h"
 
 #define SKIP 77
@@ -361,6 +363,49 @@ static bool has_lease(struct node *n, uint64_t policy, const char *addr)
 	return bpf_map_lookup_elem(n->k->leases, &lease.key, &lease) == 0 && (lease.slots[0].set & SLUICE_SET_NAME);
 }
 
+/* Rows of the policy's addresses that ask no lease. */
+static unsigned int settled_rows(const struct node *n, uint64_t policy)
+{
+	struct sluice_rule_key key, *from = NULL;
+	struct sluice_rule rule;
+	unsigned int count = 0;
+
+	for (; bpf_map_get_next_key(n->k->rules, from, &key) == 0; from = &key) {
+		assert_int_equal(bpf_map_lookup_elem(n->k->rules, &key, &rule), 0);
+		count += key.policy_lo == (uint32_t)policy && !(key.set & SLUICE_SET_NAME) && rule.settled;
+	}
+	return count;
+}
+
+static const char *text_both =
+	"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: ns}\n"
+	"spec:\n  endpointSelector: {matchLabels: {x: w}}\n  egress:\n"
+	"  - toFQDNs: [{matchName: pypi.org}]\n    toPorts: [{ports: [{port: \"443\", protocol: TCP}]}]\n"
+	"  - toCIDR: [203.0.113.0/24]\n    toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]\n";
+static const char *text_admin_name =
+	"---\napiVersion: networking.k8s.aws/v1alpha1\nkind: ClusterNetworkPolicy\nmetadata: {name: c}\n"
+	"spec: {tier: Admin, priority: 10, subject: {namespaces: {}}, egress: [{action: Accept, to: "
+	"[{domainNames: [a.example.com]}]}]}\n";
+
+/* Leases are asked where a name rule stands above the address's, and only there. */
+static void test_settled_rows(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	char text[2048];
+
+	(void)state;
+	node_open(&n);
+	node_policy(&n, text_both);
+	node_endpoints(&n, TWO);
+	assert_int_equal(node_apply(&n), 0);
+	assert_int_equal(settled_rows(&n, SLUICE_STATE_POLICY(state_of(&n, 0))), 1);
+	snprintf(text, sizeof(text), "%s%s", text_both, text_admin_name);
+	node_policy(&n, text);
+	assert_int_equal(node_apply(&n), 0);
+	assert_true(state_of(&n, 0) & SLUICE_STATE_NAMES);
+	assert_int_equal(settled_rows(&n, SLUICE_STATE_POLICY(state_of(&n, 0))), 0);
+}
+
 /* Leases go along for names that the new policy still opens, and only those; the old policy goes after a while. */
 static void test_policy_change_carries_leases(void **state)
 {
@@ -645,6 +690,17 @@ static void expect_cluster(const struct node *n, const char *addr, uint32_t kind
 	assert_int_equal(value.local, local);
 }
 
+/* What bpf/cluster_quiet.h says of the address's group. */
+static bool is_quiet(const struct node *n, const char *addr)
+{
+	struct sluice_addr key;
+	uint32_t group;
+
+	assert_int_equal(addr_parse(addr, &key), 0);
+	group = cluster_group(&key);
+	return n->k->cluster_quiet[cluster_group_word(group)] & cluster_group_bit(group);
+}
+
 static void test_inventory_is_the_clusters(void **state)
 {
 	CLEANUP(node_close) struct node n;
@@ -662,6 +718,12 @@ static void test_inventory_is_the_clusters(void **state)
 	expect_cluster(&n, "192.0.2.10", SLUICE_CLUSTER_NODE, 0);
 	expect_cluster(&n, "10.0.0.11", SLUICE_CLUSTER_NODE, 0);
 	expect_cluster(&n, "172.20.0.1", SLUICE_CLUSTER_SERVICE, 0);
+	assert_false(is_quiet(&n, "10.0.2.1"));
+	assert_false(is_quiet(&n, "10.0.2.77")); /* one group with it */
+	assert_false(is_quiet(&n, "192.0.2.10"));
+	assert_false(is_quiet(&n, "172.20.0.1"));
+	assert_true(is_quiet(&n, "203.0.113.1"));
+	assert_true(is_quiet(&n, "2001:db8::1"));
 	assert_true(is_allowed(&n, 0, "10.0.2.1", 8080));
 	assert_false(is_allowed(&n, 0, "10.0.2.1", 80));
 	assert_false(is_allowed(&n, 0, "10.0.2.2", 8080));
@@ -672,6 +734,32 @@ static void test_inventory_is_the_clusters(void **state)
 	expect_cluster(&n, "10.0.2.1", 0, 0);
 	expect_cluster(&n, "172.20.0.1", 0, 0);
 	assert_false(is_allowed(&n, 0, "10.0.2.1", 8080));
+	assert_true(is_quiet(&n, "172.20.0.1"));
+	assert_false(is_quiet(&n, "10.0.0.10")); /* the node's own stays */
+	/* An agent that starts forgets all: what wrote to `cluster` before it may have known nothing of these bits. */
+	node_close(&n);
+	node_open(&n);
+	assert_false(is_quiet(&n, "172.20.0.1"));
+}
+
+/* From the moment at which the table has the address, not only from the end of the pass. */
+static void test_quiet_ends_with_the_first_address(void **state)
+{
+	CLEANUP(cluster_clear) struct cluster none = {}, some = {};
+	CLEANUP(node_close) struct node n;
+	struct sluice_addr addr;
+	bool added;
+
+	(void)state;
+	node_open(&n);
+	cluster_prune(n.k, &none, NULL);
+	assert_true(is_quiet(&n, "2001:db8::1"));
+	assert_int_equal(addr_parse("2001:db8::1", &addr), 0);
+	cluster_add(&some, &addr, SLUICE_CLUSTER_POD, false);
+	assert_int_equal(cluster_sync(n.k, &some, NULL, &added), 0);
+	assert_false(is_quiet(&n, "2001:db8::1"));
+	assert_false(is_quiet(&n, "2001:db8::ffff:1")); /* one group with it */
+	assert_true(is_quiet(&n, "2001:db8::1:0:0:1"));
 }
 
 /* Every backend has to be admitted; a slice that changes concerns the policies that look at it, and no others. */
@@ -954,6 +1042,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changes_of_an_endpoint, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_resolver_is_not_handed_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_inventory_raises_the_epoch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_settled_rows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_quiet_ends_with_the_first_address, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_inventory_is_the_clusters, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_slice_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_repair, set_up, tear_down),

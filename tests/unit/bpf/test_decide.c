@@ -76,7 +76,7 @@ static struct sluice_tables tables(const struct sluice_query *q)
 	struct sluice_tables t = { .lease.key = { q->policy, q->remote } };
 
 	t.lease.slots[7] = (struct sluice_lease_slot){ .expires = NOW + 1, .name = 77, .set = NAME_SET };
-	t.sets[3] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 30, SLUICE_ALLOW, {} };
+	t.sets[3] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 30, SLUICE_ALLOW, 0, 0 };
 	return t;
 }
 
@@ -129,12 +129,33 @@ static void precedence(void **state)
 	struct sluice_tables t = tables(&q);
 
 	(void)state;
-	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_DENY, {} };
+	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_DENY, 0, 0 };
 	expect(&t, &q, SLUICE_REASON_POLICY_DENY, 10);
 	t.sets[1].precedence--;
 	expect(&t, &q, SLUICE_REASON_NONE, 30);
-	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_ALLOW, {} };
+	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_ALLOW, 0, 0 };
 	expect(&t, &q, SLUICE_REASON_NONE, 10);
+}
+
+/* Whoever wrote the row knew that no name stands above it: what a lease would say is not asked. */
+static void settled(void **state)
+{
+	struct sluice_query q = query("64:ff9b::c000:207");
+	struct sluice_tables t = tables(&q);
+
+	(void)state;
+	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_BASELINE, 10, SLUICE_ALLOW, 0, 0 };
+	expect(&t, &q, SLUICE_REASON_NONE, 30);
+	t.sets[1].settled = 1;
+	expect(&t, &q, SLUICE_REASON_NONE, 10);
+	t.sets[1].verdict = SLUICE_DENY;
+	expect(&t, &q, SLUICE_REASON_POLICY_DENY, 10);
+	/* What denies the embedded address decides, and its row is the one that counts. */
+	t.sets[1].verdict = SLUICE_ALLOW;
+	t.sets[4] = (struct sluice_rule){ SLUICE_PRECEDENCE_BASELINE, 40, SLUICE_DENY, 0, 0 };
+	expect(&t, &q, SLUICE_REASON_NONE, 30);
+	t.sets[4].settled = 1;
+	expect(&t, &q, SLUICE_REASON_POLICY_DENY, 40);
 }
 
 static void only_name_sets(void **state)
@@ -167,9 +188,9 @@ static void cluster(void **state)
 
 	(void)state;
 	t.in_cluster = true;
-	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_ALLOW, {} };
+	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_ALLOW, 0, 0 };
 	expect(&t, &q, SLUICE_REASON_POLICY_DEFAULT, 0); /* neither the name nor the outside set */
-	t.sets[2] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 20, SLUICE_ALLOW, {} };
+	t.sets[2] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 20, SLUICE_ALLOW, 0, 0 };
 	expect(&t, &q, SLUICE_REASON_NONE, 20);
 }
 
@@ -183,11 +204,11 @@ static void embedded(void **state)
 	t.v4_in_cluster = true; /* a node's address behind NAT64 is a node's */
 	expect(&t, &q, SLUICE_REASON_POLICY_DEFAULT, 0);
 	t.v4_in_cluster = false;
-	t.sets[4] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 40, SLUICE_ALLOW, {} };
+	t.sets[4] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 40, SLUICE_ALLOW, 0, 0 };
 	t.sets[3].rule = 0;
 	expect(&t, &q, SLUICE_REASON_POLICY_DEFAULT, 0); /* allows nothing */
-	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_ALLOW, {} };
-	t.sets[4] = (struct sluice_rule){ SLUICE_PRECEDENCE_DENY, 40, SLUICE_DENY, {} };
+	t.sets[1] = (struct sluice_rule){ SLUICE_PRECEDENCE_ALLOW, 10, SLUICE_ALLOW, 0, 0 };
+	t.sets[4] = (struct sluice_rule){ SLUICE_PRECEDENCE_DENY, 40, SLUICE_DENY, 0, 0 };
 	expect(&t, &q, SLUICE_REASON_POLICY_DENY, 40);
 	t.sets[4].precedence = SLUICE_PRECEDENCE_ALLOW;
 	expect(&t, &q, SLUICE_REASON_POLICY_DENY, 40);
@@ -201,7 +222,7 @@ static void never_leaves_first(void **state)
 	struct sluice_tables t = tables(&q);
 
 	(void)state;
-	t.sets[1] = (struct sluice_rule){ ~0u, 10, SLUICE_ALLOW, {} };
+	t.sets[1] = (struct sluice_rule){ ~0u, 10, SLUICE_ALLOW, 0, 0 };
 	expect(&t, &q, SLUICE_REASON_NEVER_LEAVES, 0);
 	assert_int_equal(decide_dns(&t, &q).reason, SLUICE_REASON_NEVER_LEAVES);
 }
@@ -214,10 +235,10 @@ static void port_53(void **state)
 	(void)state;
 	t.sets[3].rule = 0;
 	assert_int_equal(decide_dns(&t, &q).verdict, SLUICE_ALLOW); /* no rule is no obstacle */
-	t.sets[4] = (struct sluice_rule){ 1, 40, SLUICE_DENY, {} };
+	t.sets[4] = (struct sluice_rule){ 1, 40, SLUICE_DENY, 0, 0 };
 	assert_int_equal(decide_dns(&t, &q).reason, SLUICE_REASON_POLICY_DENY);
 	t.sets[4].rule = 0;
-	t.sets[1] = (struct sluice_rule){ 1, 10, SLUICE_DENY, {} };
+	t.sets[1] = (struct sluice_rule){ 1, 10, SLUICE_DENY, 0, 0 };
 	assert_int_equal(decide_dns(&t, &q).reason, SLUICE_REASON_POLICY_DENY);
 }
 
@@ -228,7 +249,7 @@ int main(void)
 		cmocka_unit_test(precedence),	  cmocka_unit_test(only_name_sets),
 		cmocka_unit_test(recycled_lease), cmocka_unit_test(cluster),
 		cmocka_unit_test(embedded),	  cmocka_unit_test(never_leaves_first),
-		cmocka_unit_test(port_53),
+		cmocka_unit_test(port_53),	  cmocka_unit_test(settled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
