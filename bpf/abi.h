@@ -665,14 +665,14 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_LEASE_SLOTS_FULL,
 	SLUICE_DNS_STAT_INFLIGHT_FULL,
 	SLUICE_DNS_STAT_TCP_CONNECTIONS,
-	SLUICE_DNS_STAT_TCP_REFUSED,
+	SLUICE_DNS_STAT_TCP_REFUSED,	  /* or closed, with queries under way, for one of an endpoint that has fewer */
 	SLUICE_DNS_STAT_NO_ENDPOINT,	  /* asker unknown: dropped */
 	SLUICE_DNS_STAT_NO_POLICY,	  /* image missing or invalid: SERVFAIL */
 	SLUICE_DNS_STAT_TCP_RATE,	  /* a query by TCP over the endpoint's rate: SERVFAIL */
 	SLUICE_DNS_STAT_SHARED,		  /* queries that waited for the answer to another's equal question */
 	SLUICE_DNS_STAT_UPSTREAM_PLAIN,	  /* of those sent, without EDNS */
 	SLUICE_DNS_STAT_LEASES_EVICTED,	  /* leases that made room for others */
-	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one of the same endpoint: SERVFAIL */
+	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one: SERVFAIL */
 	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: REFUSED */
 	SLUICE_DNS_STAT_MAX = 64,
 };

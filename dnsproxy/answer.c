@@ -17,6 +17,10 @@ static bool owned_by(const struct answer *a, const struct answer_record *r, cons
 	struct wire_cursor c = { .data = a->msg, .len = a->len, .pos = r->owner };
 	struct wire_name owner;
 
+	/* A pointer to the question, as nearly all are. */
+	if (name == &a->names[0] && r->owner + 1u < a->len && a->msg[r->owner] == 0xc0 &&
+	    a->msg[r->owner + 1] == WIRE_HEADER)
+		return true;
 	wire_get_name(&c, true, &owner);
 	return !c.failed && wire_name_equal(&owner, name);
 }
@@ -97,18 +101,26 @@ static void read_extended_rcode(struct answer *a, struct wire_cursor c, uint32_t
 	}
 }
 
+/*
+ * Behind so many records nothing is read: thousands fit into an answer by TCP, each with a name of 127 labels, and a pod
+ * may ask for such answers as fast as for others.
+ */
 static int read_section(struct answer *a, struct wire_cursor *c, uint16_t count)
 {
-	for (uint16_t i = 0; i < count; i++) {
+	for (uint16_t i = 0; i < count && i < ANSWER_MAX_RECORDS; i++) {
 		struct answer_record r;
 		uint16_t class = get_record(c, &r);
 
 		if (c->failed)
 			return -EBADMSG;
-		if (class == WIRE_CLASS_IN && a->nrecords < ANSWER_MAX_RECORDS)
+		if (class == WIRE_CLASS_IN)
 			a->records[a->nrecords++] = r;
 		else
 			a->ignored++;
+	}
+	if (count > ANSWER_MAX_RECORDS) {
+		a->ignored += count - ANSWER_MAX_RECORDS;
+		a->nauthority = 0;
 	}
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include "base/addr_type.h"
 #include "dnsproxy/wire.h"
 
-#define ANSWER_MAX_RECORDS 256 /* of the answer section; later ones are ignored */
+#define ANSWER_MAX_RECORDS 256 /* of the answer section; what comes after them is not read */
 #define ANSWER_MAX_HOPS	   8
 #define ANSWER_MAX_ADDRS   64 /* per answer; later ones are stripped */
 

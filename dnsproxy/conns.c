@@ -382,22 +382,45 @@ static int identify(struct conns *c, int fd, bool v6, struct core_asker *ret)
 	return core_identify(c->core, ret);
 }
 
-/* A free one; else that of the connection that has been idle longest, which its owner opens again when it needs it. */
-static struct conn *find_slot(struct conns *c)
+/* Of those of an endpoint that has most, the one that has been silent longest. */
+static struct conn *of_who_has_most(struct conns *c)
 {
-	struct conn *idle = NULL;
+	struct conn *most = &c->slots[0];
+
+	for (uint32_t i = 1; i < CONNS_MAX; i++) {
+		struct conn *n = &c->slots[i];
+		uint16_t count = c->per_endpoint[n->asker.endpoint], than = c->per_endpoint[most->asker.endpoint];
+
+		if (count > than || (count == than && n->active < most->active))
+			most = n;
+	}
+	return most;
+}
+
+/*
+ * A free one; else that of the connection that has been idle longest, which its owner opens again when it needs it. A few
+ * pods can keep all of them busy: then one goes whose owner has more than the endpoint would have now.
+ */
+static struct conn *find_slot(struct conns *c, uint32_t endpoint)
+{
+	struct conn *given_up = NULL;
 
 	for (uint32_t i = 0; i < CONNS_MAX; i++) {
 		struct conn *n = &c->slots[i];
 
 		if (n->fd < 0)
 			return n;
-		if (n->under_way == 0 && (!idle || n->active < idle->active))
-			idle = n;
+		if (n->under_way == 0 && (!given_up || n->active < given_up->active))
+			given_up = n;
 	}
-	if (idle)
-		conn_close(idle);
-	return idle;
+	if (!given_up) {
+		given_up = of_who_has_most(c);
+		if (c->per_endpoint[given_up->asker.endpoint] <= c->per_endpoint[endpoint] + 1)
+			return NULL;
+		dnslog_count(c->maps, SLUICE_DNS_STAT_TCP_REFUSED, 1);
+	}
+	conn_close(given_up);
+	return given_up;
 }
 
 /* Takes `fd` in any case. */
@@ -411,7 +434,7 @@ static void admit(struct conns *c, int fd, bool v6, uint64_t now)
 		dnslog_count(c->maps, SLUICE_DNS_STAT_NO_ENDPOINT, 1);
 		return;
 	}
-	n = c->per_endpoint[asker.endpoint] < CONNS_PER_ENDPOINT ? find_slot(c) : NULL;
+	n = c->per_endpoint[asker.endpoint] < CONNS_PER_ENDPOINT ? find_slot(c, asker.endpoint) : NULL;
 	if (!n || loop_watch(c->loop, fd, EPOLLIN, &n->source) < 0) {
 		dnslog_count(c->maps, SLUICE_DNS_STAT_TCP_REFUSED, 1);
 		return;

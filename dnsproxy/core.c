@@ -380,13 +380,12 @@ static uint32_t decide_fates(struct job *job, struct answer *a)
 		}
 		if (!is_address)
 			continue;
-		r->fate = (uint8_t)fate_of(job, &addr, in_cluster_domain);
-		if (job->audit && r->fate == ANSWER_STRIP) {
+		/* Those that are too many are not looked up: that costs more than all else that is done for a query. */
+		r->fate = kept < ANSWER_MAX_ADDRS ? (uint8_t)fate_of(job, &addr, in_cluster_domain) : ANSWER_STRIP;
+		if (job->audit && r->fate == ANSWER_STRIP && kept < ANSWER_MAX_ADDRS) {
 			r->fate = ANSWER_KEEP;
 			job->would_strip = true;
 		}
-		if (kept >= ANSWER_MAX_ADDRS)
-			r->fate = ANSWER_STRIP;
 		if (r->fate == ANSWER_STRIP) {
 			stripped++;
 			continue;
@@ -673,11 +672,12 @@ static void leave_stream(struct core *c, struct flight *f, uint64_t now)
 
 /*
  * A pod whose resolver is silent fills its share and would have to wait for the time-out of what it asked first; that is
- * given up instead. Nobody else's is: who waits for the same answer goes on.
+ * given up instead. Nobody else's is, unless the table is full: some pods together can fill it, and a pod that has less
+ * under way than they is still served. Who waits for the same answer goes on.
  */
 static bool give_up_oldest(struct core *c, uint32_t endpoint, uint64_t now)
 {
-	struct flight *f = flight_oldest(&c->flights, endpoint), old;
+	struct flight *f = flight_to_give_up(&c->flights, endpoint), old;
 	struct job job;
 
 	if (!f)

@@ -46,9 +46,14 @@ static void share_replace(struct flights *t, const struct flight *f, struct flig
 	*(f->younger ? &at(t, f->younger)->older : &s->youngest) = number(t, by);
 }
 
-struct flight *flight_oldest(struct flights *t, uint32_t endpoint)
+struct flight *flight_to_give_up(struct flights *t, uint32_t endpoint)
 {
-	return at(t, t->shares[endpoint].oldest);
+	uint32_t most = endpoint;
+
+	for (uint32_t i = 0; i < t->nendpoints; i++)
+		if (t->shares[i].count > t->shares[most].count)
+			most = i;
+	return at(t, t->shares[most].oldest);
 }
 
 struct flight *flight_new(struct flights *t, const struct core_asker *asker, const struct wire_query *query)

@@ -82,8 +82,11 @@ bool flight_join(struct flights *t, struct flight *f, uint64_t policy, uint8_t f
 void flight_leave(struct flights *t, struct flight *f);
 /* None of those under way is waited on by later ones. */
 void flight_leave_all(struct flights *t);
-/* The endpoint's query that has waited longest; NULL: it has none. */
-struct flight *flight_oldest(struct flights *t, uint32_t endpoint);
+/*
+ * Whose place a new query of the endpoint takes when there is none for it: the longest waiting of who has most, which is
+ * the endpoint itself if its share is full, or nobody has more. NULL: there is none.
+ */
+struct flight *flight_to_give_up(struct flights *t, uint32_t endpoint);
 /*
  * Before `f` is freed alone: true, when others wait on it, and the first of them has its place now, sent as it is; then
  * there is nothing to free. False: nobody waits on it, nor does it on another any more.

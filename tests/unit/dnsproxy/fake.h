@@ -6,7 +6,7 @@
 #include "dnsproxy/core.h"
 #include "dnsproxy/lease.h"
 
-#define FAKE_ENDPOINTS 8
+#define FAKE_ENDPOINTS 12
 #define FAKE_LEASES    128
 
 struct fake_packet {

@@ -128,7 +128,7 @@ static void reads_ttls(void **state)
 	assert_string_equal(written(false, 512), "a.example 192.0.2.1 0");
 }
 
-/* More records than there is room for: the rest is ignored. */
+/* More records than there is room for: the rest is not read, be it one or nonsense, nor is what stands behind it. */
 static void reads_so_many_records(void **state)
 {
 	static const uint8_t empty[] = { 0, 0, WIRE_TXT, 0, WIRE_CLASS_IN, 0, 0, 0, 60, 0, 0 };
@@ -143,8 +143,17 @@ static void reads_so_many_records(void **state)
 	}
 	m.data[6] = (uint8_t)(count >> 8);
 	m.data[7] = (uint8_t)count;
+	m.data[9] = 1;
 	assert_int_equal(read_answer(&m), 0);
 	assert_string_equal(written(false, 512), "a.example 192.0.2.1 60");
+	assert_int_equal(a.ignored, count - 1);
+	assert_int_equal(a.nauthority, 0);
+	/* Cut where the first that is not read begins. */
+	m.len -= 20 * sizeof(empty);
+	assert_int_equal(read_answer(&m), 0);
+	assert_string_equal(written(false, 512), "a.example 192.0.2.1 60");
+	m.len--;
+	assert_int_equal(read_answer(&m), -EBADMSG);
 }
 
 static void a_cut_answer_has_nothing(void **state)

@@ -645,6 +645,8 @@ static void an_answer_opens_so_many(void **state)
 	assert_int_equal(get16(reply()->data + 6), ANSWER_MAX_ADDRS);
 	assert_int_equal(f.nleases, ANSWER_MAX_ADDRS);
 	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_ADDRS_STRIPPED], 6);
+	/* At the lease and at the cluster of each that is opened, and at nothing of those that are too many. */
+	assert_int_equal(f.looks, 2 * ANSWER_MAX_ADDRS);
 }
 
 /* An address record of another length is none. */
@@ -975,6 +977,38 @@ static void one_endpoint_does_not_take_all(void **state)
 		core_tick(f.core, NOW + (uint64_t)i * 1000 * NSEC_PER_MSEC);
 	assert_int_equal(core_in_flight(f.core), 0);
 	assert_int_equal(f.nreplies, CORE_FLIGHTS_PER_ENDPOINT + 2);
+}
+
+/* Several pods that fill the whole table together: one of theirs makes room, the oldest of who has most. */
+static void several_do_not_take_all(void **state)
+{
+	const uint32_t fill = CORE_FLIGHTS / CORE_FLIGHTS_PER_ENDPOINT, last = 1 + fill, honest = 2 + fill;
+	struct msg m = query("pypi.org", WIRE_A);
+
+	(void)state;
+	for (uint32_t id = 1; id <= honest; id++)
+		if (id != 3)
+			add_endpoint(id);
+	/* All but one have a full share; two others have the last one between them. */
+	for (uint32_t id = 1; id < fill; id++)
+		for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++)
+			ask_numbered(id, &m, (int)(1000 * id) + i);
+	for (int i = 0; i < CORE_FLIGHTS_PER_ENDPOINT; i++)
+		ask_numbered(i < 100 ? fill : last, &m, 60000 + i);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS);
+	assert_int_equal(f.nreplies, 0);
+	ask_numbered(honest, &m, 7);
+	assert_int_equal(f.nreplies, 1);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(get16(f.replies[0].data), 1000);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_EVICTED], 1);
+	assert_int_equal(f.stats.counts[SLUICE_DNS_STAT_INFLIGHT_FULL], 0);
+	/* Who gave one up takes it from the next that has more, not from those with less. */
+	ask_numbered(1, &m, 8);
+	assert_int_equal(get16(reply()->data), 2000);
+	ask_numbered(honest, &m, 9);
+	assert_int_equal(get16(reply()->data), 1001);
+	assert_int_equal(core_in_flight(f.core), CORE_FLIGHTS);
 }
 
 /* Of several that wait for one answer, the pod that asks too much loses its own query and nobody else's. */
@@ -1532,6 +1566,7 @@ int main(void)
 		TEST(no_address_is_not_passed_on),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
+		TEST(several_do_not_take_all),
 		TEST(what_others_wait_for_goes_on),
 		TEST(new_names_have_a_budget),
 		TEST(a_cgroup_endpoint_is_known_by_what_its_program_noted),
