@@ -161,6 +161,32 @@ REFUSED = [
     ({"resources.proxy": {}}, "/resources"),
     ({"tolerations": {}}, "/tolerations"),
     ({"privileged": True}, "privileged"),
+    # What is taken away whole (--set cni=null) is missing, not a template's own error.
+    *(({key: None}, f"missing property '{key}'") for key in SCHEMA["required"]),
+    ({"cni.confDir": None}, "/cni"),
+    ({"kubernetes.hostNetwork": None}, "/kubernetes"),
+    ({"serviceAccount.create": None}, "/serviceAccount"),
+    ({"crds.install": None}, "/crds"),
+    # What the API or the agent would refuse when it is too late.
+    ({"fullnameOverride": "Sluice"}, "/fullnameOverride"),
+    ({"nameOverride": "a/b"}, "/nameOverride"),
+    ({"image.repository": "a b"}, "/image/repository"),
+    ({"image.tag": "1 0"}, "/image/tag"),
+    ({"config.metrics.listen": ":65536"}, "/config/metrics/listen"),
+    ({"config.metrics.listen": "127.0.0.1:0"}, "/config/metrics/listen"),
+    ({"config.metrics.listen": "127.0.0.256:80"}, "/config/metrics/listen"),
+    ({"config.dns.resolvers": ["999.1.1.1"]}, "/config/dns/resolvers/0"),
+    ({"config.dns.resolvers": ["10.0.0.1:99999"]}, "/config/dns/resolvers/0"),
+    ({"config.cluster.serviceCIDRs": ["10.96.0.0/33"]}, "/config/cluster/serviceCIDRs/0"),
+    ({"config.cluster.serviceCIDRs": ["fd00::/129"]}, "/config/cluster/serviceCIDRs/0"),
+    ({"config.flows.file": "/flows.json"}, "/config/flows/file"),
+    ({"seccompProfile.type": "Localhost"}, "/seccompProfile"),
+    ({"podLabels": {"app.kubernetes.io/name": "x"}}, "/podLabels"),
+    ({"commonLabels": {"app.kubernetes.io/instance": "x"}}, "/commonLabels"),
+    # The root of the node.
+    ({"stateDir": "/"}, "/stateDir"),
+    ({"cni.confDir": "/"}, "/cni/confDir"),
+    ({"cni.binDir": "//"}, "/cni/binDir"),
 ]
 
 
