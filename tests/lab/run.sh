@@ -107,6 +107,13 @@ equal "not executable" 126 "$(code run --policy "$policy" -- /etc/passwd)"
 equal "no policy at all" 2 "$(code run -- true)"
 equal "a policy that selects nobody" 125 "$(code run --policy "$policy" --label egress-tier=other -- true)"
 check "and says so" grep -q 'no policy of the files selects' "$report"
+sed 's/toFQDNs/toFQDN/' "$policy" >"$d/typo.yaml"
+equal "a policy that is refused is not begun with" 125 "$(code run --policy "$d/typo.yaml" -- true)"
+check "it says where" grep -q 'typo.yaml:[0-9]*:[0-9]*: error: .*toFQDN ' "$report"
+for wrong in pypi.org:99999 pypi.org:abc pypi.org:443/GRE pypi..org:443 192.0.2.0/33:443; do
+	equal "--allow $wrong" 125 "$(code run --policy "$policy" --allow "$wrong" -- true)"
+	check "it says which" grep -qF -- "--allow '$wrong': " "$report"
+done
 equal "standard input" hello "$(echo hello | run --policy "$policy" -- cat)"
 
 out=$(run --policy "$policy" --audit -- curl -sSk -m 5 -o /dev/null -w '%{http_code}' https://6.6.6.6/)

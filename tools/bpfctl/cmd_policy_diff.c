@@ -78,6 +78,23 @@ static int load(struct comparison *c, const struct ctl_args *args)
 	return c->oom || !c->groups || !c->alone ? -ENOMEM : 0;
 }
 
+/* What is refused denies, and would look like a policy that does. How many there are. */
+static int tell_refused(const struct offline *off, const char *side)
+{
+	int found = 0;
+
+	for (size_t i = 0; i < off->diags.count; i++) {
+		char line[1024];
+
+		if (off->diags.items[i].level != DIAG_ERROR)
+			continue;
+		found++;
+		ctl_error("refused, and what it selects denied, on the %s side: %s", side,
+			  diag_format(&off->diags.items[i], line, sizeof(line)));
+	}
+	return found;
+}
+
 /* ---- comparing ---------------------------------------------------------------------------------------------------- */
 
 static void add_result(struct comparison *c, const struct subject *s, json_t *diff)
@@ -242,8 +259,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 {
 	CLEANUP(comparison_clear) struct comparison c = {};
 	const char *domain = args->value[DIFF_DOMAIN], *cidrs = args->value[DIFF_CIDRS];
+	int r, refused;
 	bool more;
-	int r;
 
 	if (offline_set_cluster(&c.was, domain, cidrs) < 0 || offline_set_cluster(&c.is, domain, cidrs) < 0)
 		return CTL_USAGE;
@@ -254,6 +271,8 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 		ctl_error("no endpoint to compare for: add an endpoints: document or Pods, in the files or with -f");
 		return CTL_UNREACHABLE;
 	}
+	tell_refused(&c.was, "old");
+	refused = tell_refused(&c.is, "new");
 	r = compare(&c);
 	if (r < 0) {
 		ctl_error("cannot compare: %s", strerror(-r));
@@ -261,11 +280,11 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 	}
 	more = newly_allowed(&c);
 	if (ctl->json)
-		out_json(json_pack("{s:b, s:O, s:O}", "newly_allowed", more, "changes", c.groups, "not_compared",
-				   c.alone));
+		out_json(json_pack("{s:b, s:i, s:O, s:O}", "newly_allowed", more, "refused", refused, "changes",
+				   c.groups, "not_compared", c.alone));
 	else
 		print_comparison(&c);
-	return more && args->value[DIFF_EXIT_CODE] ? CTL_NO : CTL_OK;
+	return refused || (more && args->value[DIFF_EXIT_CODE]) ? CTL_NO : CTL_OK;
 }
 
 static const struct ctl_opt opts[] = {

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "policy/array.h"
+#include "policy/compile.h"
 #include "policy/diag.h"
 #include "policy/yaml.h"
 #include "tools/bpfctl/ctl.h"
@@ -144,6 +145,30 @@ static int want_document(struct identity *id, const char *file, const struct yno
 	return r;
 }
 
+/* With a policy that is refused the command would be denied everything, and nobody told. `option`: what it is made of. */
+static int refuse_bad(const char *file, const char *text, size_t len, const char *option)
+{
+	CLEANUP(store_freep) struct store *store = NULL;
+	struct diags diags = {};
+	int r = store_new(&store);
+
+	if (r == 0)
+		r = store_update(store, file, text, len, &diags);
+	for (size_t i = 0; i < diags.count; i++) {
+		char line[1024];
+
+		if (diags.items[i].level != DIAG_ERROR)
+			continue;
+		if (option)
+			ctl_error("--allow '%s': %s", option, diags.items[i].message);
+		else
+			ctl_error("%s", diag_format(&diags.items[i], line, sizeof(line)));
+		r = -EINVAL;
+	}
+	diags_clear(&diags);
+	return r < 0 ? r : 0;
+}
+
 static int read_manifest(struct identity *id, const char *file, const char *text, size_t len,
 			 const struct run_policy *p)
 {
@@ -261,10 +286,31 @@ static int put_allowed(struct strbuf *b, const char *text)
 		const char *slash = strchr(a.port, '/');
 		int len = slash ? (int)(slash - a.port) : (int)strlen(a.port);
 
-		strbuf_addf(b, "    toPorts: [{ports: [{port: \"%.*s\", protocol: %s}]}]\n", len, a.port,
-			    slash ? slash + 1 : "ANY");
+		strbuf_addf(b, "    toPorts: [{ports: [{port: \"%.*s\", protocol: ", len, a.port);
+		put_quoted(b, slash ? slash + 1 : "ANY");
+		strbuf_adds(b, "}]}]\n");
 	}
 	return 0;
+}
+
+static int put_policy(struct strbuf *b, const struct identity *id, const char *const *allow, size_t nallow)
+{
+	int r = 0;
+
+	strbuf_adds(b, "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: allow, namespace: ");
+	put_quoted(b, id->namespace_name ? id->namespace_name : "default");
+	strbuf_adds(b, "}\nspec:\n  endpointSelector: {}\n  egress:\n");
+	for (size_t i = 0; r == 0 && i < nallow; i++)
+		r = put_allowed(b, allow[i]);
+	return r == 0 && b->failed ? -ENOMEM : r;
+}
+
+static int check_allowed(const struct identity *id, const char *const *allow)
+{
+	CLEANUP(strbuf_clear) struct strbuf b = {};
+	int r = put_policy(&b, id, allow, 1);
+
+	return r < 0 ? r : refuse_bad("", b.data, b.len, *allow);
 }
 
 static int write_allowed(const struct run_policy *p, const struct identity *id, int dir)
@@ -274,11 +320,10 @@ static int write_allowed(const struct run_policy *p, const struct identity *id, 
 
 	if (p->nallow == 0)
 		return 0;
-	strbuf_adds(&b, "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: allow, namespace: ");
-	put_quoted(&b, id->namespace_name ? id->namespace_name : "default");
-	strbuf_adds(&b, "}\nspec:\n  endpointSelector: {}\n  egress:\n");
 	for (size_t i = 0; r == 0 && i < p->nallow; i++)
-		r = put_allowed(&b, p->allow[i]);
+		r = check_allowed(id, &p->allow[i]);
+	if (r == 0)
+		r = put_policy(&b, id, p->allow, p->nallow);
 	return r < 0 ? r : file_replace(dir, "allow.yaml", b.data, b.len, 0600);
 }
 
@@ -296,6 +341,8 @@ static int take_file(const struct run_policy *p, size_t i, int dir, struct ident
 		return r;
 	}
 	r = read_manifest(id, p->files[i], text, len, p);
+	if (r == 0)
+		r = refuse_bad(p->files[i], text, len, NULL);
 	snprintf(name, sizeof(name), "policy-%zu.yaml", i);
 	return r < 0 ? r : file_replace(dir, name, text, len, 0600);
 }

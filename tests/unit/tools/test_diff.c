@@ -150,7 +150,23 @@ static void test_selection(void **state)
 		    "-::/0@cluster" EVERY " -0.0.0.0/0@cluster" EVERY);
 	assert_diff("endpoints: []\n", POLICY("  egress:\n  - toEntities: [all]\n  - toFQDNs: [{matchName: a.org}]\n"),
 		    "-every name that no rule lists:DNS question");
-	assert_diff(POLICY("  egress: [{}]\n"), POLICY("  egress:\n  - toNonsense: 1\n"), "");
+}
+
+/* What is refused denies: that is no change, and the answer is no. */
+static void test_refused(void **state)
+{
+	const char *good = folder_add(&folder, "good.yaml", POLICY("  egress: [{}]\n"));
+	const char *bad = folder_add(&folder, "bad.yaml", POLICY("  egress:\n  - toNonsense: 1\n"));
+	_cleanup_free_ char *a = NULL, *b = NULL;
+	_cleanup_json_ json_t *o = NULL;
+
+	(void)state;
+	assert_int_equal(capture_words(&a, "policy", "diff", good, bad, "-f", inventory_file, "-o", "json", NULL),
+			 CTL_NO);
+	o = json_loads(a, 0, NULL);
+	assert_int_equal(get_number(o, "refused"), 1);
+	assert_int_equal(json_array_size(json_object_get(o, "changes")), 0);
+	assert_int_equal(capture_words(&b, "policy", "diff", bad, good, "-f", inventory_file, NULL), CTL_OK);
 }
 
 static void test_what_is_missing(void **state)
@@ -168,9 +184,8 @@ static void test_what_is_missing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_selection),
+		cmocka_unit_test(test_addresses),	cmocka_unit_test(test_names),
+		cmocka_unit_test(test_selection),	cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_what_is_missing),
 	};
 
