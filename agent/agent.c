@@ -203,6 +203,12 @@ static int read_changed(const char *path, char **last)
 	return 1;
 }
 
+/* Of read_changed(). */
+static const char *why_unread(int r)
+{
+	return r == -EINVAL ? "it holds a NUL byte, and is no text" : strerror(-r);
+}
+
 static int read_config(const char *path, const char *text, struct config **ret)
 {
 	struct diags diags = {};
@@ -222,7 +228,7 @@ static void refresh_endpoints_file(struct agent *a)
 	int r = read_changed(path, &a->endpoints_text);
 
 	if (r < 0)
-		log_error("%s: %s; endpoints and inventory stay as they are", path, strerror(-r));
+		log_error("%s: %s; endpoints and inventory stay as they are", path, why_unread(r));
 	if (r <= 0)
 		return;
 	r = endpoints_file_read(path, a->endpoints_text, strlen(a->endpoints_text), &diags, &wanted);
@@ -307,7 +313,7 @@ static void refresh_config(struct agent *a)
 	int r = read_changed(a->config_path, &a->config_text);
 
 	if (r < 0)
-		log_error("%s: %s; the configuration stays", a->config_path, strerror(-r));
+		log_error("%s: %s; the configuration stays", a->config_path, why_unread(r));
 	if (r <= 0)
 		return;
 	if (read_config(a->config_path, a->config_text, &fresh) < 0)
@@ -758,7 +764,7 @@ static int start_config(struct agent *a)
 	int r = read_changed(a->config_path, &a->config_text);
 
 	if (r < 0) {
-		log_error("%s: %s", a->config_path, strerror(-r));
+		log_error("%s: %s", a->config_path, why_unread(r));
 		return r;
 	}
 	return read_config(a->config_path, a->config_text, &a->config);

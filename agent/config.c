@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "agent/api.h"
 #include "base/addr.h"
@@ -15,7 +16,8 @@
 #include "policy/names.h"
 #include "policy/yaml.h"
 
-#define DNS_PORT 53
+#define DNS_PORT	53
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
 #define QTYPE_A	    1
 #define QTYPE_CNAME 5
@@ -179,10 +181,10 @@ static void read_seconds(struct yctx *c, const struct ynode *node, const char *w
 
 /* ---- dns --------------------------------------------------------------------------------------------------------- */
 
-/* "ADDRESS", "ADDRESS4:PORT" or "[ADDRESS6]:PORT". */
-static int parse_resolver(const char *text, struct proxy_resolver *ret)
+/* "ADDRESS", "ADDRESS4:PORT" or "[ADDRESS6]:PORT". `otherwise`: the port where none is said. */
+static int parse_address(const char *text, uint16_t otherwise, struct proxy_resolver *ret)
 {
-	struct proxy_resolver r = { .port = DNS_PORT };
+	struct proxy_resolver r = { .port = otherwise };
 	char host[ADDR_TEXT_MAX];
 	const char *end = NULL;
 	unsigned long port;
@@ -224,7 +226,7 @@ static void read_resolvers(struct yctx *c, const struct ynode *node, void *out)
 
 		if (!yread_text(c, node->items[i], "a resolver", &text))
 			continue;
-		if (parse_resolver(text, &dns->resolvers[dns->nresolvers]) < 0)
+		if (parse_address(text, DNS_PORT, &dns->resolvers[dns->nresolvers]) < 0)
 			yctx_error(c, node->items[i],
 				   "resolver '%s'; expected ADDRESS, ADDRESS:PORT or [ADDRESS6]:PORT", text);
 		else
@@ -510,7 +512,15 @@ static void read_bpf(struct yctx *c, const struct ynode *node, void *out)
 
 static void read_socket(struct yctx *c, const struct ynode *node, void *out)
 {
-	read_path(c, node, "api.socket", &((struct config *)out)->socket);
+	const char *text;
+
+	if (!yread_text(c, node, "api.socket", &text))
+		return;
+	if (strlen(text) > SOCKET_PATH_MAX)
+		yctx_error(c, node, "api.socket has %zu characters; at most %zu are a socket's path", strlen(text),
+			   SOCKET_PATH_MAX);
+	else
+		read_path(c, node, "api.socket", &((struct config *)out)->socket);
 }
 
 static void read_api(struct yctx *c, const struct ynode *node, void *out)
@@ -673,9 +683,29 @@ static void read_cni(struct yctx *c, const struct ynode *node, void *out)
 	yread_fields(c, node, "cni", fields, ARRAY_SIZE(fields), out);
 }
 
+static bool is_listen(const char *text)
+{
+	struct proxy_resolver r = {};
+	char all[ADDR_TEXT_MAX];
+
+	if (!*text)
+		return true;
+	if (text[0] == ':' && snprintf(all, sizeof(all), "0.0.0.0%s", text) < (int)sizeof(all))
+		text = all;
+	return parse_address(text, 0, &r) == 0 && r.port;
+}
+
 static void read_metrics_listen(struct yctx *c, const struct ynode *node, void *out)
 {
-	yread_string(c, node, "metrics.listen", &((struct config *)out)->metrics_listen);
+	const char *text;
+
+	if (!yread_text(c, node, "metrics.listen", &text))
+		return;
+	if (!is_listen(text))
+		yctx_error(c, node, "metrics.listen '%s'; expected ADDRESS:PORT, [ADDRESS6]:PORT, :PORT or nothing",
+			   text);
+	else
+		yread_string(c, node, "metrics.listen", &((struct config *)out)->metrics_listen);
 }
 
 static void read_metrics(struct yctx *c, const struct ynode *node, void *out)

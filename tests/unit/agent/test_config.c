@@ -108,6 +108,11 @@ static void test_values(void **state)
 	assert_int_equal(c->dns.flags, PROXY_DENY_PRIVATE_ANSWERS);
 	assert_int_equal(c->dns.nqtypes, 2);
 	assert_int_equal(c->dns.qtypes[1], 16);
+	config_freep(&c);
+	c = read_ok("metrics: {listen: ':9964'}");
+	assert_string_equal(c->metrics_listen, ":9964");
+	config_freep(&c);
+	c = read_ok("metrics: {listen: '[::1]:9964'}");
 }
 
 static void test_mistakes(void **state)
@@ -136,6 +141,15 @@ static void test_mistakes(void **state)
 	read_bad("kubernetes: {hostNetwork: {enforced: true}}\n", "1:28", "enforced");
 	read_bad("a: 1\n---\nb: 2\n", "3:1", "second document");
 	read_bad("flows: [\n", "2:1", "");
+	read_bad("metrics: {listen: nonsense}", "1:19", "expected ADDRESS:PORT");
+	read_bad("metrics: {listen: 10.0.0.1}", "1:19", "expected ADDRESS:PORT");
+	read_bad("metrics: {listen: ':99999'}", "1:19", "expected ADDRESS:PORT");
+	read_bad("metrics: {listen: 'localhost:80'}", "1:19", "expected ADDRESS:PORT");
+	read_bad("api: {socket: "
+		 "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		 "aaaa"
+		 "aaaaaaa}",
+		 "1:15", "at most 107");
 }
 
 static void test_restart_keys(void **state)
