@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/answer_way.h"
 
-#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 #include "base/addr.h"
-#include "base/cleanup.h"
 #include "bpf/abi.h"
 
-#define BUFFER 1024 /* a request, and its acknowledgement, which repeats it when it failed */
-
-static void socket_closep(struct mnl_socket **s)
-{
-	if (*s)
-		mnl_socket_close(*s);
-}
+#define BUFFER 256 /* a request */
 
 static struct nlmsghdr *put_route(char *buf, const struct sluice_addr *addr, uint32_t ifindex)
 {
@@ -57,29 +49,16 @@ static struct nlmsghdr *put_address(char *buf, uint32_t ifindex)
 	return nlh;
 }
 
-static int talk(struct nlmsghdr *nlh, char *buf, size_t size)
-{
-	CLEANUP(socket_closep) struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	ssize_t n;
-
-	if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(s, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	n = mnl_socket_recvfrom(s, buf, size);
-	if (n < 0)
-		return -errno;
-	return mnl_cb_run(buf, (size_t)n, 0, mnl_socket_get_portid(s), NULL, NULL) < 0 ? -errno : 0;
-}
-
-int answer_way_admit(uint32_t ifindex)
+int answer_way_admit(struct nlsock *n, uint32_t ifindex)
 {
 	char buf[BUFFER];
 
-	return talk(put_address(buf, ifindex), buf, sizeof(buf));
+	return nlsock_talk(n, put_address(buf, ifindex), NULL, NULL);
 }
 
-int answer_way_put(const struct sluice_addr *addr, uint32_t ifindex)
+int answer_way_put(struct nlsock *n, const struct sluice_addr *addr, uint32_t ifindex)
 {
 	char buf[BUFFER];
 
-	return talk(put_route(buf, addr, ifindex), buf, sizeof(buf));
+	return nlsock_talk(n, put_route(buf, addr, ifindex), NULL, NULL);
 }

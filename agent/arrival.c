@@ -35,6 +35,21 @@ static void look_at(struct arrival_way *w, uint64_t handed, uint64_t arrived)
 	}
 }
 
+/* `news`: something arrived since, and so has an answer. */
+static void look_out(struct arrival *a, uint64_t barred, bool news)
+{
+	uint64_t since = barred > a->out.barred ? barred - a->out.barred : 0; /* another proxy's count begins anew */
+
+	a->out.barred = barred;
+	if (since >= ENOUGH) {
+		a->out.lost += since;
+		a->out.proven = false;
+	} else if (since == 0 && news) {
+		a->out.lost = 0;
+		a->out.proven = true;
+	}
+}
+
 /* What came by loopback from a cgroup endpoint is among what arrived, though not among what was handed over. */
 void arrival_look(struct arrival *a, const struct kernel *k, uint64_t now)
 {
@@ -44,6 +59,11 @@ void arrival_look(struct arrival *a, const struct kernel *k, uint64_t now)
 						count(k, SLUICE_DNS_STAT_TCP_CONNECTIONS) +
 							count(k, SLUICE_DNS_STAT_TCP_REFUSED) };
 
+	if (a->begun && proxy_runs(k, now))
+		look_out(a, count(k, SLUICE_DNS_STAT_ANSWERS_BARRED),
+			 arrived[ARRIVAL_UDP] != a->ways[ARRIVAL_UDP].arrived);
+	else
+		a->out.barred = count(k, SLUICE_DNS_STAT_ANSWERS_BARRED);
 	for (int i = 0; i < ARRIVAL_MAX; i++) {
 		struct arrival_way *w = &a->ways[i];
 
@@ -55,7 +75,7 @@ void arrival_look(struct arrival *a, const struct kernel *k, uint64_t now)
 	a->begun = true;
 }
 
-static void add_suspects(const char *lines, struct strbuf *problems)
+static void add_suspects(const char *lines, uint32_t mark, struct strbuf *problems)
 {
 	while (lines && *lines) {
 		size_t len = strcspn(lines, "\n");
@@ -64,7 +84,7 @@ static void add_suspects(const char *lines, struct strbuf *problems)
 			problems,
 			"nf_tables: %.*s drops what none of its rules admits; without one for mark 0x%x/0x%x DNS of "
 			"pods fails\n",
-			(int)len, lines, SLUICE_FWMARK, SLUICE_FWMARK);
+			(int)len, lines, mark, mark);
 		lines += len + (lines[len] == '\n');
 	}
 }
@@ -86,7 +106,12 @@ void arrival_problems(const struct arrival *a, struct firewall *f, struct strbuf
 		proven |= w->proven;
 	}
 	if (lost || !proven)
-		add_suspects(firewall_dropping(f), problems);
+		add_suspects(firewall_dropping(f, FIREWALL_IN), SLUICE_FWMARK, problems);
+	if (a->out.lost)
+		strbuf_addf(problems, "DNS: the last %llu answers to pods were dropped by this node's own filter\n",
+			    (unsigned long long)a->out.lost);
+	if (!a->out.proven)
+		add_suspects(firewall_dropping(f, FIREWALL_OUT), SLUICE_SOCK_MARK, problems);
 	if (lost && firewall_is_legacy())
 		strbuf_addf(problems,
 			    "iptables-legacy: there is a filter, which is not looked into; without a rule for mark "

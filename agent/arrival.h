@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Do the queries that the kernel programs hand over arrive at the proxy? Whatever comes between (a firewall's input rules, a
- * check of the way back, a setting nobody thought of) shows in the two counts, and in nothing else (hazard 29).
+ * check of the way back, a setting nobody thought of) shows in the two counts, and in nothing else (hazard 29). And do its
+ * answers get out? What a firewall's output rules drop, the proxy is told by the kernel.
  */
 #ifndef SLUICE_AGENT_ARRIVAL_H
 #define SLUICE_AGENT_ARRIVAL_H
@@ -22,6 +23,11 @@ struct arrival {
 		uint64_t lost;		  /* handed over since, and none of them arrived */
 		bool proven;		  /* some did, after the last loss */
 	} ways[ARRIVAL_MAX];
+	struct {
+		uint64_t barred; /* answers, at the last look */
+		uint64_t lost;	 /* of those, in a row */
+		bool proven;	 /* some got out, after the last that did not */
+	} out;
 	bool begun;
 };
 
@@ -29,8 +35,8 @@ struct arrival {
 void arrival_look(struct arrival *a, const struct kernel *k, uint64_t now);
 
 /*
- * A line for what does not arrive; and, until something has, one for each part of the firewall (NULL: not known) that may be the
- * reason.
+ * A line for what does not arrive or get out; and, until something has, one for each part of the firewall (NULL: not known) that
+ * may be the reason.
  */
 void arrival_problems(const struct arrival *a, struct firewall *f, struct strbuf *problems);
 

@@ -47,6 +47,7 @@ struct discover {
 	struct kernel *k;
 	struct endpoints *e;
 	struct links *links;
+	struct nlsock *routes; /* to make them by */
 	struct closer *closer;
 	struct config_interfaces wanted;
 	uint64_t last_new;
@@ -228,15 +229,15 @@ static void open_again(struct discover *d, struct link *link)
 }
 
 /* Only those that come from the pod's interface are led to its route, and the proxy's answers do not. */
-static void lead_answers(struct link *link)
+static void lead_answers(struct discover *d, struct link *link)
 {
-	int admitted = answer_way_admit(link->ifindex);
+	int admitted = answer_way_admit(d->routes, link->ifindex);
 
 	link->apart_moved = false;
 	if (admitted < 0)
 		log_warning("%s: its questions may not reach the DNS proxy: %s", link->name, strerror(-admitted));
 	for (size_t i = 0; i < link->nroutes; i++) {
-		int r = link->apart >> i & 1 ? answer_way_put(&link->routes[i], link->ifindex) : 0;
+		int r = link->apart >> i & 1 ? answer_way_put(d->routes, &link->routes[i], link->ifindex) : 0;
 
 		if (r < 0)
 			log_warning("%s: answers of the DNS proxy are not led to it: %s", link->name, strerror(-r));
@@ -302,7 +303,7 @@ bool discover_run(struct discover *d)
 		at = link->ifindex;
 		run_one(d, link);
 		if (link->guarded && link->apart_moved)
-			lead_answers(link);
+			lead_answers(d, link);
 		if (link->half)
 			link->half = kernel_attach(d->k, link->ifindex) < 0;
 		if (link->suspect && ours)
@@ -444,7 +445,9 @@ int discover_open(struct kernel *k, struct endpoints *e, const struct config_int
 	d->e = e;
 	d->wanted = *wanted;
 	handlers.context = d;
-	r = links_open(&handlers, &d->links);
+	r = nlsock_open(NETLINK_ROUTE, &d->routes);
+	if (r == 0)
+		r = links_open(&handlers, &d->links);
 	if (r < 0)
 		return r;
 	/* From here on announcements are heard by two; what was there before is closed below. */
@@ -466,6 +469,7 @@ void discover_freep(struct discover **d)
 	for (size_t i = 0; (*d)->links && i < links_count((*d)->links); i++)
 		free(links_at((*d)->links, i)->claim);
 	links_freep(&(*d)->links);
+	nlsock_freep(&(*d)->routes);
 	free(*d);
 	*d = NULL;
 }

@@ -15,17 +15,23 @@
 #include "base/file.h"
 
 struct firewall {
-	struct nft *nft;
-	uint32_t generation; /* of which `lines` tells; 0: of none */
-	struct strbuf lines;
+	struct nlsock *nft;
+	uint32_t generation; /* of which `lines` tell; 0: of none */
+	struct strbuf lines[FIREWALL_WAYS];
 };
+
+static void forget(struct firewall *f)
+{
+	for (size_t i = 0; i < FIREWALL_WAYS; i++)
+		strbuf_clear(&f->lines[i]);
+}
 
 void firewall_freep(struct firewall **f)
 {
 	if (!*f)
 		return;
-	nft_freep(&(*f)->nft);
-	strbuf_clear(&(*f)->lines);
+	nlsock_freep(&(*f)->nft);
+	forget(*f);
 	free(*f);
 	*f = NULL;
 }
@@ -107,16 +113,20 @@ static struct chain read_chain(const struct nlmsghdr *nlh)
 
 static int take_chain(const struct nlmsghdr *nlh, void *data)
 {
+	static const uint32_t hooks[FIREWALL_WAYS] = { NF_INET_LOCAL_IN, NF_INET_LOCAL_OUT };
 	const struct nfgenmsg *h = mnl_nlmsg_get_payload(nlh);
 	const struct chain c = read_chain(nlh);
 	const char *family = family_name(h->nfgen_family);
+	struct strbuf *lines = data;
 
-	if (family && c.hook == NF_INET_LOCAL_IN && c.policy == NF_DROP)
-		strbuf_addf(data, "chain %s %s %s\n", family, c.table, c.name);
+	for (size_t i = 0; family && i < FIREWALL_WAYS; i++) {
+		if (c.hook == hooks[i] && c.policy == NF_DROP)
+			strbuf_addf(&lines[i], "chain %s %s %s\n", family, c.table, c.name);
+	}
 	return MNL_CB_OK;
 }
 
-const char *firewall_dropping(struct firewall *f)
+const char *firewall_dropping(struct firewall *f, enum firewall_way way)
 {
 	uint32_t generation;
 	char buf[128];
@@ -124,12 +134,12 @@ const char *firewall_dropping(struct firewall *f)
 	if (!f || nft_generation(f->nft, &generation) < 0)
 		return NULL;
 	if (generation == f->generation)
-		return f->lines.data;
-	strbuf_clear(&f->lines);
+		return f->lines[way].data;
+	forget(f);
 	f->generation = 0;
-	if (nft_talk(f->nft, nft_put(buf, NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC), take_chain, &f->lines) == 0)
+	if (nlsock_talk(f->nft, nft_put(buf, NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC), take_chain, f->lines) == 0)
 		f->generation = generation;
-	return f->lines.data;
+	return f->lines[way].data;
 }
 
 bool firewall_is_legacy(void)

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "agent/nlsock.h"
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -23,9 +24,8 @@
 #define BUFFER 32768
 
 struct net {
-	struct mnl_socket *ask;
+	struct nlsock *ask;
 	struct mnl_socket *news;
-	uint32_t seq;
 	char buf[BUFFER];
 };
 
@@ -33,8 +33,7 @@ void net_freep(struct net **net)
 {
 	if (!*net)
 		return;
-	if ((*net)->ask)
-		mnl_socket_close((*net)->ask);
+	nlsock_freep(&(*net)->ask);
 	if ((*net)->news)
 		mnl_socket_close((*net)->news);
 	free(*net);
@@ -46,37 +45,17 @@ int net_open(struct net **ret)
 	CLEANUP(net_freep) struct net *net = calloc(1, sizeof(*net));
 	const unsigned int groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_RULE;
 	const int more[] = { RTNLGRP_IPV6_RULE };
+	int r = net ? nlsock_open(NETLINK_ROUTE, &net->ask) : -ENOMEM;
 
-	if (!net)
-		return -ENOMEM;
-	net->ask = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (r < 0)
+		return r;
 	net->news = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!net->ask || !net->news || mnl_socket_bind(net->ask, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_bind(net->news, groups, MNL_SOCKET_AUTOPID) < 0)
+	if (!net->news || mnl_socket_bind(net->news, groups, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
 	for (size_t i = 0; i < ARRAY_SIZE(more); i++)
 		mnl_socket_setsockopt(net->news, NETLINK_ADD_MEMBERSHIP, (void *)&more[i], sizeof(more[i]));
-	net->seq = (uint32_t)time(NULL);
 	*ret = TAKE_PTR(net);
 	return 0;
-}
-
-static int talk(struct net *net, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
-{
-	uint32_t port = mnl_socket_get_portid(net->ask);
-	int r = MNL_CB_OK;
-
-	nlh->nlmsg_seq = ++net->seq;
-	if (mnl_socket_sendto(net->ask, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	while (r > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(net->ask, net->buf, sizeof(net->buf));
-
-		if (n < 0)
-			return -errno;
-		r = mnl_cb_run(net->buf, (size_t)n, net->seq, port, cb, data);
-	}
-	return r < 0 ? -errno : 0;
 }
 
 /* ---- routing ----------------------------------------------------------------------------------------------------- */
@@ -109,7 +88,7 @@ static int add_rule(struct net *net, uint8_t family, const struct rule *rule)
 		mnl_attr_put_u32(nlh, FRA_GOTO, rule->argument);
 	if (rule->from)
 		mnl_attr_put_strz(nlh, FRA_IIFNAME, rule->from);
-	return talk(net, nlh, NULL, NULL);
+	return nlsock_talk(net->ask, nlh, NULL, NULL);
 }
 
 static int add_route(struct net *net, uint8_t family)
@@ -128,7 +107,7 @@ static int add_route(struct net *net, uint8_t family)
 	h->rtm_type = RTN_LOCAL;
 	mnl_attr_put_u32(nlh, RTA_TABLE, SLUICE_ROUTE_TABLE);
 	mnl_attr_put_u32(nlh, RTA_OIF, if_nametoindex("lo"));
-	return talk(net, nlh, NULL, NULL);
+	return nlsock_talk(net->ask, nlh, NULL, NULL);
 }
 
 /* -EEXIST is what a whole node says. */
@@ -230,7 +209,7 @@ int net_addresses(struct net *net, struct sluice_addr **ret, size_t *ret_count)
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	h = mnl_nlmsg_put_extra_header(nlh, sizeof(*h));
 	h->ifa_family = AF_UNSPEC;
-	r = talk(net, nlh, take_address, &list);
+	r = nlsock_talk(net->ask, nlh, take_address, &list);
 	if (r < 0) {
 		free(list.items);
 		return r;

@@ -6,38 +6,11 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
-#include "base/cleanup.h"
-
-#define WAIT_SECONDS 2 /* for an answer: the kernel's come at once, and the agent's loop must not hang on one */
-
-void nft_freep(struct nft **n)
+int nft_open(struct nlsock **ret)
 {
-	if (!*n)
-		return;
-	if ((*n)->socket)
-		mnl_socket_close((*n)->socket);
-	free(*n);
-	*n = NULL;
-}
-
-int nft_open(struct nft **ret)
-{
-	CLEANUP(nft_freep) struct nft *n = calloc(1, sizeof(*n));
-	const struct timeval wait = { .tv_sec = WAIT_SECONDS };
-
-	if (!n)
-		return -ENOMEM;
-	n->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!n->socket || mnl_socket_bind(n->socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    setsockopt(mnl_socket_get_fd(n->socket), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
-		return -errno;
-	n->seq = (uint32_t)time(NULL);
-	*ret = TAKE_PTR(n);
-	return 0;
+	return nlsock_open(NETLINK_NETFILTER, ret);
 }
 
 bool nft_is_lacking(int error)
@@ -74,24 +47,6 @@ void nft_put_be32(struct nlmsghdr *nlh, uint16_t type, uint32_t value)
 	mnl_attr_put_u32(nlh, type, htonl(value));
 }
 
-int nft_talk(struct nft *n, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
-{
-	uint32_t port = mnl_socket_get_portid(n->socket);
-	int r = MNL_CB_OK;
-
-	nlh->nlmsg_seq = ++n->seq;
-	if (mnl_socket_sendto(n->socket, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	while (r > MNL_CB_STOP) {
-		ssize_t len = mnl_socket_recvfrom(n->socket, n->buf, sizeof(n->buf));
-
-		if (len < 0)
-			return -errno;
-		r = mnl_cb_run(n->buf, (size_t)len, n->seq, port, cb, data);
-	}
-	return r < 0 ? -errno : 0;
-}
-
 static int take_generation(const struct nlmsghdr *nlh, void *data)
 {
 	const struct nlattr *attr;
@@ -104,12 +59,12 @@ static int take_generation(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-int nft_generation(struct nft *n, uint32_t *ret)
+int nft_generation(struct nlsock *n, uint32_t *ret)
 {
 	char buf[128];
 	int r;
 
 	*ret = 0;
-	r = nft_talk(n, nft_put(buf, NFT_MSG_GETGEN, NLM_F_ACK, NFPROTO_UNSPEC), take_generation, ret);
+	r = nlsock_talk(n, nft_put(buf, NFT_MSG_GETGEN, NLM_F_ACK, NFPROTO_UNSPEC), take_generation, ret);
 	return r == 0 && *ret == 0 ? -EPROTO : r;
 }

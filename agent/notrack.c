@@ -47,7 +47,7 @@
 #define PORT_SIZE   2
 
 struct notrack {
-	struct nft *nft;
+	struct nlsock *nft;
 	uint32_t generation; /* of all tables, when ours was last seen whole; 0: never */
 };
 
@@ -70,7 +70,7 @@ static const struct chain chains[] = {
 void notrack_freep(struct notrack **n)
 {
 	if (*n)
-		nft_freep(&(*n)->nft);
+		nlsock_freep(&(*n)->nft);
 	free(*n);
 	*n = NULL;
 }
@@ -319,7 +319,7 @@ static int compare(const struct nlmsghdr *nlh, void *data)
 static int shows(struct notrack *n, struct nlmsghdr *question, const struct nlmsghdr *wanted)
 {
 	struct comparison c = { .wanted = attributes_of(wanted) };
-	int r = nft_talk(n->nft, question, compare, &c);
+	int r = nlsock_talk(n->nft, question, compare, &c);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -358,7 +358,7 @@ static int table_is_whole(struct notrack *n)
 struct batch {
 	struct mnl_nlmsg_batch *messages;
 	uint32_t seq;
-	char buf[NFT_BUFFER];
+	char buf[NLSOCK_BUFFER];
 };
 
 static void *batch_at(struct batch *b)
@@ -381,7 +381,7 @@ static void batch_edge(struct batch *b, uint16_t type)
  * What is wrong is answered, and the last message in any case, since it asks for it. An answer to the first says that none was
  * looked at.
  */
-static int batch_result(struct nft *n, uint32_t first, uint32_t last)
+static int batch_result(struct nlsock *n, uint32_t first, uint32_t last)
 {
 	int result = 0;
 
@@ -421,7 +421,7 @@ static void batch_make(struct batch *b)
 /* The table, whatever it is, goes; ours takes its place if `make`. All at once, or nothing. */
 static int replace(struct notrack *n, bool make)
 {
-	struct nft *nft = n->nft;
+	struct nlsock *nft = n->nft;
 	uint32_t first = nft->seq + 1, last;
 	struct batch b = { .seq = first };
 	ssize_t sent;
@@ -473,7 +473,7 @@ int notrack_ensure(struct notrack *n, bool *ret_made)
 int notrack_exists(struct notrack *n)
 {
 	char buf[MESSAGE_MAX];
-	int r = nft_talk(n->nft, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), NULL, NULL);
+	int r = nlsock_talk(n->nft, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), NULL, NULL);
 
 	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }

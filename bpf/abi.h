@@ -674,6 +674,8 @@ enum sluice_dns_stat {
 	SLUICE_DNS_STAT_LEASES_EVICTED,	  /* leases that made room for others */
 	SLUICE_DNS_STAT_INFLIGHT_EVICTED, /* queries given up for a later one: SERVFAIL */
 	SLUICE_DNS_STAT_NEW_NAMES,	  /* names under a wildcard over the endpoint's rate of new ones: REFUSED */
+	SLUICE_DNS_STAT_ANSWERS_UNSENT,	  /* answers by UDP that the kernel did not take */
+	SLUICE_DNS_STAT_ANSWERS_BARRED,	  /* of those, dropped by the node's own packet filter */
 	SLUICE_DNS_STAT_MAX = 64,
 };
 

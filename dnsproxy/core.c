@@ -786,6 +786,13 @@ bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *ms
 	return true;
 }
 
+void core_unsent(struct core *c, bool barred)
+{
+	count(c, SLUICE_DNS_STAT_ANSWERS_UNSENT);
+	if (barred)
+		count(c, SLUICE_DNS_STAT_ANSWERS_BARRED);
+}
+
 void core_lost(struct core *c, uint32_t transport, bool tcp, bool fault, uint64_t now)
 {
 	for (uint16_t i = 0; i < c->flights.fresh; i++) {

@@ -64,6 +64,8 @@ int core_query(struct core *c, const struct core_asker *from, const uint8_t *msg
 
 /* Something arrived on an upstream socket. True: it was the answer to a query. */
 bool core_answer(struct core *c, uint32_t transport, bool tcp, const uint8_t *msg, size_t len, uint64_t now);
+/* An answer by UDP could not be sent. `barred`: the node's packet filter dropped it. */
+void core_unsent(struct core *c, bool barred);
 /*
  * The socket is of no use. `fault`: queries sent by it go to the next resolver at once. Otherwise the resolver has closed a
  * connection, as it may at any time, and they are put to it once more.

@@ -219,6 +219,9 @@ static void flush_socket(struct endpoint_socket *s)
 		/* One that cannot be sent (the veth is gone) must not keep back the others. */
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* By EPERM the kernel says that netfilter dropped it. */
+		if (n < 0)
+			core_unsent(s->listen->core, errno == EPERM);
 		done += n > 0 ? (unsigned int)n : 1;
 	}
 	s->queued = 0;

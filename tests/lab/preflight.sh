@@ -87,6 +87,19 @@ node nft delete table inet f
 asks
 check "and no more without it" await 15 status_quiet 'did not arrive'
 
+node sh -c 'iptables -A OUTPUT -p udp --dport 53 -j ACCEPT; iptables -A OUTPUT -o lo -j ACCEPT; iptables -P OUTPUT DROP'
+asks
+check "control: an output policy of drop: DNS fails" not resolves
+check "answers that it drops are reported" await 25 status_says 'answers to pods were dropped by this node'
+check "and the chain that may be why" status_says 'chain ip filter OUTPUT drops'
+check "and the mark it must admit" status_says 'OUTPUT.*mark 0x2000/0x2000'
+node iptables -I OUTPUT -m mark --mark 0x2000/0x2000 -j ACCEPT
+check "what the report asks for mends it" resolves
+asks
+check "and ends the report" await 25 status_quiet 'answers to pods\|OUTPUT'
+node iptables -F
+node iptables -P OUTPUT ACCEPT
+
 admit_only iptables-legacy
 asks
 check "iptables-legacy: what does not arrive is reported" await 25 status_says 'did not arrive'
