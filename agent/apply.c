@@ -46,8 +46,9 @@ struct pass {
 	struct tables_move *moves;
 	size_t nmoves;
 	size_t quarantined;
-	bool renewed; /* no policy in force may stay under its id */
-	bool closed;  /* the cluster's addresses are not all known to the kernel: nothing can be judged */
+	bool renewed;	   /* no policy in force may stay under its id */
+	bool same_cluster; /* its addresses are those that the kernel has already */
+	bool closed;	   /* the cluster's addresses are not all known to the kernel: nothing can be judged */
 };
 
 /* ---- compiling --------------------------------------------------------------------------------------------------- */
@@ -250,6 +251,13 @@ static void add_all(struct cluster *c, const struct sluice_addr *addrs, size_t c
 }
 
 /* A Node's object may name addresses that this node does not have, of a translator in front of it: those are not local. */
+static void add_pod(struct cluster *c, const struct subject *pod)
+{
+	if (!pod->not_running)
+		add_all(c, pod->addrs, pod->naddrs, pod->host_network ? SLUICE_CLUSTER_NODE : SLUICE_CLUSTER_POD,
+			false);
+}
+
 static void gather_cluster(struct pass *p)
 {
 	const struct inventory *inv = &p->inventory;
@@ -259,13 +267,10 @@ static void gather_cluster(struct pass *p)
 	add_all(c, p->in->node, p->in->nnode, SLUICE_CLUSTER_NODE, true);
 	for (size_t i = 0; i < inv->nnodes; i++)
 		add_all(c, inv->nodes[i].addrs, inv->nodes[i].naddrs, SLUICE_CLUSTER_NODE, false);
-	for (size_t i = 0; i < inv->npods; i++) {
-		const struct subject *pod = &inv->pods[i];
-
-		if (!pod->not_running)
-			add_all(c, pod->addrs, pod->naddrs,
-				pod->host_network ? SLUICE_CLUSTER_NODE : SLUICE_CLUSTER_POD, false);
-	}
+	for (size_t i = 0; i < inv->npods; i++)
+		add_pod(c, &inv->pods[i]);
+	for (size_t i = 0; i < inv->nkept; i++)
+		add_pod(c, inv->kept[i].pod);
 	for (size_t i = 0; i < inv->nservices; i++)
 		add_all(c, inv->services[i].addrs, inv->services[i].naddrs, SLUICE_CLUSTER_SERVICE, false);
 }
@@ -274,8 +279,13 @@ static void sync_cluster(struct pass *p)
 {
 	bool added = false;
 	const struct cluster *there = p->e->in_force_known ? &p->e->in_force : NULL;
-	int r = cluster_sync(p->e->k, &p->e->cluster, there, &added);
+	int r;
 
+	p->same_cluster = there && p->e->in_force_of == compiler_cluster(p->e->compiler);
+	if (p->same_cluster)
+		return;
+	gather_cluster(p);
+	r = cluster_sync(p->e->k, &p->e->cluster, there, &added);
 	if (r < 0) {
 		log_error("the table of cluster addresses: %s; every endpoint is quarantined, since rules for the "
 			  "outside could meet the cluster's own (limits.clusterAddresses)",
@@ -291,10 +301,13 @@ static void prune_cluster(struct pass *p)
 {
 	struct endpoints *e = p->e;
 
+	if (p->same_cluster)
+		return;
 	cluster_prune(e->k, &e->cluster, e->in_force_known ? &e->in_force : NULL);
 	cluster_clear(&e->in_force);
 	e->in_force = e->cluster;
 	e->in_force_known = !p->closed;
+	e->in_force_of = compiler_cluster(e->compiler);
 	e->cluster = (struct cluster){};
 }
 
@@ -313,13 +326,13 @@ static bool is_own_node(const struct inventory_node *node, const struct endpoint
 
 /* What is known of the world for one pass; borrows from the endpoints and the input. */
 struct world {
-	struct subject *pods;
+	struct subjects subjects;
 	struct inventory_node *nodes;
 };
 
 static void world_clear(struct world *w)
 {
-	free(w->pods);
+	subjects_clear(&w->subjects);
 	free(w->nodes);
 }
 
@@ -353,10 +366,13 @@ static int gather_inventory(const struct endpoints *e, const struct endpoints_in
 	for (size_t i = 0; own && i < e->count; i++)
 		own[i] = static_endpoint_subject(&e->items[i].wanted);
 	if (r == 0)
-		r = objects_subjects(o, own, e->count, &w->pods, &inv.npods);
+		r = objects_subjects(o, own, e->count, &w->subjects);
 	if (r == 0)
 		r = gather_nodes(o, in, w, &inv);
-	inv.pods = w->pods;
+	inv.pods = w->subjects.pods;
+	inv.npods = w->subjects.npods;
+	inv.kept = w->subjects.kept;
+	inv.nkept = w->subjects.nkept;
 	inv.service_cidrs = in->service_cidrs;
 	inv.nservice_cidrs = in->nservice_cidrs;
 	inv.cluster_domain = in->cluster_domain;
@@ -375,7 +391,6 @@ size_t endpoints_apply(struct endpoints *e, const struct endpoints_input *in)
 		return 0;
 	}
 	e->now = clock_now();
-	gather_cluster(&p);
 	sync_cluster(&p);
 	keep_outcomes(&p);
 	apply_policies(&p);

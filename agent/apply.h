@@ -16,10 +16,13 @@ struct endpoints {
 	struct cluster cluster;
 	struct cluster in_force; /* what the kernel holds of it, while `in_force_known` */
 	bool in_force_known;
+	uint64_t in_force_of;	   /* compiler_cluster() of the pass that made it so */
 	struct compiler *compiler; /* kept from pass to pass */
 	uint64_t now;		   /* of the present apply */
 	uint16_t epoch;		   /* of every state word */
 	bool changed;
+	bool left;		 /* an endpoint has, and its links may have lost their interface */
+	int names;		 /* a socket to ask for interfaces by name */
 	endpoints_keep_fn *keep; /* NULL: none is kept */
 	void *keep_context;
 };

@@ -33,14 +33,14 @@ static int find_dropped(void *context, const struct kube_pod *pod)
 	return 0;
 }
 
-void aws_agent_look(struct aws_agent *a, const struct kube_cache *cache, const char *node, const struct store *store)
+void aws_agent_look(struct aws_agent *a, const struct kube_cache *cache, const struct store *store)
 {
 	struct look look = { a, store };
 
 	aws_agent_clear(a);
-	kube_cache_pods(cache, node, find_agent, a);
+	kube_cache_pods(cache, find_agent, a);
 	if (a->there)
-		kube_cache_pods(cache, node, find_dropped, &look);
+		kube_cache_pods(cache, find_dropped, &look);
 }
 
 void aws_agent_tell(const struct aws_agent *a, struct kube_report *report)

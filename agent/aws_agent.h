@@ -21,7 +21,7 @@ struct aws_agent {
 };
 void aws_agent_clear(struct aws_agent *a);
 
-void aws_agent_look(struct aws_agent *a, const struct kube_cache *cache, const char *node, const struct store *store);
+void aws_agent_look(struct aws_agent *a, const struct kube_cache *cache, const struct store *store);
 /* An Event for each, as a part of a pass. */
 void aws_agent_tell(const struct aws_agent *a, struct kube_report *report);
 /* A line for each. */

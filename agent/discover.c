@@ -383,12 +383,15 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 	vpc_name_hash(namespace_name, name, hash);
 	for (size_t i = 0; i < links_count(d->links); i++) {
 		const struct link *link = links_at(d->links, i);
-		int routes = is_pods(d, link) && !link->claim ? matching_routes(link, addrs, naddrs) : -1;
+		int routes = link->claim ? -1 : matching_routes(link, addrs, naddrs);
 		size_t len = strlen(link->name);
 
+		/* Every pod asks about every interface: what tells most of them apart comes first. */
+		if (routes < 0 || !is_pods(d, link))
+			continue;
 		if (routes > 0)
 			return strcpy(ret, link->name);
-		if (routes == 0 && len > VPC_NAME_HASH && strcmp(link->name + len - VPC_NAME_HASH, hash) == 0)
+		if (len > VPC_NAME_HASH && strcmp(link->name + len - VPC_NAME_HASH, hash) == 0)
 			strcpy(ret, link->name);
 	}
 	return ret;

@@ -18,7 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent/apply.h"
 #include "agent/cgroup_programs.h"
@@ -42,13 +45,22 @@ static bool same_place(const struct endpoint_place *a, const struct endpoint_pla
 	return a->ifindex == b->ifindex && a->cgroup == b->cgroup;
 }
 
+/* As if_nametoindex(3), which makes a socket for each: every pass asks for every endpoint. */
+static uint32_t index_of(const struct endpoints *e, const char *interface)
+{
+	struct ifreq request = {};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	return ioctl(e->names, SIOCGIFINDEX, &request) < 0 ? 0 : (uint32_t)request.ifr_ifindex;
+}
+
 /* False: it is not there. */
-static bool place_find(const struct static_endpoint *w, struct endpoint_place *ret)
+static bool place_find(const struct endpoints *e, const struct static_endpoint *w, struct endpoint_place *ret)
 {
 	*ret = (struct endpoint_place){};
 	if (w->cgroup)
 		return cgroup_identify(w->cgroup, &ret->cgroup, &ret->level) == 0;
-	ret->ifindex = if_nametoindex(w->interface);
+	ret->ifindex = index_of(e, w->interface);
 	return ret->ifindex != 0;
 }
 
@@ -90,6 +102,8 @@ void endpoints_freep(struct endpoints **e)
 	endpoints_file_freep(&(*e)->wanted);
 	free((*e)->file);
 	compiler_freep(&(*e)->compiler);
+	if ((*e)->names >= 0)
+		close((*e)->names);
 	cluster_clear(&(*e)->cluster);
 	cluster_clear(&(*e)->in_force);
 	free(*e);
@@ -132,6 +146,7 @@ static void endpoint_leave(struct endpoints *e, struct endpoint *ep)
 		slot_release(e->k, ep->id);
 	if (ep->policy)
 		published_unref(ep->policy, e->now);
+	e->left = e->left || ep->id != 0;
 	ep->policy = NULL;
 	ep->key = 0;
 	ep->id = ep->generation = 0;
@@ -204,6 +219,10 @@ int endpoints_open(struct kernel *k, struct publisher *p, struct endpoints **ret
 		return -ENOMEM;
 	e->k = k;
 	e->p = p;
+	e->left = true; /* an earlier agent's may have */
+	e->names = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (e->names < 0)
+		return -errno;
 	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
 		return -errno;
 	r = compiler_new(seed, &e->compiler);
@@ -234,7 +253,7 @@ static bool same_addresses(const struct static_endpoint *a, const struct static_
 }
 
 /* An adopted cgroup endpoint has no path, only the cgroup itself. */
-static bool same_endpoint(const struct endpoint *a, const struct static_endpoint *b)
+static bool same_endpoint(const struct endpoints *e, const struct endpoint *a, const struct static_endpoint *b)
 {
 	const struct static_endpoint *w = &a->wanted;
 	struct endpoint_place place;
@@ -246,15 +265,18 @@ static bool same_endpoint(const struct endpoint *a, const struct static_endpoint
 	if (w->uid && b->uid && strcmp(w->uid, b->uid) != 0)
 		return false;
 	if (b->cgroup)
-		return place_find(b, &place) && same_place(&place, &a->place);
+		return place_find(e, b, &place) && same_place(&place, &a->place);
 	return strcmp(w->interface, b->interface) == 0 && same_addresses(w, b);
 }
 
-static struct endpoint *find_same(struct endpoint *items, size_t count, const struct static_endpoint *wanted)
+/* Few come or go at a time, so it is near the place `from` where it is wanted. */
+static struct endpoint *find_same(struct endpoints *e, size_t from, const struct static_endpoint *wanted)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (items[i].id && same_endpoint(&items[i], wanted))
-			return &items[i];
+	for (size_t i = 0; i < e->count; i++) {
+		struct endpoint *ep = &e->items[(from + i) % e->count];
+
+		if (ep->id && same_endpoint(e, ep, wanted))
+			return ep;
 	}
 	return NULL;
 }
@@ -280,12 +302,13 @@ static void endpoint_keep(struct kernel *k, struct endpoint *ep, struct endpoint
 	old->id = 0;
 }
 
-static bool wants_place(const struct static_endpoints *list, const struct endpoint_place *place)
+static bool wants_place(const struct endpoints *e, const struct static_endpoints *list,
+			const struct endpoint_place *place)
 {
 	struct endpoint_place wanted;
 
 	for (size_t i = 0; i < list->count; i++) {
-		if (place_find(&list->items[i], &wanted) && same_place(&wanted, place))
+		if (place_find(e, &list->items[i], &wanted) && same_place(&wanted, place))
 			return true;
 	}
 	return false;
@@ -319,7 +342,7 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 		return;
 	}
 	for (size_t i = 0; i < list->count; i++) {
-		struct endpoint *old = find_same(e->items, e->count, &list->items[i]);
+		struct endpoint *old = find_same(e, i, &list->items[i]);
 
 		items[i].wanted = list->items[i];
 		if (old)
@@ -331,7 +354,7 @@ void endpoints_want(struct endpoints *e, struct endpoints_file *wanted, const ch
 
 		endpoint_leave(e, old);
 		/* Where another endpoint takes its place the programs stay: nothing passes in between. */
-		if ((place.ifindex || place.cgroup) && !wants_place(list, &place) &&
+		if ((place.ifindex || place.cgroup) && !wants_place(e, list, &place) &&
 		    !(e->keep && place.ifindex && e->keep(e->keep_context, place.ifindex)))
 			place_detach(e->k, &place);
 		if (e->wanted == NULL)
@@ -361,7 +384,7 @@ static void tell_missing(const struct endpoints *e, struct endpoint *ep, const c
 static bool reconcile_one(struct endpoints *e, struct endpoint *ep)
 {
 	struct endpoint_place place;
-	bool there = place_find(&ep->wanted, &place), changed = false;
+	bool there = place_find(e, &ep->wanted, &place), changed = false;
 	int r;
 
 	if (ep->id && !same_place(&ep->place, &place)) {
@@ -399,8 +422,10 @@ bool endpoints_reconcile(struct endpoints *e)
 		return changed;
 	for (size_t i = 0; i < e->count; i++)
 		changed = reconcile_one(e, &e->items[i]) || changed;
-	if (changed)
+	/* It looks at every link there is. */
+	if (e->left)
 		kernel_prune_links(e->k);
+	e->left = false;
 	return changed;
 }
 
@@ -415,7 +440,7 @@ unsigned int endpoints_repair_cgroups(struct endpoints *e)
 		struct endpoint_place place;
 
 		if (ep->id == 0 || !ep->place.cgroup || cgroup_programs_attached(e->k, ep->place.cgroup) != 0 ||
-		    !place_find(&ep->wanted, &place) || !same_place(&place, &ep->place))
+		    !place_find(e, &ep->wanted, &place) || !same_place(&place, &ep->place))
 			continue;
 		log_warning("%s/%s: the programs on %s were taken off; they are put back", ep->wanted.namespace_name,
 			    ep->wanted.name, place_name(&ep->wanted));
@@ -429,7 +454,7 @@ bool endpoints_waiting(const struct endpoints *e)
 	struct endpoint_place place;
 
 	for (size_t i = 0; i < e->count; i++) {
-		if (e->items[i].phase == ENDPOINT_WAITING && place_find(&e->items[i].wanted, &place))
+		if (e->items[i].phase == ENDPOINT_WAITING && place_find(e, &e->items[i].wanted, &place))
 			return true;
 	}
 	return false;
@@ -443,7 +468,7 @@ bool endpoints_moved(const struct endpoints *e)
 
 		if (!ep->wanted.cgroup)
 			continue;
-		if (place_find(&ep->wanted, &place) != (ep->id != 0) || (ep->id && !same_place(&place, &ep->place)))
+		if (place_find(e, &ep->wanted, &place) != (ep->id != 0) || (ep->id && !same_place(&place, &ep->place)))
 			return true;
 	}
 	return false;

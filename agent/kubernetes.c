@@ -437,7 +437,7 @@ bool kubernetes_refresh(struct kubernetes *k, struct endpoints *e, const struct 
 	if (k->taken == (synced ? TAKEN_HEARD : TAKEN_RESTORED) && !kube_cache_changed(cache) && !k->links_changed)
 		return changed;
 	host_pods_begin(k->host_pods);
-	if (kube_world_new(cache, k->node, &how, &wanted, &k->world) < 0) {
+	if (kube_world_new(cache, &how, &wanted, &k->world) < 0) {
 		log_error("out of memory; endpoints and inventory stay as they are");
 		troubles_clear(&found.troubles);
 		return changed;
@@ -467,7 +467,7 @@ void kubernetes_tell(struct kubernetes *k, const struct endpoints *e, const stru
 	if (!kube_source_synced(k->source))
 		return;
 	if (k->aws_stale)
-		aws_agent_look(&k->aws, in.cache, k->node, k->store);
+		aws_agent_look(&k->aws, in.cache, k->store);
 	k->aws_stale = false;
 	if (!k->report)
 		return;

@@ -20,6 +20,7 @@
 #include "policy/array.h"
 #include "policy/depends.h"
 #include "policy/lower.h"
+#include "policy/selections.h"
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
@@ -91,22 +92,11 @@ static void say_too_big(struct diags *diags, const struct selection *sel, const 
 
 /* ---- the compiler ------------------------------------------------------------------------------------------------ */
 
-/* What selects a subject of that print. */
-struct selected {
-	uint64_t print;
-	uint64_t pass;
-	struct selection sel;
-};
-
 struct compiler {
 	struct resolver resolver;
 	struct dependencies dependencies;
+	struct selections selections;
 	const struct store *store;
-	uint64_t generation; /* of the store, that the selections are of */
-	struct selected *selected;
-	size_t nselected;
-	struct keymap by_subject;
-	uint64_t pass;
 	bool ready; /* the pass began well */
 };
 
@@ -128,80 +118,37 @@ void compiler_freep(struct compiler **compiler)
 
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->nselected; i++)
-		selection_clear(&c->selected[i].sel);
-	free(c->selected);
-	keymap_clear(&c->by_subject);
+	selections_clear(&c->selections);
 	dependencies_clear(&c->dependencies);
 	resolver_clear(&c->resolver);
 	free(c);
 	*compiler = NULL;
 }
 
-/* Those of the last pass, while the manifests are the same. */
-static void keep_selected(struct compiler *c, bool same)
-{
-	struct selected *old = c->selected;
-	size_t n = c->nselected;
-
-	keymap_clear(&c->by_subject);
-	c->selected = NULL;
-	c->nselected = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct selected *slot =
-			same && old[i].pass == c->pass ? array_push(&c->selected, &c->nselected, sizeof(*slot)) : NULL;
-
-		if (slot && keymap_put(&c->by_subject, old[i].print, (uint32_t)(c->nselected - 1)) == 0) {
-			*slot = old[i];
-			continue;
-		}
-		c->nselected -= slot != NULL;
-		selection_clear(&old[i].sel);
-	}
-	free(old);
-}
-
 int compiler_begin(struct compiler *c, const struct store *s, const struct inventory *inv)
 {
-	int r;
+	int r = selections_begin(&c->selections, s);
 
-	keep_selected(c, c->store == s && c->generation == s->generation);
 	dependencies_begin(&c->dependencies, c->resolver.services.pass);
 	c->store = s;
-	c->generation = s->generation;
-	c->pass++;
-	r = resolver_begin(&c->resolver, inv);
+	if (r == 0)
+		r = resolver_begin(&c->resolver, inv);
 	c->ready = r == 0;
 	return r;
 }
 
+uint64_t compiler_cluster(const struct compiler *c)
+{
+	return c->resolver.cluster_of;
+}
+
 static int select_for(struct compiler *c, const struct subject *subject, const struct selection **ret)
 {
-	uint64_t print = resolver_subject(&c->resolver, subject);
-	struct selected *slot;
-	uint32_t at;
-	int r;
+	uint64_t print = c->ready ? resolver_subject(&c->resolver, subject) : 0;
 
-	if (!c->ready || !print)
+	if (!print)
 		return -ENOMEM;
-	if (!keymap_get(&c->by_subject, print, &at)) {
-		slot = array_push(&c->selected, &c->nselected, sizeof(*slot));
-		if (!slot)
-			return -ENOMEM;
-		slot->print = print;
-		at = (uint32_t)(c->nselected - 1);
-		r = select_policies(c->store, subject, c->resolver.index.inv, &slot->sel);
-		if (r == 0)
-			r = keymap_put(&c->by_subject, print, at);
-		if (r < 0) {
-			selection_clear(&slot->sel);
-			c->nselected--;
-			return r;
-		}
-	}
-	c->selected[at].pass = c->pass;
-	*ret = &c->selected[at].sel;
-	return 0;
+	return selections_get(&c->selections, print, subject, c->resolver.index.inv, ret);
 }
 
 int compiler_compile(struct compiler *c, const struct subject *subject, struct diags *diags, uint8_t **ret,

@@ -47,6 +47,12 @@ struct subject {
 	bool not_ready;
 };
 
+/* A pod that somebody keeps from pass to pass: whoever changes it makes another of it. */
+struct kept_pod {
+	const struct subject *pod;
+	uint64_t version; /* greater than that of every one before, of this name or another; not 0 */
+};
+
 /* kubernetes.io/metadata.name is implied. A namespace that is not listed has no other label. */
 struct inventory_namespace {
 	const char *name;
@@ -116,6 +122,9 @@ struct inventory_slice {
 struct inventory {
 	const struct subject *pods;
 	size_t npods;
+	const struct kept_pod
+		*kept; /* further ones, by namespace and name: what is new costs, and not how many there are */
+	size_t nkept;
 	const struct inventory_namespace *namespaces;
 	size_t nnamespaces;
 	const struct inventory_node *nodes;
@@ -201,6 +210,9 @@ void compiler_freep(struct compiler **c);
 int compiler_begin(struct compiler *c, const struct store *s, const struct inventory *inv);
 int compiler_compile(struct compiler *c, const struct subject *subject, struct diags *diags, uint8_t **ret,
 		     size_t *ret_len); /* as compile() */
+
+/* A number that is another when an address of a pod, a node or a Service, or whose it is, is. Of the pass that began. */
+uint64_t compiler_cluster(const struct compiler *c);
 
 /*
  * A 64-bit fingerprint of the selection and of what its peers resolve to, before any compiling: subjects with equal keys

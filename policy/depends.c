@@ -185,7 +185,7 @@ static void put_name(struct summing *s, const struct peer *peer)
 	if (peer->pods)
 		lower_name_meets(&s->r->index, &peer->name, &services, &pods);
 	put(s, services ? s->r->every_service : 0);
-	put(s, pods ? s->r->every_pod : 0);
+	put(s, pods ? s->r->pods.every : 0);
 }
 
 static int put_peer(struct summing *s, const struct entry *e, const struct peer *peer)

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "policy/array.h"
+#include "policy/pods.h"
 
 /* ---- the cluster's addresses ------------------------------------------------------------------------------------- */
 
@@ -48,6 +49,9 @@ int inventory_cluster(const struct inventory *inv, struct sluice_addr **ret, siz
 	for (size_t i = 0; i < inv->npods; i++)
 		if (!inv->pods[i].not_running)
 			add_addrs(&all, inv->pods[i].addrs, inv->pods[i].naddrs);
+	for (size_t i = 0; i < inv->nkept; i++)
+		if (!inv->kept[i].pod->not_running)
+			add_addrs(&all, inv->kept[i].pod->addrs, inv->kept[i].pod->naddrs);
 	for (size_t i = 0; i < inv->nnodes; i++)
 		add_addrs(&all, inv->nodes[i].addrs, inv->nodes[i].naddrs);
 	for (size_t i = 0; i < inv->nservices; i++)
@@ -103,10 +107,7 @@ static int compare_slices(const void *a, const void *b)
 
 static int compare_pods(const void *a, const void *b)
 {
-	const struct subject *x = *(const struct subject *const *)a, *y = *(const struct subject *const *)b;
-	int order = strcmp(x->namespace_name, y->namespace_name);
-
-	return order ? order : strcmp(x->name, y->name);
+	return pods_compare(*(const struct subject *const *)a, *(const struct subject *const *)b);
 }
 
 /* ---- members ----------------------------------------------------------------------------------------------------- */
@@ -312,28 +313,17 @@ static int find_all_members(struct inventory_index *index)
 	return 0;
 }
 
-int index_build(const struct inventory *inv, struct inventory_index *ret)
+int index_build(struct inventory_index *index)
 {
-	static const struct inventory nothing = {};
-	CLEANUP(index_clear) struct inventory_index index = { .inv = inv ? inv : &nothing };
+	const struct inventory *inv = index->inv;
 
-	inv = index.inv;
-	index.slices = calloc(inv->nslices + 1, sizeof(*index.slices));
-	index.pods = calloc(inv->npods + 1, sizeof(*index.pods));
-	if (!index.slices || !index.pods || inventory_cluster(inv, &index.cluster, &index.ncluster) < 0)
+	index->slices = calloc(inv->nslices + 1, sizeof(*index->slices));
+	if (!index->slices)
 		return -ENOMEM;
 	for (size_t i = 0; i < inv->nslices; i++)
-		index.slices[i] = &inv->slices[i];
-	for (size_t i = 0; i < inv->npods; i++)
-		if (!inv->pods[i].not_running)
-			index.pods[index.npods++] = &inv->pods[i];
-	qsort(index.slices, inv->nslices, sizeof(*index.slices), compare_slices);
-	qsort(index.pods, index.npods, sizeof(*index.pods), compare_pods);
-	if (find_all_members(&index) < 0 || find_api_server(&index) < 0)
-		return -ENOMEM;
-	*ret = index;
-	index = (struct inventory_index){};
-	return 0;
+		index->slices[i] = &inv->slices[i];
+	qsort(index->slices, inv->nslices, sizeof(*index->slices), compare_slices);
+	return find_all_members(index) < 0 ? -ENOMEM : find_api_server(index);
 }
 
 void index_clear(struct inventory_index *index)
@@ -342,8 +332,6 @@ void index_clear(struct inventory_index *index)
 		free(index->members[i].items);
 	free(index->members);
 	free(index->slices);
-	free(index->pods);
-	free(index->cluster);
 	free(index->api_server);
 	*index = (struct inventory_index){};
 }

@@ -21,18 +21,19 @@ struct members {
 
 struct inventory_index {
 	const struct inventory *inv;
-	const struct inventory_slice **slices; /* by namespace and Service */
-	const struct subject **pods;	       /* running ones, by namespace and name */
+	const struct subject **pods; /* running ones, by namespace and name; borrowed */
 	size_t npods;
-	struct sluice_addr *cluster; /* sorted */
+	const struct sluice_addr *cluster; /* sorted; borrowed */
 	size_t ncluster;
+	const struct inventory_slice **slices; /* by namespace and Service */
 	struct sluice_addr *api_server; /* its EndpointSlices' addresses, sorted: names open none of them (hazard 12) */
 	size_t napi_server;
 	struct members *members; /* by Service of the inventory */
 	size_t nmembers;
 };
 
-int index_build(const struct inventory *inv, struct inventory_index *ret); /* `inv` may be NULL. 0, -ENOMEM */
+/* The rest, from the inventory, its pods and the cluster's addresses. 0, -ENOMEM */
+int index_build(struct inventory_index *index);
 void index_clear(struct inventory_index *index);
 bool index_in_cluster(const struct inventory_index *index, const struct sluice_addr *addr);
 /* An address outside the cluster's table that no name opens: the API server's, or in a Service CIDR. */

@@ -337,7 +337,7 @@ static int lower_pods(struct lowering *lo, const struct entry *e, const struct g
 	if (resolver_find(lo->resolver, selector, &found) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < lo->index->npods; i++)
-		if (picked_has(found, &lo->resolver->pods, i) && lower_pod(lo, e, grant, lo->index->pods[i]) < 0)
+		if (picked_has(found, &lo->resolver->pods.slots, i) && lower_pod(lo, e, grant, lo->index->pods[i]) < 0)
 			return -ENOMEM;
 	return 0;
 }

@@ -33,6 +33,7 @@ void objects_clear(struct objects *o)
 		free(o->chunks[i]);
 	free(o->chunks);
 	free(o->pods);
+	free(o->kept);
 	free(o->namespaces);
 	free(o->nodes);
 	free(o->services);
@@ -607,18 +608,68 @@ static void join(struct subject *endpoint, const struct subject *pod)
 	endpoint->not_ready = pod->not_ready;
 }
 
-int objects_subjects(const struct objects *o, const struct subject *endpoints, size_t n, struct subject **ret,
-		     size_t *ret_count)
+void subjects_clear(struct subjects *s)
 {
-	_cleanup_free_ struct subject *all = calloc(n + o->npods + 1, sizeof(*all));
-	_cleanup_free_ struct subject **named = calloc(n + 1, sizeof(*named));
-	size_t count = n;
+	free(s->pods);
+	free(s->kept);
+	*s = (struct subjects){};
+}
 
-	if (!all || !named)
+/* Of one pod there may be several endpoints, one for each of its interfaces: they stand together. */
+static void join_all(struct subject **named, size_t n, struct subject **same, const struct subject *pod)
+{
+	while (same > named && compare_names(same - 1, &pod) == 0)
+		same--;
+	for (; same < named + n && compare_names(same, &pod) == 0; same++)
+		join(*same, pod);
+}
+
+static size_t first_not_before(const struct objects *o, size_t low, struct subject *const *name)
+{
+	size_t high = o->nkept;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (compare_names(&o->kept[mid].pod, name) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* They are as ordered as the names of the endpoints, which are few: what lies between two of them is none. */
+static void take_kept(const struct objects *o, struct subject **named, size_t n, struct subjects *s)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i <= n; i++) {
+		size_t until = i < n ? first_not_before(o, from, &named[i]) : o->nkept;
+
+		if (until > from)
+			memcpy(&s->kept[s->nkept], &o->kept[from], (until - from) * sizeof(*s->kept));
+		s->nkept += until - from;
+		from = until;
+		if (i < n && from < o->nkept && compare_names(&o->kept[from].pod, &named[i]) == 0)
+			join_all(named, n, &named[i], o->kept[from++].pod);
+	}
+}
+
+int objects_subjects(const struct objects *o, const struct subject *endpoints, size_t n, struct subjects *ret)
+{
+	_cleanup_free_ struct subject **named = calloc(n + 1, sizeof(*named));
+	CLEANUP(subjects_clear)
+	struct subjects s = {
+		.pods = calloc(n + o->npods + 1, sizeof(*s.pods)),
+		.kept = calloc(o->nkept + 1, sizeof(*s.kept)),
+	};
+
+	if (!s.pods || !s.kept || !named)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		all[i] = endpoints[i];
-		named[i] = &all[i];
+	for (; s.npods < n; s.npods++) {
+		s.pods[s.npods] = endpoints[s.npods];
+		named[s.npods] = &s.pods[s.npods];
 	}
 	qsort(named, n, sizeof(*named), compare_names);
 	for (size_t i = 0; i < o->npods; i++) {
@@ -626,11 +677,12 @@ int objects_subjects(const struct objects *o, const struct subject *endpoints, s
 		struct subject **same = bsearch(&pod, named, n, sizeof(*named), compare_names);
 
 		if (same)
-			join(*same, pod);
+			join_all(named, n, same, pod);
 		else
-			all[count++] = *pod;
+			s.pods[s.npods++] = *pod;
 	}
-	*ret = TAKE_PTR(all);
-	*ret_count = count;
+	take_kept(o, named, n, &s);
+	*ret = s;
+	s = (struct subjects){};
 	return 0;
 }

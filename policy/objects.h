@@ -20,6 +20,8 @@ struct object_place {
 struct objects {
 	struct subject *pods;
 	size_t npods;
+	struct kept_pod *kept; /* further ones, which a cache has */
+	size_t nkept;
 	struct inventory_namespace *namespaces;
 	size_t nnamespaces;
 	struct inventory_node *nodes; /* none of them local */
@@ -55,12 +57,18 @@ int objects_duplicates(const struct objects *o, struct diags *diags);
 
 /* All but the pods as an inventory; borrows. */
 struct inventory objects_inventory(const struct objects *o);
+/* Borrows from the objects and the endpoints. `= {}` is an empty one. */
+struct subjects {
+	struct subject *pods; /* the endpoints in their order, then the objects' pods that are none of them */
+	size_t npods;
+	struct kept_pod *kept; /* of the kept ones those that are no endpoint */
+	size_t nkept;
+};
+void subjects_clear(struct subjects *s);
 /*
- * Who there is: the `n` endpoints in their order, then the pods that are none of them. An endpoint with the namespace and
- * name of a pod is that pod: labels and addresses that the endpoint has stay its own, the rest is the pod's. Borrows from
- * both; `ret` is the caller's to free. 0, -ENOMEM.
+ * Who there is. An endpoint with the namespace and name of a pod is that pod: labels and addresses that the endpoint has stay
+ * its own, the rest is the pod's. 0, -ENOMEM.
  */
-int objects_subjects(const struct objects *o, const struct subject *endpoints, size_t n, struct subject **ret,
-		     size_t *ret_count);
+int objects_subjects(const struct objects *o, const struct subject *endpoints, size_t n, struct subjects *ret);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  * -------------------
- * A pass reads the whole inventory, but what it costs beyond a print of each object is what changed since the last: sets of
- * the pods that a selector finds are kept and asked only about pods whose content is new (slots.c). A selector that no
- * pass asked for is forgotten with the next.
+ * A pass reads the whole inventory, but what it costs is what changed since the last, beyond a print of each object but the kept
+ * pods (pods.c): sets of the pods that a selector finds are kept and asked only about pods whose content is new (slots.c). A
+ * selector that no pass asked for is forgotten with the next. The list of the cluster's addresses is made when one is another.
  */
 #include "policy/resolve.h"
 
@@ -13,79 +13,30 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/siphash.h"
 #include "base/strbuf.h"
 #include "policy/array.h"
 #include "policy/match.h"
+#include "policy/prints.h"
 
 /* ---- prints ------------------------------------------------------------------------------------------------------ */
 
-static void put_text(struct strbuf *b, const char *text)
+static uint64_t print_of(const struct resolver *r, const struct strbuf *b)
 {
-	strbuf_add(b, text ? text : "", text ? strlen(text) + 1 : 1);
+	return print_from(r->seed, b, 0);
 }
 
-static void put_labels(struct strbuf *b, const struct label *labels, size_t n)
+static struct pods_input pods_input(const struct resolver *r)
 {
-	strbuf_add(b, &n, sizeof(n));
-	for (size_t i = 0; i < n; i++) {
-		put_text(b, labels[i].key);
-		put_text(b, labels[i].value);
-	}
-}
-
-static void put_addrs(struct strbuf *b, const struct sluice_addr *addrs, size_t n)
-{
-	strbuf_add(b, &n, sizeof(n));
-	if (n)
-		strbuf_add(b, addrs, n * sizeof(*addrs));
-}
-
-static void put_number(struct strbuf *b, uint64_t n)
-{
-	strbuf_add(b, &n, sizeof(n));
-}
-
-/* The print of what is in the buffer from `from`. */
-static uint64_t print_from(const struct resolver *r, const struct strbuf *b, size_t from)
-{
-	return b->failed || b->len <= from ? 0 : siphash24(b->data + from, b->len - from, r->seed);
-}
-
-static uint64_t namespace_print(const struct resolver *r, const char *name)
-{
-	const struct inventory *inv = r->index.inv;
-
-	for (size_t i = 0; i < inv->nnamespaces; i++)
-		if (strcmp(inv->namespaces[i].name, name) == 0)
-			return r->namespaces[i];
-	return 0;
-}
-
-static void put_effect(struct strbuf *b, const struct subject *pod)
-{
-	put_addrs(b, pod->addrs, pod->naddrs);
-	put_number(b, pod->nports);
-	for (size_t i = 0; i < pod->nports; i++) {
-		put_text(b, pod->ports[i].name);
-		put_number(b, (uint64_t)pod->ports[i].proto << 16 | pod->ports[i].port);
-	}
-}
-
-static void put_identity(struct strbuf *b, const struct subject *s, uint64_t namespace_labels)
-{
-	put_text(b, s->namespace_name);
-	put_text(b, s->service_account);
-	put_labels(b, s->labels, s->nlabels);
-	put_number(b, namespace_labels);
+	return (struct pods_input){ r->index.inv, r->namespaces, r->every_namespace, r->seed };
 }
 
 uint64_t resolver_subject(const struct resolver *r, const struct subject *subject)
 {
 	CLEANUP(strbuf_clear) struct strbuf b = {};
+	const struct pods_input in = pods_input(r);
 
-	put_identity(&b, subject, namespace_print(r, subject->namespace_name));
-	return print_from(r, &b, 0);
+	pods_put_identity(&b, &in, subject);
+	return print_of(r, &b);
 }
 
 static int read_namespaces(struct resolver *r, struct strbuf *b)
@@ -94,38 +45,25 @@ static int read_namespaces(struct resolver *r, struct strbuf *b)
 
 	free(r->namespaces);
 	r->namespaces = calloc(inv->nnamespaces + 1, sizeof(*r->namespaces));
+	r->every_namespace = 0;
 	for (size_t i = 0; r->namespaces && i < inv->nnamespaces; i++) {
 		b->len = 0;
 		put_labels(b, inv->namespaces[i].labels, inv->namespaces[i].nlabels);
-		r->namespaces[i] = print_from(r, b, 0);
+		r->namespaces[i] = print_of(r, b);
+		put_text(b, inv->namespaces[i].name);
+		r->every_namespace += print_of(r, b);
 	}
 	return r->namespaces ? 0 : -ENOMEM;
 }
 
-/* The index has the pods by namespace, so each namespace's labels are looked up once. */
-static int read_pods(struct resolver *r, struct strbuf *b)
+static int read_pods(struct resolver *r)
 {
-	_cleanup_free_ struct slot_content *list = calloc(r->index.npods + 1, sizeof(*list));
-	uint64_t labels = 0;
+	const struct pods_input in = pods_input(r);
+	int ret = pods_read(&r->pods, &in);
 
-	if (!list)
-		return -ENOMEM;
-	r->every_pod = 0;
-	for (size_t i = 0; i < r->index.npods; i++) {
-		const struct subject *pod = r->index.pods[i];
-
-		if (i == 0 || strcmp(r->index.pods[i - 1]->namespace_name, pod->namespace_name) != 0)
-			labels = namespace_print(r, pod->namespace_name);
-		b->len = 0;
-		put_effect(b, pod);
-		list[i].effect = print_from(r, b, 0);
-		put_identity(b, pod, labels);
-		put_text(b, pod->name);
-		put_number(b, pod->host_network);
-		list[i].print = print_from(r, b, 0);
-		r->every_pod += list[i].print;
-	}
-	return slots_sync(&r->pods, list, r->index.npods);
+	r->index.pods = r->pods.items;
+	r->index.npods = r->pods.count;
+	return ret;
 }
 
 static void read_nodes(struct resolver *r, struct strbuf *b)
@@ -138,7 +76,33 @@ static void read_nodes(struct resolver *r, struct strbuf *b)
 		put_addrs(b, inv->nodes[i].addrs, inv->nodes[i].naddrs);
 		put_number(b, inv->nodes[i].local);
 	}
-	r->nodes = print_from(r, b, 0);
+	r->nodes = print_of(r, b);
+}
+
+static int read_cluster(struct resolver *r, struct strbuf *b)
+{
+	const struct inventory *inv = r->index.inv;
+	struct sluice_addr *addrs;
+	uint64_t print;
+	int ret = 0;
+
+	b->len = 0;
+	put_number(b, r->pods.places);
+	put_number(b, r->nodes);
+	for (size_t i = 0; i < inv->nservices; i++)
+		put_addrs(b, inv->services[i].addrs, inv->services[i].naddrs);
+	print = print_of(r, b);
+	if (!r->cluster || print != r->cluster_of) {
+		ret = inventory_cluster(inv, &addrs, &r->ncluster);
+		if (ret < 0)
+			return ret;
+		free(r->cluster);
+		r->cluster = addrs;
+	}
+	r->cluster_of = print;
+	r->index.cluster = r->cluster;
+	r->index.ncluster = r->ncluster;
+	return 0;
 }
 
 /* ---- Services ---------------------------------------------------------------------------------------------------- */
@@ -176,7 +140,7 @@ static void put_member(const struct resolver *r, struct strbuf *b, const struct 
 	if (m->pod) {
 		put_text(b, m->pod->name);
 		put_number(b, m->pod->host_network);
-		put_effect(b, m->pod);
+		pods_put_effect(b, m->pod);
 	}
 	for (size_t i = 0; i < s->nports; i++)
 		put_number(b, member_port(m, &s->ports[i]));
@@ -202,10 +166,10 @@ static void read_service(struct resolver *r, struct strbuf *b, size_t i, struct 
 	b->len = 0;
 	put_service(r, b, s);
 	put_number(b, presence_of(s, m));
-	r->every_presence += print_from(r, b, 0);
+	r->every_presence += print_of(r, b);
 	for (size_t k = 0; k < m->count; k++)
 		put_member(r, b, s, &m->items[k]);
-	ret->print = ret->effect = print_from(r, b, 0);
+	ret->print = ret->effect = print_of(r, b);
 	r->every_service += ret->effect;
 }
 
@@ -232,10 +196,10 @@ static void read_places(struct resolver *r, struct strbuf *b)
 		put_addrs(b, &inv->service_cidrs[i].addr, 1);
 		put_number(b, inv->service_cidrs[i].bits);
 	}
-	r->place = print_from(r, b, 0);
+	r->place = print_of(r, b);
 	b->len = 0;
 	put_addrs(b, r->index.api_server, r->index.napi_server);
-	r->api_server = print_from(r, b, 0);
+	r->api_server = print_of(r, b);
 }
 
 /* ---- selectors --------------------------------------------------------------------------------------------------- */
@@ -283,7 +247,7 @@ static uint64_t selector_print(const struct resolver *r, const struct selector *
 		for (size_t k = 0; k < s->items[i].nvalues; k++)
 			put_text(&b, s->items[i].values[k]);
 	}
-	return print_from(r, &b, 0);
+	return print_of(r, &b);
 }
 
 struct asked {
@@ -316,7 +280,7 @@ int resolver_find(struct resolver *r, const struct selector *selector, const str
 		at = (uint32_t)(r->nfound - 1);
 	}
 	f = &r->found[at];
-	if (picked_update(&f->pods, &r->pods, pod_fits, &a) < 0)
+	if (picked_update(&f->pods, &r->pods.slots, pod_fits, &a) < 0)
 		return -ENOMEM;
 	*ret = &f->pods;
 	return 0;
@@ -326,21 +290,25 @@ int resolver_find(struct resolver *r, const struct selector *selector, const str
 
 int resolver_begin(struct resolver *r, const struct inventory *inv)
 {
+	static const struct inventory nothing = {};
 	CLEANUP(strbuf_clear) struct strbuf b = {};
 	int ret;
 
 	index_clear(&r->index);
-	ret = keep_found(r, r->pods.pass);
-	if (ret == 0)
-		ret = index_build(inv, &r->index);
+	r->index.inv = inv ? inv : &nothing;
+	ret = keep_found(r, r->pods.slots.pass);
 	if (ret == 0)
 		ret = read_namespaces(r, &b);
 	if (ret == 0)
-		ret = read_pods(r, &b);
+		ret = read_pods(r);
 	if (ret < 0)
 		return ret;
 	read_nodes(r, &b);
-	ret = read_services(r, &b);
+	ret = read_cluster(r, &b);
+	if (ret == 0)
+		ret = index_build(&r->index);
+	if (ret == 0)
+		ret = read_services(r, &b);
 	if (ret == 0)
 		read_places(r, &b);
 	return b.failed ? -ENOMEM : ret;
@@ -349,8 +317,9 @@ int resolver_begin(struct resolver *r, const struct inventory *inv)
 void resolver_clear(struct resolver *r)
 {
 	index_clear(&r->index);
-	slots_clear(&r->pods);
+	pods_clear(&r->pods);
 	slots_clear(&r->services);
+	free(r->cluster);
 	for (size_t i = 0; i < r->nfound; i++)
 		found_clear(&r->found[i]);
 	free(r->found);

@@ -5,6 +5,7 @@
 
 #include "policy/inventory.h"
 #include "policy/model.h"
+#include "policy/pods.h"
 #include "policy/slots.h"
 
 /* The pods that a selector finds; `key` is the print of the selector. */
@@ -16,15 +17,18 @@ struct found_pods {
 struct resolver {
 	uint64_t seed[2];
 	struct inventory_index index;
-	struct slot_table pods; /* of index.pods */
+	struct pods pods; /* as in the index */
 	struct slot_table services;
+	struct sluice_addr *cluster; /* sorted: those of `cluster_of` */
+	size_t ncluster;
 	struct found_pods *found;
 	size_t nfound;
 	struct keymap by_selector;
 	uint64_t *namespaces; /* prints, in the inventory's order */
 	/* Prints of what is not told apart further. */
+	uint64_t every_namespace;
 	uint64_t nodes;
-	uint64_t every_pod;
+	uint64_t cluster_of; /* the addresses of pods, nodes and Services, and whose they are */
 	uint64_t every_service;
 	uint64_t every_presence;
 	uint64_t place; /* Service CIDRs, the cluster's domain */

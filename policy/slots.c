@@ -63,6 +63,29 @@ bool keymap_get(const struct keymap *m, uint64_t key, uint32_t *ret)
 	return false;
 }
 
+/* Those behind it that would no longer be found move up into the gap. */
+void keymap_remove(struct keymap *m, uint64_t key)
+{
+	size_t mask = m->size - 1, gap = key & mask;
+
+	if (m->size == 0)
+		return;
+	while (m->items[gap].used && m->items[gap].key != key)
+		gap = (gap + 1) & mask;
+	if (!m->items[gap].used)
+		return;
+	for (size_t i = (gap + 1) & mask; m->items[i].used; i = (i + 1) & mask) {
+		size_t home = m->items[i].key & mask;
+
+		if (((i - home) & mask) < ((i - gap) & mask))
+			continue;
+		m->items[gap] = m->items[i];
+		gap = i;
+	}
+	m->items[gap].used = false;
+	m->used--;
+}
+
 void keymap_clear(struct keymap *m)
 {
 	free(m->items);
@@ -111,10 +134,39 @@ static int add_fresh(struct slot_table *t, const struct slot_content *c, size_t 
 	return 0;
 }
 
-/* What was there before and is not any more. The keys of what went stay behind, so they are all put again. */
-static int drop_gone(struct slot_table *t)
+int slots_begin(struct slot_table *t, size_t max)
 {
-	struct keymap left = {};
+	uint32_t *of = realloc(t->of, (max + 1) * sizeof(*of));
+
+	free(t->gone);
+	free(t->fresh);
+	t->gone = t->fresh = NULL;
+	t->ngone = t->nfresh = t->nof = 0;
+	t->pass++;
+	if (!of)
+		return -ENOMEM;
+	t->of = of;
+	return 0;
+}
+
+void slots_keep(struct slot_table *t, size_t index, uint32_t slot)
+{
+	t->items[slot].pass = t->pass;
+	t->of[index] = slot;
+	t->nof = index + 1;
+}
+
+int slots_put(struct slot_table *t, size_t index, const struct slot_content *content, uint32_t *ret_slot)
+{
+	if (!keymap_get(&t->by_print, content->print, ret_slot) && add_fresh(t, content, index, ret_slot) < 0)
+		return -ENOMEM;
+	slots_keep(t, index, *ret_slot);
+	return 0;
+}
+
+/* What was there before and is not any more. */
+int slots_end(struct slot_table *t)
+{
 	uint32_t *unused = realloc(t->unused, (t->count + 1) * sizeof(*unused));
 
 	if (!unused)
@@ -131,51 +183,24 @@ static int drop_gone(struct slot_table *t)
 			return -ENOMEM;
 		*change = (struct slot_change){ .slot = (uint32_t)i, .effect = s->effect };
 		t->unused[t->nunused++] = (uint32_t)i;
+		keymap_remove(&t->by_print, s->print);
 		*s = (struct slot){};
-	}
-	for (size_t i = 0; t->ngone && i < t->count; i++) {
-		if (t->items[i].pass && keymap_put(&left, t->items[i].print, (uint32_t)i) < 0) {
-			keymap_clear(&left);
-			return -ENOMEM;
-		}
-	}
-	if (t->ngone) {
-		keymap_clear(&t->by_print);
-		t->by_print = left;
 	}
 	return 0;
 }
 
-static int sync_all(struct slot_table *t, const struct slot_content *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint32_t slot;
-
-		if (!keymap_get(&t->by_print, list[i].print, &slot) && add_fresh(t, &list[i], i, &slot) < 0)
-			return -ENOMEM;
-		t->items[slot].pass = t->pass;
-		t->of[i] = slot;
-	}
-	return drop_gone(t);
-}
-
 int slots_sync(struct slot_table *t, const struct slot_content *list, size_t n)
 {
-	uint32_t *of = realloc(t->of, (n + 1) * sizeof(*of));
+	int r = slots_begin(t, n);
+	uint32_t slot;
 
-	free(t->gone);
-	free(t->fresh);
-	t->gone = t->fresh = NULL;
-	t->ngone = t->nfresh = 0;
-	t->pass++;
-	if (of) {
-		t->of = of;
-		t->nof = n;
-	}
-	if (of && sync_all(t, list, n) == 0)
-		return 0;
-	slots_clear(t);
-	return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = slots_put(t, i, &list[i], &slot);
+	if (r == 0)
+		r = slots_end(t);
+	if (r < 0)
+		slots_clear(t);
+	return r;
 }
 
 /* ---- sets -------------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct keymap {
 	size_t used;
 };
 int keymap_put(struct keymap *m, uint64_t key, uint32_t value); /* the key is not in it. 0, -ENOMEM */
+void keymap_remove(struct keymap *m, uint64_t key);
 bool keymap_get(const struct keymap *m, uint64_t key, uint32_t *ret);
 void keymap_clear(struct keymap *m);
 
@@ -39,7 +40,7 @@ struct slot_table {
 	size_t nunused;
 	struct keymap by_print;
 	uint32_t *of; /* slot by index in the present list */
-	size_t nof;
+	size_t nof;   /* how many were put or kept so far */
 	struct slot_change *gone;
 	size_t ngone;
 	struct slot_change *fresh;
@@ -54,6 +55,14 @@ struct slot_content {
 
 /* The present list. After -ENOMEM the table is empty, and the next list is all fresh. */
 int slots_sync(struct slot_table *t, const struct slot_content *list, size_t n);
+/*
+ * The same, one by one: of at most `max`, each index of the list is put, or keeps the slot that it had in the last pass. After
+ * -ENOMEM slots_clear() is the caller's.
+ */
+int slots_begin(struct slot_table *t, size_t max);
+int slots_put(struct slot_table *t, size_t index, const struct slot_content *content, uint32_t *ret_slot);
+void slots_keep(struct slot_table *t, size_t index, uint32_t slot);
+int slots_end(struct slot_table *t);
 void slots_clear(struct slot_table *t);
 
 /* The slots that fit, kept; and the sum of their effects, which is the same in whatever order they came. */

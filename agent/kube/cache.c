@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each object is an `objects` of its own with one element, so that it comes and goes with all its memory. A view copies
- * the elements together; what left the cache since is kept for the views that still point into it.
+ * Each object is an `objects` of its own with one element, so that it comes and goes with all its memory, and never changes. A
+ * view points to the pods, of which there are many, and copies the elements of other kinds together; what left the cache since is
+ * kept for the views that still point into it.
  */
 #include "agent/kube/cache.h"
 
 #include <errno.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,28 +32,36 @@ struct known {
 	bool finished;
 	uint32_t list; /* the last one it was in */
 	uint64_t print;
+	uint64_t version; /* in the cache; greater than of all that came before */
 	struct objects one;
 	struct known *next; /* among the departed */
 };
 
-struct collection {
-	void *tree; /* tsearch(3), of struct known */
+/* By namespace and name. */
+struct sorted {
+	struct known **items;
 	size_t count;
+	size_t room;
+};
+
+struct collection {
+	struct sorted all;
 	uint32_t list; /* being read, or the last */
 };
 
 struct kube_cache {
 	struct collection kinds[KUBE_KINDS];
+	char *node;
+	struct sorted own;	       /* pods of that node, which are asked for with every change */
+	uint64_t version;	       /* the last that was given */
 	struct known *departed;	       /* since the last view */
 	struct known *departed_before; /* since the one before */
 	bool changed;
 	uint64_t refused;
 };
 
-static void known_free(void *item)
+static void known_free(struct known *e)
 {
-	struct known *e = item;
-
 	free(e->namespace_name);
 	free(e->name);
 	if (e->cni_uid != e->uid)
@@ -81,30 +89,105 @@ static void free_departed(struct known **list)
 	}
 }
 
-int kube_cache_new(struct kube_cache **ret)
+int kube_cache_new(const char *node, struct kube_cache **ret)
 {
-	*ret = calloc(1, sizeof(**ret));
-	return *ret ? 0 : -ENOMEM;
+	CLEANUP(kube_cache_freep) struct kube_cache *c = calloc(1, sizeof(*c));
+
+	if (c)
+		c->node = strdup(node);
+	if (!c || !c->node)
+		return -ENOMEM;
+	*ret = TAKE_PTR(c);
+	return 0;
 }
 
 void kube_cache_freep(struct kube_cache **c)
 {
 	if (!*c)
 		return;
-	for (size_t i = 0; i < KUBE_KINDS; i++)
-		tdestroy((*c)->kinds[i].tree, known_free);
+	for (size_t i = 0; i < KUBE_KINDS; i++) {
+		struct sorted *all = &(*c)->kinds[i].all;
+
+		while (all->count > 0)
+			known_free(all->items[--all->count]);
+		free(all->items);
+	}
+	free((*c)->own.items);
+	free((*c)->node);
 	free_departed(&(*c)->departed);
 	free_departed(&(*c)->departed_before);
 	free(*c);
 	*c = NULL;
 }
 
-static int compare_known(const void *a, const void *b)
-{
-	const struct known *x = a, *y = b;
-	int order = strcmp(x->namespace_name, y->namespace_name);
+/* ---- order ------------------------------------------------------------------------------------------------------- */
 
-	return order ? order : strcmp(x->name, y->name);
+static int compare_with(const struct known *e, const char *namespace_name, const char *name)
+{
+	int order = strcmp(e->namespace_name, namespace_name);
+
+	return order ? order : strcmp(e->name, name);
+}
+
+/* Where it is, or would be. Lists come nearly in this order, so the end is looked at first. */
+static size_t place_in(const struct sorted *s, const char *namespace_name, const char *name, bool *ret_there)
+{
+	size_t low = 0, high = s->count;
+
+	*ret_there = false;
+	if (high > 0 && compare_with(s->items[high - 1], namespace_name, name) < 0)
+		return high;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = compare_with(s->items[mid], namespace_name, name);
+
+		if (order == 0) {
+			*ret_there = true;
+			return mid;
+		}
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static struct known *find(const struct sorted *s, const char *namespace_name, const char *name)
+{
+	bool there;
+	size_t at = place_in(s, namespace_name, name, &there);
+
+	return there ? s->items[at] : NULL;
+}
+
+/* Room for one more. 0, -ENOMEM. */
+static int sorted_reserve(struct sorted *s)
+{
+	size_t room = s->room ? s->room * 2 : 8;
+	struct known **items;
+
+	if (s->count < s->room)
+		return 0;
+	items = realloc(s->items, room * sizeof(struct known *));
+	if (!items)
+		return -ENOMEM;
+	s->items = items;
+	s->room = room;
+	return 0;
+}
+
+static void sorted_insert(struct sorted *s, size_t at, struct known *e)
+{
+	memmove(&s->items[at + 1], &s->items[at], (s->count - at) * sizeof(struct known *));
+	s->items[at] = e;
+	s->count++;
+}
+
+static void sorted_remove(struct sorted *s, size_t at)
+{
+	s->count--;
+	memmove(&s->items[at], &s->items[at + 1], (s->count - at) * sizeof(struct known *));
 }
 
 /* ---- coming and going -------------------------------------------------------------------------------------------- */
@@ -119,13 +202,6 @@ static const char *member(json_t *object, const char *key)
 	const char *text = json_string_value(json_object_get(json_object_get(object, "metadata"), key));
 
 	return text ? text : "";
-}
-
-static void depart(struct kube_cache *c, struct known *e)
-{
-	e->next = c->departed;
-	c->departed = e;
-	c->changed = true;
 }
 
 /* The kubelet shows a static pod to the API as another object, which says whose mirror it is. */
@@ -215,43 +291,68 @@ static int known_new(json_t *object, struct known **ret)
 	return r;
 }
 
+static bool is_own(const struct kube_cache *c, const struct known *e)
+{
+	return e->one.npods && e->one.pods->node && !strcmp(e->one.pods->node, c->node);
+}
+
+/* There is room. */
+static void add_own(struct kube_cache *c, struct known *e)
+{
+	bool there;
+	size_t at = place_in(&c->own, e->namespace_name, e->name, &there);
+
+	if (is_own(c, e))
+		sorted_insert(&c->own, at, e);
+}
+
+static void depart(struct kube_cache *c, struct known *e)
+{
+	bool there;
+	size_t at = place_in(&c->own, e->namespace_name, e->name, &there);
+
+	if (there && c->own.items[at] == e)
+		sorted_remove(&c->own, at);
+	e->next = c->departed;
+	c->departed = e;
+	c->changed = true;
+}
+
 /* Takes `e`; what it replaces departs. */
 static int insert(struct kube_cache *c, struct collection *k, struct known *e)
 {
-	struct known **slot = tsearch(e, &k->tree, compare_known);
+	bool there;
+	size_t at = place_in(&k->all, e->namespace_name, e->name, &there);
 
-	if (!slot) {
+	if (there && k->all.items[at]->print == e->print) {
+		k->all.items[at]->list = k->list;
+		known_free(e);
+		return 0;
+	}
+	if (sorted_reserve(&k->all) < 0 || sorted_reserve(&c->own) < 0) {
 		known_free(e);
 		return -ENOMEM;
 	}
 	e->list = k->list;
-	if (*slot == e) {
-		k->count++;
-		c->changed = true;
-	} else if ((*slot)->print == e->print) {
-		(*slot)->list = k->list;
-		known_free(e);
+	e->version = ++c->version;
+	if (there) {
+		depart(c, k->all.items[at]);
+		k->all.items[at] = e;
 	} else {
-		depart(c, *slot);
-		*slot = e;
+		sorted_insert(&k->all, at, e);
 	}
+	add_own(c, e);
+	c->changed = true;
 	return 0;
-}
-
-static struct known **find(const struct collection *k, const char *namespace_name, const char *name)
-{
-	struct known key = { .namespace_name = (char *)namespace_name, .name = (char *)name };
-
-	return tfind(&key, &k->tree, compare_known);
 }
 
 /* What is known of an object that cannot be taken is still in the list. */
 static void keep_known(struct collection *k, json_t *object)
 {
-	struct known **slot = find(k, member(object, "namespace"), member(object, "name"));
+	struct known *e = find(&k->all, member(object, "namespace"), member(object, "name"));
 
-	if (slot)
-		(*slot)->list = k->list;
+	if (e)
+		e->list = k->list;
 }
 
 void kube_cache_put(struct kube_cache *c, enum kube_kind kind, json_t *object)
@@ -267,63 +368,30 @@ void kube_cache_put(struct kube_cache *c, enum kube_kind kind, json_t *object)
 	}
 }
 
-static void take_out(struct kube_cache *c, struct collection *k, struct known *e)
-{
-	tdelete(e, &k->tree, compare_known);
-	k->count--;
-	depart(c, e);
-}
-
 void kube_cache_gone(struct kube_cache *c, enum kube_kind kind, json_t *object)
 {
-	struct collection *k = &c->kinds[kind];
-	struct known **slot = find(k, member(object, "namespace"), member(object, "name"));
+	struct sorted *all = &c->kinds[kind].all;
+	bool there;
+	size_t at = place_in(all, member(object, "namespace"), member(object, "name"), &there);
 
-	if (slot)
-		take_out(c, k, *slot);
-}
-
-struct gather {
-	struct known **items;
-	size_t count;
-	size_t max;
-	uint32_t list;
-	bool all;
-};
-
-static void gather_one(const void *node, VISIT when, void *context)
-{
-	struct gather *g = context;
-	struct known *e = *(struct known *const *)node;
-
-	if ((when == postorder || when == leaf) && g->count < g->max && (g->all || e->list != g->list))
-		g->items[g->count++] = e;
-}
-
-/* The entries, all or those that were not in the last list, in order; free(). */
-static int gather(const struct collection *k, bool all, struct known ***ret, size_t *ret_count)
-{
-	struct gather g = { .max = k->count, .list = k->list, .all = all };
-
-	g.items = calloc(k->count + 1, sizeof(struct known *));
-	if (!g.items)
-		return -ENOMEM;
-	twalk_r(k->tree, gather_one, &g);
-	*ret = g.items;
-	*ret_count = g.count;
-	return 0;
+	if (!there)
+		return;
+	depart(c, all->items[at]);
+	sorted_remove(all, at);
 }
 
 void kube_cache_synced(struct kube_cache *c, enum kube_kind kind)
 {
 	struct collection *k = &c->kinds[kind];
-	_cleanup_free_ struct known **gone = NULL;
-	size_t count = 0;
+	size_t kept = 0;
 
-	if (gather(k, false, &gone, &count) < 0)
-		return; /* they stay until the next list */
-	for (size_t i = 0; i < count; i++)
-		take_out(c, k, gone[i]);
+	for (size_t i = 0; i < k->all.count; i++) {
+		if (k->all.items[i]->list == k->list)
+			k->all.items[kept++] = k->all.items[i];
+		else
+			depart(c, k->all.items[i]);
+	}
+	k->all.count = kept;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
@@ -357,23 +425,32 @@ static struct place place_of(struct objects *o, enum kube_kind kind)
 	return (struct place){ (void **)&o->slices, &o->nslices, sizeof(*o->slices) };
 }
 
-static int view_kind(const struct collection *k, enum kube_kind kind, struct objects *o)
+static int view_kind(const struct sorted *all, enum kube_kind kind, struct objects *o)
 {
-	_cleanup_free_ struct known **items = NULL;
 	struct place to = place_of(o, kind);
-	size_t count = 0;
-	int r = gather(k, true, &items, &count);
 
-	if (r < 0)
-		return r;
-	*to.items = calloc(count + 1, to.size);
+	*to.items = calloc(all->count + 1, to.size);
 	if (!*to.items)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		struct place from = place_of(&items[i]->one, kind);
+	for (size_t i = 0; i < all->count; i++) {
+		struct place from = place_of(&all->items[i]->one, kind);
 
 		if (*from.count == 1)
 			memcpy((char *)*to.items + (*to.count)++ * to.size, *from.items, to.size);
+	}
+	return 0;
+}
+
+static int view_pods(const struct sorted *all, struct objects *o)
+{
+	o->kept = calloc(all->count + 1, sizeof(*o->kept));
+	if (!o->kept)
+		return -ENOMEM;
+	for (size_t i = 0; i < all->count; i++) {
+		const struct known *e = all->items[i];
+
+		if (e->one.npods == 1)
+			o->kept[o->nkept++] = (struct kept_pod){ e->one.pods, e->version };
 	}
 	return 0;
 }
@@ -383,7 +460,8 @@ int kube_cache_view(struct kube_cache *c, struct objects *ret)
 	CLEANUP(objects_clear) struct objects o = {};
 
 	for (int kind = 0; kind < KUBE_KINDS; kind++) {
-		int r = view_kind(&c->kinds[kind], (enum kube_kind)kind, &o);
+		const struct sorted *all = &c->kinds[kind].all;
+		int r = kind == KUBE_POD ? view_pods(all, &o) : view_kind(all, (enum kube_kind)kind, &o);
 
 		if (r < 0)
 			return r;
@@ -403,45 +481,41 @@ static struct kube_pod pod_of(const struct known *e)
 	};
 }
 
-int kube_cache_pods(const struct kube_cache *c, const char *node,
-		    int (*each)(void *context, const struct kube_pod *pod), void *context)
+int kube_cache_pods(const struct kube_cache *c, int (*each)(void *context, const struct kube_pod *pod), void *context)
 {
-	_cleanup_free_ struct known **items = NULL;
-	size_t count = 0;
-	int r = gather(&c->kinds[KUBE_POD], true, &items, &count);
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		const struct kube_pod pod = pod_of(items[i]);
+	for (size_t i = 0; r == 0 && i < c->own.count; i++) {
+		const struct kube_pod pod = pod_of(c->own.items[i]);
 
-		if (pod.subject && pod.subject->node && !strcmp(pod.subject->node, node))
-			r = each(context, &pod);
+		r = each(context, &pod);
 	}
 	return r;
 }
 
 bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, const char *name, struct kube_pod *ret)
 {
-	struct known **slot = find(&c->kinds[KUBE_POD], namespace_name, name);
+	const struct known *e = find(&c->kinds[KUBE_POD].all, namespace_name, name);
 
-	if (!slot || !(*slot)->one.npods)
+	if (!e || !e->one.npods)
 		return false;
-	*ret = pod_of(*slot);
+	*ret = pod_of(e);
 	return true;
 }
 
 const struct inventory_namespace *kube_cache_namespace(const struct kube_cache *c, const char *name)
 {
-	struct known **slot = find(&c->kinds[KUBE_NAMESPACE], "", name);
+	const struct known *e = find(&c->kinds[KUBE_NAMESPACE].all, "", name);
 
-	return slot && (*slot)->one.nnamespaces ? (*slot)->one.namespaces : NULL;
+	return e && e->one.nnamespaces ? e->one.namespaces : NULL;
 }
 
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,
 						   const char *name)
 {
-	struct known **slot = find(&c->kinds[KUBE_SERVICE], namespace_name, name);
+	const struct known *e = find(&c->kinds[KUBE_SERVICE].all, namespace_name, name);
 
-	return slot && (*slot)->one.nservices ? (*slot)->one.services : NULL;
+	return e && e->one.nservices ? e->one.services : NULL;
 }
 
 static void write_known(const struct known *e, struct strbuf *line)
@@ -462,14 +536,13 @@ static void write_known(const struct known *e, struct strbuf *line)
 int kube_cache_write(const struct kube_cache *c, enum kube_kind kind, void (*each)(void *context, const char *line),
 		     void *context)
 {
-	_cleanup_free_ struct known **items = NULL;
+	const struct sorted *all = &c->kinds[kind].all;
 	struct strbuf line = {};
-	size_t count = 0;
-	int r = gather(&c->kinds[kind], true, &items, &count);
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < count; i++) {
+	for (size_t i = 0; r == 0 && i < all->count; i++) {
 		line.len = 0; /* its room is used again */
-		write_known(items[i], &line);
+		write_known(all->items[i], &line);
 		if (line.failed)
 			r = -ENOMEM;
 		else if (line.len)
@@ -483,5 +556,5 @@ void kube_cache_get_stats(const struct kube_cache *c, struct kube_cache_stats *r
 {
 	*ret = (struct kube_cache_stats){ .refused = c->refused };
 	for (size_t i = 0; i < KUBE_KINDS; i++)
-		ret->count[i] = c->kinds[i].count;
+		ret->count[i] = c->kinds[i].all.count;
 }

@@ -21,7 +21,8 @@ enum kube_kind {
 
 struct kube_cache;
 
-int kube_cache_new(struct kube_cache **ret); /* 0 or -ENOMEM */
+/* `node`: the one whose pods are asked for, by spec.nodeName. 0 or -ENOMEM. */
+int kube_cache_new(const char *node, struct kube_cache **ret);
 void kube_cache_freep(struct kube_cache **c);
 
 /* As in struct kube_sink. An object that cannot be taken is counted, and what was known of it stays. */
@@ -33,7 +34,7 @@ void kube_cache_synced(struct kube_cache *c, enum kube_kind kind);
 /* Whether anything an inventory shows is another than at the last kube_cache_view(). */
 bool kube_cache_changed(const struct kube_cache *c);
 /*
- * All of it, in the order of namespaces and names. The arrays are the caller's to give back by objects_clear(); what they
+ * All of it, in the order of namespaces and names, the pods as `kept`. The arrays are the caller's to give back by objects_clear(); what they
  * point into is the cache's, and stays until the view after the next one. 0 or -ENOMEM.
  */
 int kube_cache_view(struct kube_cache *c, struct objects *ret);
@@ -48,9 +49,8 @@ struct kube_pod {
 	bool aws_enforces;   /* it is the VPC CNI's, with a network policy agent: kube_aws_enforces() */
 	const char *escape;  /* of a host-network pod: kube_escape(); NULL: its cgroup holds it */
 };
-/* Calls for each pod of that node (spec.nodeName), in order, until it returns other than 0, and returns that. */
-int kube_cache_pods(const struct kube_cache *c, const char *node,
-		    int (*each)(void *context, const struct kube_pod *pod), void *context);
+/* Calls for each pod of the node, in order, until it returns other than 0, and returns that. */
+int kube_cache_pods(const struct kube_cache *c, int (*each)(void *context, const struct kube_pod *pod), void *context);
 
 /* False: there is none of that name. */
 bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, const char *name, struct kube_pod *ret);

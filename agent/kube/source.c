@@ -250,7 +250,7 @@ int kube_source_new(sd_event *event, struct kube_http *http, const char *node, s
 		return -ENOMEM;
 	}
 	s->node = strdup(node);
-	r = s->node ? kube_cache_new(&s->cache) : -ENOMEM;
+	r = s->node ? kube_cache_new(s->node, &s->cache) : -ENOMEM;
 	if (r == 0)
 		r = kube_cidrs_new(&s->cidrs);
 	if (r == 0)

@@ -156,8 +156,8 @@ static int drop_shared(struct build *b)
 	return 0;
 }
 
-int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,
-		   struct endpoints_file **ret, struct kube_world *ret_counts)
+int kube_world_new(struct kube_cache *cache, const struct kube_join *join, struct endpoints_file **ret,
+		   struct kube_world *ret_counts)
 {
 	CLEANUP(endpoints_file_freep) struct endpoints_file *file = calloc(1, sizeof(*file));
 	struct build b = { .cache = cache, .join = join };
@@ -166,7 +166,7 @@ int kube_world_new(struct kube_cache *cache, const char *node, const struct kube
 	if (!file)
 		return -ENOMEM;
 	b.endpoints = &file->endpoints;
-	r = kube_cache_pods(cache, node, add_pod, &b);
+	r = kube_cache_pods(cache, add_pod, &b);
 	if (r == 0)
 		r = drop_shared(&b);
 	if (r == 0)

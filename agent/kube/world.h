@@ -28,7 +28,7 @@ struct kube_world {
 };
 
 /* `ret` is as endpoints_file_read() makes it, its strings owned by it and the cache (kube_cache_view). 0 or -ENOMEM. */
-int kube_world_new(struct kube_cache *cache, const char *node, const struct kube_join *join,
-		   struct endpoints_file **ret, struct kube_world *ret_counts);
+int kube_world_new(struct kube_cache *cache, const struct kube_join *join, struct endpoints_file **ret,
+		   struct kube_world *ret_counts);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A compiler that is kept from pass to pass against one that begins anew, while random clusters and manifests change: the
- * images are the same, and where a key is, the image is too.
+ * images are the same, and where a key is, the image is too. Some of the pods are told to the first one as kept ones, now these,
+ * now those, and to the other never.
  *
  *   SLUICE_MODEL_PASSES  how many runs, half of them from the fixed seed (3,000)
  *   SLUICE_SEED          the other half's seed, instead of a new one
@@ -34,6 +35,11 @@ struct run {
 	struct adapter_world worlds[2]; /* of this pass, and of the one before, which is overwritten */
 	struct store *store;
 	struct compiler *compiler;
+	struct world_pod before[WORLD_MAX]; /* the pods of those versions */
+	uint64_t versions[WORLD_MAX];
+	uint64_t version;
+	struct kept_pod pods[WORLD_MAX];
+	uint64_t seed;
 	struct made made[STEPS * WORLD_MAX];
 	size_t nmade;
 	uint64_t last[WORLD_MAX];
@@ -124,17 +130,18 @@ static void remember(struct run *run, uint64_t key, const uint8_t *data, size_t 
 
 static void ask(struct run *run, const struct inventory *inv, size_t pod)
 {
+	const struct subject *subject = &inv->pods[pod];
 	_cleanup_free_ uint8_t *kept = NULL, *anew = NULL;
 	struct diags diags = {};
 	size_t nkept = 0, nanew = 0;
-	uint64_t key = compiler_key(run->compiler, &inv->pods[pod]);
+	uint64_t key = compiler_key(run->compiler, subject);
 
-	if (compiler_compile(run->compiler, &inv->pods[pod], &diags, &kept, &nkept) < 0 ||
-	    compile(run->store, &inv->pods[pod], inv, &diags, &anew, &nanew) < 0)
+	if (compiler_compile(run->compiler, subject, &diags, &kept, &nkept) < 0 ||
+	    compile(run->store, subject, inv, &diags, &anew, &nanew) < 0)
 		abort();
 	if (!same(kept, nkept, anew, nanew))
 		wrong(run, "the kept compiler makes another image");
-	if (compiler_key_apart(run->compiler, run->store, inv, &inv->pods[pod]) != key)
+	if (compiler_key_apart(run->compiler, run->store, inv, subject) != key)
 		wrong(run, "the kept compiler makes another key");
 	remember(run, key, kept, nkept);
 	if (run->last[pod] == key)
@@ -145,16 +152,70 @@ static void ask(struct run *run, const struct inventory *inv, size_t pod)
 	diags_clear(&diags);
 }
 
+static int compare_kept(const void *a, const void *b)
+{
+	const struct subject *x = ((const struct kept_pod *)a)->pod, *y = ((const struct kept_pod *)b)->pod;
+	int order = strcmp(x->namespace_name, y->namespace_name);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+/* The pods after the first `own` as a cache keeps them. */
+static struct inventory keep_pods(struct run *run, const struct inventory *all, size_t own)
+{
+	struct inventory inv = *all;
+
+	for (size_t i = 0; i < all->npods; i++) {
+		if (run->versions[i] == 0 || memcmp(&run->before[i], &run->world.pods[i], sizeof(*run->before)) != 0)
+			run->versions[i] = ++run->version;
+		run->before[i] = run->world.pods[i];
+		if (i >= own)
+			run->pods[i - own] = (struct kept_pod){ &all->pods[i], run->versions[i] };
+	}
+	inv.npods = own;
+	inv.kept = run->pods;
+	inv.nkept = all->npods - own;
+	qsort(run->pods, inv.nkept, sizeof(*run->pods), compare_kept);
+	return inv;
+}
+
 static void pass(struct run *run, size_t step)
 {
 	struct adapter_world *now = &run->worlds[step % 2];
+	struct inventory kept;
 
 	memset(&run->worlds[(step + 1) % 2], 0xa5, sizeof(*now));
 	adapter_world(&run->world, now);
-	if (compiler_begin(run->compiler, run->store, &now->inv) < 0)
+	kept = keep_pods(run, &now->inv, (run->seed >> 3 * step) % (run->world.npods + 1));
+	if (compiler_begin(run->compiler, run->store, &kept) < 0)
 		abort();
 	for (size_t pod = 0; pod < run->world.npods; pod++)
 		ask(run, &now->inv, pod);
+}
+
+/* Something refused comes, and goes; a policy, or what had an older text. */
+static void change_refusal(struct run *run, size_t step)
+{
+	static const char other[] = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"
+				    "metadata: {name: refused, namespace: a}\n"
+				    "spec: {endpointSelector: {matchLabels: {app: web}}, egress: [{toNobody: []}]}\n";
+	struct diags diags = {};
+
+	switch (run->seed >> 3 * step & 15) {
+	case 0:
+		store_update(run->store, "a", "- [", 3, &diags);
+		break;
+	case 1:
+		store_update(run->store, "c", other, sizeof(other) - 1, &diags);
+		break;
+	case 2:
+		store_remove(run->store, "c");
+		break;
+	case 3:
+		store_remove(run->store, "b");
+		break;
+	}
+	diags_clear(&diags);
 }
 
 static void one_run(struct run *run, uint64_t seed)
@@ -164,13 +225,16 @@ static void one_run(struct run *run, uint64_t seed)
 	generate_world(&r, &run->world);
 	if (store_new(&run->store) < 0 || compiler_new((const uint64_t[2]){ seed, 1 }, &run->compiler) < 0)
 		abort();
+	run->seed = seed;
 	memset(run->last, 0, sizeof(run->last));
+	memset(run->versions, 0, sizeof(run->versions));
 	change_policies(run, &r);
 	for (size_t step = 0; step < STEPS; step++) {
 		if (step && chance(&r, 5) == 0)
 			change_policies(run, &r);
 		else if (step)
 			change_world(run, &r);
+		change_refusal(run, step);
 		pass(run, step);
 	}
 	for (size_t i = 0; i < run->nmade; i++)

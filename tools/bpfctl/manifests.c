@@ -104,18 +104,19 @@ static int fleet_fill(struct fleet *f)
 {
 	size_t n = f->endpoints.count;
 	_cleanup_free_ struct subject *endpoints = calloc(n + 1, sizeof(*endpoints));
-	struct subject *subjects;
+	CLEANUP(subjects_clear) struct subjects who = {};
 	int r;
 
 	if (!endpoints)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		endpoints[i] = static_endpoint_subject(&f->endpoints.items[i]);
-	r = objects_subjects(&f->objects, endpoints, n, &subjects, &f->count);
+	r = objects_subjects(&f->objects, endpoints, n, &who);
 	if (r < 0)
 		return r;
 	free(f->subjects);
-	f->subjects = subjects;
+	f->subjects = TAKE_PTR(who.pods);
+	f->count = who.npods;
 	return 0;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What one pod's change costs a node: the pass over its endpoints, by pods in the cluster, policies and endpoints of the
- * node. The objects and manifests are read as the agent reads them. Processor time; the least of some rounds.
+ * node. The objects and manifests are read as the agent reads them, and pods kept as its cache keeps them. Processor time; the
+ * least of some rounds.
  *
- *   bench-pass [--quick]
+ *   bench-pass [--quick | PODS POLICIES ENDPOINTS]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,7 +182,9 @@ static struct store *build_store(const struct size *size)
 
 struct run {
 	struct size size;
+	struct subject *pods; /* the first are the node's */
 	struct objects objects;
+	uint64_t version;
 	struct store *store;
 	struct compiler *compiler;
 	uint64_t *keys;
@@ -221,14 +224,17 @@ static void compile_changed(struct run *r, const struct inventory *inv, struct c
 
 static struct cost pass(struct run *r)
 {
-	_cleanup_free_ struct subject *pods = NULL;
+	CLEANUP(subjects_clear) struct subjects who = {};
 	struct inventory inv = objects_inventory(&r->objects);
 	struct cost cost = {};
 	double start = now();
 
-	if (objects_subjects(&r->objects, r->objects.pods, r->size.endpoints, &pods, &inv.npods) < 0)
+	if (objects_subjects(&r->objects, r->pods, r->size.endpoints, &who) < 0)
 		fail("no memory");
-	inv.pods = pods;
+	inv.pods = who.pods;
+	inv.npods = who.npods;
+	inv.kept = who.kept;
+	inv.nkept = who.nkept;
 	cost.gather = now() - start;
 	if (compiler_begin(r->compiler, r->store, &inv) < 0)
 		fail("no memory");
@@ -243,15 +249,25 @@ static struct cost pass(struct run *r)
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
 
+static struct kept_pod *kept_of(struct run *r, const struct subject *pod)
+{
+	size_t i = 0;
+
+	while (r->objects.kept[i].pod != pod)
+		i++;
+	return &r->objects.kept[i];
+}
+
 /* A pod of another node becomes one that a policy of the node's lets its endpoints reach, and back. */
 static void relabel(struct run *r, unsigned int round)
 {
 	static const struct label as_peer[] = { { "app", "app-0" }, { "tier", "tier-0" } };
 	static const struct label as_other[] = { { "app", "else" }, { "tier", "else" } };
-	struct subject *pod = &r->objects.pods[r->size.pods - NAMESPACES + 0];
+	struct subject *pod = &r->pods[r->size.pods - NAMESPACES + 0];
 
 	pod->labels = round % 2 ? as_peer : as_other;
 	pod->nlabels = 2;
+	kept_of(r, pod)->version = ++r->version;
 }
 
 /* A backend of each of four Services is ready, or not: the last of them is a peer of a policy. */
@@ -294,12 +310,36 @@ static struct cost least(struct run *r, void (*change)(struct run *r, unsigned i
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
 
+static int compare_kept(const void *a, const void *b)
+{
+	const struct subject *x = ((const struct kept_pod *)a)->pod, *y = ((const struct kept_pod *)b)->pod;
+	int order = strcmp(x->namespace_name, y->namespace_name);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+static void keep_pods(struct run *r)
+{
+	struct objects *o = &r->objects;
+
+	r->pods = TAKE_PTR(o->pods);
+	o->nkept = o->npods;
+	o->npods = 0;
+	o->kept = calloc(o->nkept, sizeof(*o->kept));
+	if (!o->kept)
+		fail("no memory");
+	for (size_t i = 0; i < o->nkept; i++)
+		o->kept[i] = (struct kept_pod){ &r->pods[i], ++r->version };
+	qsort(o->kept, o->nkept, sizeof(*o->kept), compare_kept);
+}
+
 static void open_run(struct run *r, const struct size *size)
 {
 	static const uint64_t seed[2] = { 1, 2 };
 
 	*r = (struct run){ .size = *size };
 	build_world(size, &r->objects);
+	keep_pods(r);
 	r->store = build_store(size);
 	r->keys = calloc(size->endpoints, sizeof(*r->keys));
 	if (!r->keys || compiler_new(seed, &r->compiler) < 0)
@@ -312,6 +352,7 @@ static void close_run(struct run *r)
 	store_freep(&r->store);
 	objects_clear(&r->objects);
 	free(r->keys);
+	free(r->pods);
 }
 
 static double measure(const struct size *size, unsigned int rounds)
@@ -335,13 +376,21 @@ static double measure(const struct size *size, unsigned int rounds)
 int main(int argc, char **argv)
 {
 	static const struct size sizes[] = {
-		{ 100, 1000, 50 },   { 1000, 1000, 250 }, { 3000, 1000, 250 }, { 10000, 1000, 250 },
-		{ 10000, 100, 250 }, { 10000, 10, 250 },  { 10000, 1000, 50 }, { 10000, 1000, 10 },
+		{ 100, 1000, 50 },    { 1000, 1000, 250 },   { 3000, 1000, 250 }, { 10000, 1000, 250 },
+		{ 20000, 1000, 250 }, { 10000, 10000, 250 }, { 10000, 100, 250 }, { 10000, 10, 250 },
+		{ 10000, 1000, 50 },  { 10000, 1000, 10 },
 	};
 	bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+	struct size size;
 
 	printf("  pods policies endpoints  first ms  label ms (gather   begin    keys, images) ready ms, images  "
 	       "policy ms\n");
+	if (argc == 4) {
+		size = (struct size){ (unsigned int)atoi(argv[1]), (unsigned int)atoi(argv[2]),
+				      (unsigned int)atoi(argv[3]) };
+		measure(&size, 100);
+		return 0;
+	}
 	for (size_t i = 0; i < (quick ? 2 : sizeof(sizes) / sizeof(*sizes)); i++)
 		measure(&sizes[i], quick ? 4 : 12);
 	return 0;

@@ -48,7 +48,7 @@ static void gone(struct kube_cache *c, enum kube_kind kind, const char *text)
 
 static int setup(void **state)
 {
-	return kube_cache_new((struct kube_cache **)state);
+	return kube_cache_new("n1", (struct kube_cache **)state);
 }
 
 static int teardown(void **state)
@@ -66,16 +66,16 @@ static void test_pod(void **state)
 	assert_true(kube_cache_changed(c));
 	assert_int_equal(kube_cache_view(c, &o), 0);
 	assert_false(kube_cache_changed(c));
-	assert_int_equal(o.npods, 1);
-	assert_string_equal(o.pods[0].namespace_name, "ns");
-	assert_string_equal(o.pods[0].name, "web");
-	assert_string_equal(o.pods[0].node, "n1");
-	assert_int_equal(o.pods[0].nlabels, 1);
-	assert_string_equal(o.pods[0].labels[0].value, "web");
-	assert_int_equal(o.pods[0].naddrs, 2);
-	assert_int_equal(o.pods[0].nports, 1);
-	assert_int_equal(o.pods[0].ports[0].port, 8080);
-	assert_false(o.pods[0].not_running);
+	assert_int_equal(o.nkept, 1);
+	assert_string_equal(o.kept[0].pod->namespace_name, "ns");
+	assert_string_equal(o.kept[0].pod->name, "web");
+	assert_string_equal(o.kept[0].pod->node, "n1");
+	assert_int_equal(o.kept[0].pod->nlabels, 1);
+	assert_string_equal(o.kept[0].pod->labels[0].value, "web");
+	assert_int_equal(o.kept[0].pod->naddrs, 2);
+	assert_int_equal(o.kept[0].pod->nports, 1);
+	assert_int_equal(o.kept[0].pod->ports[0].port, 8080);
+	assert_false(o.kept[0].pod->not_running);
 }
 
 /* What changes nothing here is no news; a label is. */
@@ -92,8 +92,29 @@ static void test_news(void **state)
 	assert_true(kube_cache_changed(c));
 	/* A view outlives the next one's making. */
 	assert_int_equal(kube_cache_view(c, &second), 0);
-	assert_string_equal(first.pods[0].labels[0].value, "web");
-	assert_string_equal(second.pods[0].labels[0].value, "db");
+	assert_string_equal(first.kept[0].pod->labels[0].value, "web");
+	assert_string_equal(second.kept[0].pod->labels[0].value, "db");
+	objects_clear(&first);
+	objects_clear(&second);
+}
+
+/* What a version stands for never changes; what is new has a greater one. */
+static void test_versions(void **state)
+{
+	struct kube_cache *c = *state;
+	struct objects first = {}, second = {};
+
+	put(c, KUBE_POD, POD("b", "1", "\"app\":\"web\"", ""));
+	put(c, KUBE_POD, POD("a", "1", "\"app\":\"web\"", ""));
+	assert_int_equal(kube_cache_view(c, &first), 0);
+	assert_int_equal(first.nkept, 2);
+	assert_string_equal(first.kept[0].pod->name, "a");
+	assert_true(first.kept[0].version > first.kept[1].version && first.kept[1].version > 0);
+	put(c, KUBE_POD, POD("a", "2", "\"app\":\"web\"", ""));
+	put(c, KUBE_POD, POD("b", "2", "\"app\":\"db\"", ""));
+	assert_int_equal(kube_cache_view(c, &second), 0);
+	assert_int_equal(second.kept[0].version, first.kept[0].version);
+	assert_true(second.kept[1].version > first.kept[0].version);
 	objects_clear(&first);
 	objects_clear(&second);
 }
@@ -170,8 +191,20 @@ static void test_pods_of_node(void **state)
 	put(c, KUBE_POD,
 	    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"d\"},\"spec\":{"
 	    "\"nodeName\":\"n2\"}}");
-	assert_int_equal(kube_cache_pods(c, "n1", name_pods, names), 0);
+	assert_int_equal(kube_cache_pods(c, name_pods, names), 0);
 	assert_string_equal(names, "a+b+c-");
+	/* One is bound to the node later, one is no more, and one that is another node's changes. */
+	put(c, KUBE_POD,
+	    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"d\"},\"spec\":{"
+	    "\"nodeName\":\"n1\"}}");
+	put(c, KUBE_POD, POD("a", "1", "\"x\":\"y\"", ""));
+	gone(c, KUBE_POD, POD("b", "1", "", ""));
+	put(c, KUBE_POD,
+	    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"c\"},\"spec\":{"
+	    "\"nodeName\":\"n2\"}}");
+	names[0] = '\0';
+	assert_int_equal(kube_cache_pods(c, name_pods, names), 0);
+	assert_string_equal(names, "a+d+");
 }
 
 /* CNI plugins are told the static pod's uid; the API has its mirror's too. */
@@ -288,8 +321,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pod), TEST(test_news), TEST(test_lists), TEST(test_refused), TEST(test_pods_of_node),
-		TEST(test_uid), TEST(test_path), TEST(test_text),  TEST(test_escape),  TEST(test_namespace),
+		TEST(test_pod),		 TEST(test_news),      TEST(test_lists),    TEST(test_refused),
+		TEST(test_pods_of_node), TEST(test_uid),       TEST(test_path),	    TEST(test_text),
+		TEST(test_escape),	 TEST(test_namespace), TEST(test_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,8 +292,8 @@ static void test_objects(void **state)
 	struct kube_pod pod, before;
 
 	(void)state;
-	assert_int_equal(kube_cache_new(&from), 0);
-	assert_int_equal(kube_cache_new(&to), 0);
+	assert_int_equal(kube_cache_new("n1", &from), 0);
+	assert_int_equal(kube_cache_new("n1", &to), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
 		put(from, objects[i].kind, objects[i].json);
 	copy.to = to;
@@ -302,9 +302,9 @@ static void test_objects(void **state)
 	assert_string_equal(copy.text.data, again.text.data);
 	assert_int_equal(kube_cache_view(from, &a), 0);
 	assert_int_equal(kube_cache_view(to, &b), 0);
-	assert_int_equal(b.npods, 3);
-	for (size_t i = 0; i < b.npods; i++)
-		is_pod(&a.pods[i], &b.pods[i]);
+	assert_int_equal(b.nkept, 3);
+	for (size_t i = 0; i < b.nkept; i++)
+		is_pod(a.kept[i].pod, b.kept[i].pod);
 	assert_int_equal(b.nnamespaces, 1);
 	is_labels(a.namespaces->labels, a.namespaces->nlabels, b.namespaces->labels, b.namespaces->nlabels);
 	assert_int_equal(b.nnodes, 1);

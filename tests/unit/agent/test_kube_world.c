@@ -88,7 +88,7 @@ static const char *build(struct world *w, char ret[256])
 
 	w->refused[0] = ret[0] = '\0';
 	endpoints_file_freep(&w->file);
-	assert_int_equal(kube_world_new(w->cache, "n1", &how, &w->file, &w->counts), 0);
+	assert_int_equal(kube_world_new(w->cache, &how, &w->file, &w->counts), 0);
 	for (size_t i = 0; i < w->file->endpoints.count; i++) {
 		const struct static_endpoint *e = &w->file->endpoints.items[i];
 
@@ -102,7 +102,7 @@ static int setup(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 
 	*state = w;
-	return kube_cache_new(&w->cache);
+	return kube_cache_new("n1", &w->cache);
 }
 
 static int teardown(void **state)

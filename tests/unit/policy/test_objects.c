@@ -201,15 +201,16 @@ static void test_subjects(void **state)
 		{ .namespace_name = "other", .name = "a" },
 		{ .namespace_name = "ns", .name = "a" },
 	};
-	_cleanup_free_ struct subject *all = NULL;
-	size_t n = 0;
+	CLEANUP(subjects_clear) struct subjects who = {};
+	const struct subject *all;
 
 	(void)state;
 	read_all(&r, POD("a", "status: {podIP: 10.0.0.1}\n")
 			     DOC POD("b", "spec: {serviceAccountName: sa}\nstatus: {podIP: 10.0.0.2}\n")
 				     DOC POD("c", "status: {podIP: 10.0.0.3}\n"));
-	assert_int_equal(objects_subjects(&r.o, endpoints, ARRAY_SIZE(endpoints), &all, &n), 0);
-	assert_int_equal(n, 4);
+	assert_int_equal(objects_subjects(&r.o, endpoints, ARRAY_SIZE(endpoints), &who), 0);
+	assert_int_equal(who.npods, 4);
+	all = who.pods;
 	assert_ptr_equal(all[0].labels, own);
 	assert_ptr_equal(all[0].addrs, &addr);
 	assert_string_equal(all[0].service_account, "sa");
@@ -217,6 +218,35 @@ static void test_subjects(void **state)
 	assert_string_equal(all[2].labels[0].key, "app");
 	assert_int_equal(all[2].naddrs, 1);
 	assert_string_equal(all[3].name, "c");
+}
+
+/* The same of kept pods, and of a pod with two interfaces, each of which is an endpoint. */
+static void test_kept(void **state)
+{
+	const struct subject a = { .namespace_name = "ns", .name = "a" }, c = { .namespace_name = "ns", .name = "c" },
+			     b = { .namespace_name = "ns", .name = "b", .service_account = "sa" },
+			     d = { .namespace_name = "ns", .name = "d", .service_account = "sd" };
+	struct kept_pod kept[] = { { &a, 4 }, { &b, 2 }, { &c, 9 }, { &d, 1 } };
+	const struct objects o = { .kept = kept, .nkept = ARRAY_SIZE(kept) };
+	const struct subject endpoints[] = { d, b, { .namespace_name = "ns", .name = "aa" }, b };
+	CLEANUP(subjects_clear) struct subjects who = {};
+	struct subject bare[ARRAY_SIZE(endpoints)];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
+		bare[i] = endpoints[i];
+		bare[i].service_account = NULL;
+	}
+	assert_int_equal(objects_subjects(&o, bare, ARRAY_SIZE(bare), &who), 0);
+	assert_int_equal(who.npods, 4);
+	assert_string_equal(who.pods[0].service_account, "sd");
+	assert_string_equal(who.pods[1].service_account, "sa");
+	assert_null(who.pods[2].service_account);
+	assert_string_equal(who.pods[3].service_account, "sa");
+	assert_int_equal(who.nkept, 2);
+	assert_ptr_equal(who.kept[0].pod, &a);
+	assert_int_equal(who.kept[0].version, 4);
+	assert_ptr_equal(who.kept[1].pod, &c);
 }
 
 /* An object that is there twice is told of with both places; equal names of two kinds or namespaces are two objects. */
@@ -241,7 +271,7 @@ int main(void)
 		cmocka_unit_test(test_pod),	      cmocka_unit_test(test_the_others),
 		cmocka_unit_test(test_odd_addresses), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_subjects),
-		cmocka_unit_test(test_duplicates),
+		cmocka_unit_test(test_duplicates),    cmocka_unit_test(test_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
