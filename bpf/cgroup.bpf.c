@@ -347,20 +347,30 @@ int ingress(struct __sk_buff *skb)
 
 /* ---- connect and sendmsg ----------------------------------------------------------------------------------------- */
 
-static SLUICE_INLINE void take_target4(const struct bpf_sock_addr *ctx, struct packet *p)
+/* `v6` is the hook's, a constant: the fields of the other family are not there for its program. */
+static SLUICE_INLINE void get_place(const struct bpf_sock_addr *ctx, bool v6, struct sluice_addr *ret)
 {
-	packet_set_v4(&p->dst, ctx->user_ip4);
-	p->ethertype = ETH_P_IP;
+	if (!v6) {
+		packet_set_v4(ret, ctx->user_ip4);
+		return;
+	}
+	ret->w[0] = ctx->user_ip6[0];
+	ret->w[1] = ctx->user_ip6[1];
+	ret->w[2] = ctx->user_ip6[2];
+	ret->w[3] = ctx->user_ip6[3];
 }
 
-/* v4-mapped here means IPv4, by a socket of the other family. */
-static SLUICE_INLINE void take_target6(const struct bpf_sock_addr *ctx, struct packet *p)
+static SLUICE_INLINE void put_place(struct bpf_sock_addr *ctx, bool v6, const struct sluice_addr *addr, __be16 port)
 {
-	p->dst.w[0] = ctx->user_ip6[0];
-	p->dst.w[1] = ctx->user_ip6[1];
-	p->dst.w[2] = ctx->user_ip6[2];
-	p->dst.w[3] = ctx->user_ip6[3];
-	p->ethertype = addr_is_v4(&p->dst) ? ETH_P_IP : ETH_P_IPV6;
+	ctx->user_port = port;
+	if (!v6) {
+		ctx->user_ip4 = addr->w[3];
+		return;
+	}
+	ctx->user_ip6[0] = addr->w[0];
+	ctx->user_ip6[1] = addr->w[1];
+	ctx->user_ip6[2] = addr->w[2];
+	ctx->user_ip6[3] = addr->w[3];
 }
 
 /* To an address the endpoint's policy does not allow, in enforce: a connection that would only time out. */
@@ -421,6 +431,8 @@ static SLUICE_INLINE int judge_target(struct bpf_sock_addr *ctx, struct work *w,
 	p->dport = ctx->user_port;
 	p->rule_port = p->dport;
 	p->ip_known = 1;
+	/* v4-mapped here means IPv4, by a socket of the other family. */
+	p->ethertype = addr_is_v4(&p->dst) ? ETH_P_IP : ETH_P_IPV6;
 	if (!owner_find(w) || work_mode(w) == SLUICE_MODE_OPEN || work_mode(w) == SLUICE_MODE_QUARANTINE)
 		return PASS;
 	flow_set_key(w, &p->src, &p->dst, 0, p->dport);
@@ -432,7 +444,7 @@ static SLUICE_INLINE int judge_target(struct bpf_sock_addr *ctx, struct work *w,
 	return is_hopeless(w) ? REFUSE : PASS;
 }
 
-static SLUICE_INLINE int target4(struct bpf_sock_addr *ctx, bool *ret_loop)
+static SLUICE_INLINE int target(struct bpf_sock_addr *ctx, bool v6, bool *ret_loop)
 {
 	struct slot *s = slot_take();
 	struct loop_place to = {};
@@ -442,63 +454,34 @@ static SLUICE_INLINE int target4(struct bpf_sock_addr *ctx, bool *ret_loop)
 	if (!s)
 		return REFUSE;
 	work_clear(&s->work);
-	take_target4(ctx, &s->work.packet);
-	*ret_loop = loop_address(&s->work.packet.dst);
-	answer = slot_give(s, judge_target(ctx, &s->work, &to, &turned));
-	if (turned) {
-		ctx->user_ip4 = to.addr.w[3];
-		ctx->user_port = to.port;
-	}
-	return answer;
-}
-
-static SLUICE_INLINE void put_target6(struct bpf_sock_addr *ctx, const struct sluice_addr *addr, __be16 port)
-{
-	ctx->user_ip6[0] = addr->w[0];
-	ctx->user_ip6[1] = addr->w[1];
-	ctx->user_ip6[2] = addr->w[2];
-	ctx->user_ip6[3] = addr->w[3];
-	ctx->user_port = port;
-}
-
-static SLUICE_INLINE int target6(struct bpf_sock_addr *ctx, bool *ret_loop)
-{
-	struct slot *s = slot_take();
-	struct loop_place to = {};
-	bool turned;
-	int answer;
-
-	if (!s)
-		return REFUSE;
-	work_clear(&s->work);
-	take_target6(ctx, &s->work.packet);
+	get_place(ctx, v6, &s->work.packet.dst);
 	*ret_loop = loop_address(&s->work.packet.dst);
 	answer = slot_give(s, judge_target(ctx, &s->work, &to, &turned));
 	if (turned)
-		put_target6(ctx, &to.addr, to.port);
+		put_place(ctx, v6, &to.addr, to.port);
+	return answer;
+}
+
+static SLUICE_INLINE int connect_to(struct bpf_sock_addr *ctx, bool v6)
+{
+	bool loop;
+	int answer = target(ctx, v6, &loop);
+
+	if (answer && loop && ctx->protocol == IPPROTO_TCP)
+		give_up_soon(ctx);
 	return answer;
 }
 
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
-	bool loop;
-	int answer = target4(ctx, &loop);
-
-	if (answer && loop && ctx->protocol == IPPROTO_TCP)
-		give_up_soon(ctx);
-	return answer;
+	return connect_to(ctx, false);
 }
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	bool loop;
-	int answer = target6(ctx, &loop);
-
-	if (answer && loop && ctx->protocol == IPPROTO_TCP)
-		give_up_soon(ctx);
-	return answer;
+	return connect_to(ctx, true);
 }
 
 SEC("cgroup/sendmsg4")
@@ -506,7 +489,7 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	bool loop;
 
-	return target4(ctx, &loop);
+	return target(ctx, false, &loop);
 }
 
 SEC("cgroup/sendmsg6")
@@ -514,7 +497,7 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	bool loop;
 
-	return target6(ctx, &loop);
+	return target(ctx, true, &loop);
 }
 
 /* ---- what the program is told ------------------------------------------------------------------------------------ */
@@ -529,57 +512,40 @@ static SLUICE_INLINE const struct sluice_addr *asked_instead(struct bpf_sock_add
 	return bpf_map_lookup_elem(&dns_servers, &cookie);
 }
 
-static SLUICE_INLINE int restore4(struct bpf_sock_addr *ctx)
+static SLUICE_INLINE int restore(struct bpf_sock_addr *ctx, bool v6)
 {
 	const struct sluice_addr *asked;
 	struct sluice_addr peer;
 
-	packet_set_v4(&peer, ctx->user_ip4);
+	get_place(ctx, v6, &peer);
 	asked = asked_instead(ctx, &peer);
-	if (asked && addr_is_v4(asked)) {
-		ctx->user_ip4 = asked->w[3];
-		ctx->user_port = bpf_htons(DNS_PORT);
-	}
-	return PASS;
-}
-
-static SLUICE_INLINE int restore6(struct bpf_sock_addr *ctx)
-{
-	const struct sluice_addr *asked;
-	struct sluice_addr peer;
-
-	peer.w[0] = ctx->user_ip6[0];
-	peer.w[1] = ctx->user_ip6[1];
-	peer.w[2] = ctx->user_ip6[2];
-	peer.w[3] = ctx->user_ip6[3];
-	asked = asked_instead(ctx, &peer);
-	if (asked)
-		put_target6(ctx, asked, bpf_htons(DNS_PORT));
+	if (asked && (v6 || addr_is_v4(asked)))
+		put_place(ctx, v6, asked, bpf_htons(DNS_PORT));
 	return PASS;
 }
 
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
-	return restore4(ctx);
+	return restore(ctx, false);
 }
 
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
-	return restore6(ctx);
+	return restore(ctx, true);
 }
 
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
-	return restore4(ctx);
+	return restore(ctx, false);
 }
 
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
-	return restore6(ctx);
+	return restore(ctx, true);
 }
 
 /* ---- sockets ----------------------------------------------------------------------------------------------------- */

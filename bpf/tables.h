@@ -20,12 +20,13 @@ __u32 dests_find4(__u64 policy, __u32 addr);
 __u32 dests_find6(__u64 policy, __u64 upper, __u64 lower);
 
 /*
- * Both return SLUICE_DEST_PACK; 0: no entry. The key is compared last: had the page been recycled while we read it,
- * nothing read from it may speak. The root is written last, so a page below it that is missing was taken away.
+ * SLUICE_DEST_PACK; 0: no entry. `addr`: four words as in a page's `first`, of IPv4 the last. The key is compared last: had
+ * the page been recycled while we read it, nothing read from it may speak. The root is written last, so a page below it
+ * that is missing was taken away.
  */
-SLUICE_GLOBAL __u32 dests_find4(__u64 policy, __u32 addr)
+static SLUICE_INLINE __u32 dests_walk(__u64 policy, __u32 root, const __u32 *addr)
 {
-	__u32 number = SLUICE_DEST_ROOT4;
+	__u32 number = root;
 
 	SLUICE_LOOP for (int level = 0; level < SLUICE_DEST_LEVELS; level++)
 	{
@@ -35,7 +36,7 @@ SLUICE_GLOBAL __u32 dests_find4(__u64 policy, __u32 addr)
 
 		if (!page)
 			return level ? DEST_BROKEN : 0;
-		number = dest_page_find4(page, addr);
+		number = root == SLUICE_DEST_ROOT4 ? dest_page_find4(page, addr[3]) : dest_page_find6(page, addr);
 		kind = page->kind;
 		barrier();
 		if (page->key != key)
@@ -46,28 +47,18 @@ SLUICE_GLOBAL __u32 dests_find4(__u64 policy, __u32 addr)
 	return DEST_BROKEN;
 }
 
+SLUICE_GLOBAL __u32 dests_find4(__u64 policy, __u32 addr)
+{
+	const __u32 words[4] = { [3] = addr };
+
+	return dests_walk(policy, SLUICE_DEST_ROOT4, words);
+}
+
 SLUICE_GLOBAL __u32 dests_find6(__u64 policy, __u64 upper, __u64 lower)
 {
-	const __u32 addr[4] = { upper >> 32, (__u32)upper, lower >> 32, (__u32)lower };
-	__u32 number = SLUICE_DEST_ROOT6;
+	const __u32 words[4] = { upper >> 32, (__u32)upper, lower >> 32, (__u32)lower };
 
-	SLUICE_LOOP for (int level = 0; level < SLUICE_DEST_LEVELS; level++)
-	{
-		__u64 key = SLUICE_DEST_KEY(policy, number);
-		const struct sluice_dest_page *page = bpf_map_lookup_elem(&dests, &key);
-		__u32 kind;
-
-		if (!page)
-			return level ? DEST_BROKEN : 0;
-		number = dest_page_find6(page, addr);
-		kind = page->kind;
-		barrier();
-		if (page->key != key)
-			return DEST_BROKEN;
-		if (kind == SLUICE_DEST_LEAF)
-			return number;
-	}
-	return DEST_BROKEN;
+	return dests_walk(policy, SLUICE_DEST_ROOT6, words);
 }
 
 /* What a verdict on that destination will ask for. */

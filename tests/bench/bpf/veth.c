@@ -5,7 +5,9 @@
  * compared with the one of the same turn without programs, and the median of those ratios is printed, by wall time and by
  * the process's CPU time, in which the kernel's work for both ends is (nothing here waits for another process).
  *
- *   bench-bpf-veth [--quick]
+ *   bench-bpf-veth [--quick] [--clsact]
+ *
+ * Programs are attached by TCX where the kernel has it, as the agent does; --clsact: by filters all the same.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,6 +37,7 @@ static int turns = 15;
 static int rounds = 4000; /* chunks of a stream */
 static int connections = 1500;
 static bool have_nft;
+static bool tcx;
 
 struct rate {
 	double wall, cpu; /* units per second */
@@ -65,9 +68,14 @@ static void prefix_text(unsigned int i, char ret[ADDR_TEXT_MAX])
 
 static void fill(struct harness *h)
 {
-	struct sluice_rule rule = { .precedence = SLUICE_PRECEDENCE_ALLOW, .rule = 1, .verdict = SLUICE_ALLOW };
+	/* Settled, as the agent has it of a policy whose names are of the same tier. */
+	struct sluice_rule rule = {
+		.precedence = SLUICE_PRECEDENCE_ALLOW, .rule = 1, .verdict = SLUICE_ALLOW, .settled = 1
+	};
 	char text[ADDR_TEXT_MAX];
 
+	set_quiet(h);
+	add_cluster(h, NODE4, SLUICE_CLUSTER_NODE, true);
 	add_rule(h, TEST_POLICY, 1, IPPROTO_TCP, 0, 0, rule);
 	h->hold_dests = true;
 	add_dest(h, TEST_POLICY, NODE4, 1, 1);
@@ -78,7 +86,25 @@ static void fill(struct harness *h)
 	commit_dests(h, TEST_POLICY);
 }
 
-static void attach(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
+/* Debian 12's headers know nothing of TCX: include/uapi/linux/bpf.h of 6.6. */
+#define TCX_INGRESS 46
+#define TCX_EGRESS  47
+
+/* As the agent has it where the kernel can (agent/attach.c); false: this one cannot. */
+static bool attach_tcx(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
+{
+	static int links[] = { -1, -1 };
+
+	for (int i = 0; i < 2; i++) {
+		closep(&links[i]);
+		if (on)
+			links[i] = bpf_link_create(bpf_program__fd(i ? egress : ingress), h->host_ifindex,
+						   (enum bpf_attach_type)(i ? TCX_EGRESS : TCX_INGRESS), NULL);
+	}
+	return !on || (links[0] >= 0 && links[1] >= 0);
+}
+
+static void attach_clsact(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = h->host_ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	struct bpf_program *programs[] = { ingress, egress };
@@ -97,6 +123,14 @@ static void attach(struct harness *h, struct bpf_program *ingress, struct bpf_pr
 		hook.attach_point = i ? BPF_TC_EGRESS : BPF_TC_INGRESS;
 		must(bpf_tc_attach(&hook, &opts) == 0, "attach");
 	}
+}
+
+static void attach(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
+{
+	if (tcx)
+		must(attach_tcx(h, ingress, egress, on), "TCX");
+	else
+		attach_clsact(h, ingress, egress, on);
 }
 
 /* As a firewall by names would have it: established passes, the set is asked for what is new, the rest drops. */
@@ -265,17 +299,24 @@ static void compare(void **state)
 
 int main(int argc, char **argv)
 {
+	bool clsact = false;
 	void *state = NULL;
 
-	if (argc > 1 && strcmp(argv[1], "--quick") == 0) {
-		turns = 2;
-		rounds = connections = 50;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--quick") == 0) {
+			turns = 2;
+			rounds = connections = 50;
+		}
+		clsact = clsact || strcmp(argv[i], "--clsact") == 0;
 	}
 	have_nft = access("/usr/sbin/nft", X_OK) == 0;
 	bare = bare_bpf__open_and_load();
 	if (!bare || harness_open_node_sized(&state, 65536) || harness_reset(&state))
 		return 1;
-	attach(state, NULL, NULL, false);
+	attach_clsact(state, NULL, NULL, false); /* the harness's */
+	tcx = !clsact && attach_tcx(state, bare->progs.empty, bare->progs.empty, true);
+	attach_tcx(state, NULL, NULL, false);
+	puts(tcx ? "by TCX" : "by clsact");
 	if (!have_nft)
 		puts("no nftables here: nothing to compare with");
 	compare(&state);

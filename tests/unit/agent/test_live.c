@@ -704,6 +704,7 @@ static bool is_quiet(const struct node *n, const char *addr)
 static void test_inventory_is_the_clusters(void **state)
 {
 	CLEANUP(node_close) struct node n;
+	char path[128];
 
 	(void)state;
 	node_open(&n);
@@ -740,6 +741,13 @@ static void test_inventory_is_the_clusters(void **state)
 	node_close(&n);
 	node_open(&n);
 	assert_false(is_quiet(&n, "172.20.0.1"));
+	/* Pins of an agent that had no such map are taken over as they are. */
+	node_close(&n);
+	snprintf(path, sizeof(path), "%s/" SLUICE_MAP_CLUSTER_QUIET, pins);
+	assert_int_equal(unlink(path), 0);
+	node_open(&n);
+	assert_true(n.k->adopted);
+	assert_int_equal(access(path, F_OK), 0);
 }
 
 /* From the moment at which the table has the address, not only from the end of the pass. */

@@ -468,6 +468,49 @@ static void test_cleanup_keeps_off_others(void **state)
 	assert_int_equal(access("/tmp", F_OK), 0);
 }
 
+/* Map, program and link as an older version might have left them: settings of another size, a trie for a hash. */
+static void pin_older_layout(unsigned int ifindex)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, shared, .map_flags = BPF_F_MMAPABLE);
+	LIBBPF_OPTS(bpf_map_create_opts, lazy, .map_flags = BPF_F_NO_PREALLOC);
+	const struct {
+		const char *name;
+		int fd;
+	} pins[] = {
+		{ "settings", bpf_map_create(BPF_MAP_TYPE_ARRAY, "settings", 4, 88, 1, &shared) },
+		{ "dests", bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "dests", 28, 8, 64, &lazy) },
+		{ "gone_since", bpf_map_create(BPF_MAP_TYPE_HASH, "gone_since", 8, 8, 64, NULL) },
+		{ "from_pod", dup(bpf_program__fd(skel->progs.from_pod)) },
+		{ "links/7-from", bpf_link_create(bpf_program__fd(skel->progs.from_pod), (int)ifindex,
+						  (enum bpf_attach_type)TCX_INGRESS, NULL) },
+	};
+	const uint32_t zero = 0, settings[22] = { 2 };
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/links", pin_path);
+	assert_int_equal(mkdir(pin_path, 0700) || mkdir(path, 0700), 0);
+	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", pin_path, pins[i].name);
+		assert_int_equal(pins[i].fd >= 0 && bpf_obj_pin(pins[i].fd, path) == 0, 1);
+		if (i == 0)
+			assert_int_equal(bpf_map_update_elem(pins[0].fd, &zero, settings, BPF_ANY), 0);
+		close(pins[i].fd);
+	}
+}
+
+/* An agent refuses to start over them and sends people here, so whatever they look like they have to go. */
+static void test_cleanup_takes_older_layouts(void **state)
+{
+	_cleanup_json_ json_t *done = NULL;
+
+	(void)state;
+	pin_older_layout(if_nametoindex("ctl0"));
+	assert_null(ask(CTL_UNREACHABLE, "map", "dump", "dests", NULL));
+	done = ask(CTL_OK, "cleanup", NULL);
+	assert_int_equal(json_array_size(json_object_get(done, "failed")), 0);
+	assert_int_not_equal(access(pin_path, F_OK), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +523,7 @@ int main(void)
 		cmocka_unit_test(test_human_forms),
 		cmocka_unit_test(test_cleanup_leaves_nothing),
 		cmocka_unit_test(test_cleanup_keeps_off_others),
+		cmocka_unit_test(test_cleanup_takes_older_layouts),
 	};
 
 	if (geteuid() != 0)
