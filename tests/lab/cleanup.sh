@@ -50,7 +50,7 @@ sluice_configure
 sluice_start_agent
 check "an agent with everything elsewhere" await 10 quiet bpfctl --socket /run/elsewhere/socket --pin-path /sys/fs/bpf/elsewhere status
 installed() { (cd "$(lab_dir)" && echo net.d/* cni-bin/*); }
-check "its plugin is installed" await 10 grep -q sluice-cni < <(sleep 0.5; installed)
+check "its plugin is installed" await 10 test -e "$conf/00-sluice.conflist"
 config=$(lab_dir)/sluice/sluice.yaml
 check "refuses while that agent runs" not quiet bpfctl cleanup --config "$config"
 lab signal sluiced TERM
