@@ -37,6 +37,11 @@ static void on_data(void *context, const char *bytes, size_t len)
 	wake(f, 0);
 }
 
+static void on_began(void *context)
+{
+	kube_reflector_began(((struct kube_follow *)context)->reflector, clock_now());
+}
+
 static void on_end(void *context, const struct kube_reply *reply)
 {
 	struct kube_follow *f = context;
@@ -50,7 +55,7 @@ static void on_end(void *context, const struct kube_reply *reply)
 
 static void pump(struct kube_follow *f)
 {
-	const struct kube_handlers handlers = { f, on_data, on_end };
+	const struct kube_handlers handlers = { f, on_data, on_end, on_began };
 	struct kube_call call = { .method = "GET" };
 	uint64_t now = clock_now(), when = 0;
 

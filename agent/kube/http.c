@@ -109,6 +109,20 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 	return len;
 }
 
+/* One line at a time; the last one of a head is empty. */
+static size_t on_head(char *bytes, size_t size, size_t count, void *context)
+{
+	struct kube_request *r = context;
+	size_t len = size * count;
+	long status = 0;
+
+	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (len == strlen("\r\n") && *bytes == '\r' && status >= 200 && status < 300 && r->handlers.began &&
+	    !r->cancelled)
+		r->handlers.began(r->handlers.context);
+	return len;
+}
+
 static int on_socket_made(void *context, curl_socket_t fd, curlsocktype purpose)
 {
 	const unsigned int timeout = DEAD_PEER_MSEC;
@@ -213,14 +227,22 @@ static bool set_url(struct kube_request *r, const struct kube_access *a, const c
 	       curl_easy_setopt(r->easy, CURLOPT_CONNECT_TO, r->connect_to) == CURLE_OK;
 }
 
+static bool set_callbacks(struct kube_request *r)
+{
+	CURL *e = r->easy;
+
+	return curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_WRITEDATA, r) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_HEADERDATA, r) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket_made) == CURLE_OK;
+}
+
 static bool set_transfer(struct kube_request *r, const struct kube_call *call)
 {
 	CURL *e = r->easy;
-	bool ok = curl_easy_setopt(e, CURLOPT_PRIVATE, r) == CURLE_OK &&
-		  curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-		  curl_easy_setopt(e, CURLOPT_WRITEDATA, r) == CURLE_OK &&
+	bool ok = set_callbacks(r) && curl_easy_setopt(e, CURLOPT_PRIVATE, r) == CURLE_OK &&
 		  curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->error) == CURLE_OK &&
-		  curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket_made) == CURLE_OK &&
 		  curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
 		  curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
 		  curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&

@@ -26,6 +26,7 @@ struct kube_handlers {
 	void *context;
 	void (*data)(void *context, const char *bytes, size_t len); /* of a 2xx answer's body; NULL: not wanted */
 	void (*end)(void *context, const struct kube_reply *reply);
+	void (*began)(void *context); /* a 2xx answer's head has come; NULL: not wanted. As `data`, it only notes */
 };
 
 struct kube_call {

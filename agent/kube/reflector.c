@@ -15,7 +15,8 @@
  *         200                                                                -> LIST
  *
  * Anything else is a failure: the same request again, after a pause that doubles up to half a minute and is different
- * on every node, or as long as the server asked for. What is known stays known meanwhile. A kind's own 404 never
+ * on every node, or as long as the server asked for. A watch that was granted, and lasted, makes the next pause short again,
+ * whether it brought something or not. What is known stays known meanwhile. A kind's own 404 never
  * takes objects away: an API server that is just starting answers so too, and policies that vanish open something.
  */
 #include "agent/kube/reflector.h"
@@ -56,6 +57,7 @@ struct kube_reflector {
 	enum phase phase;
 	uint64_t not_before;
 	uint64_t started;      /* the request under way */
+	uint64_t granted;      /* when its answer began; 0: it has not */
 	unsigned int failures; /* in a row */
 	unsigned int barren;   /* watches in a row that brought nothing and ended in a new list */
 	const char *at;	       /* the path in use */
@@ -101,7 +103,7 @@ void kube_reflector_freep(struct kube_reflector **r)
 void kube_reflector_get(const struct kube_reflector *r, struct kube_reflector_state *ret)
 {
 	*ret = r->state;
-	ret->watching = r->phase == PHASE_WATCH && r->failures == 0;
+	ret->watching = r->phase == PHASE_WATCH && (r->failures == 0 || r->granted);
 	ret->error = r->error;
 }
 
@@ -158,10 +160,18 @@ int kube_reflector_poll(struct kube_reflector *r, uint64_t now, const char **ret
 	}
 	strbuf_clear(&r->body);
 	r->started = now;
+	r->granted = 0;
 	r->relist = r->progress = false;
 	r->watch_error = 0;
 	*ret = r->path.data;
 	return 1;
+}
+
+void kube_reflector_began(struct kube_reflector *r, uint64_t now)
+{
+	r->granted = now;
+	if (r->phase == PHASE_WATCH)
+		r->error[0] = '\0';
 }
 
 /* ---- bodies ------------------------------------------------------------------------------------------------------ */
@@ -364,6 +374,12 @@ static void list_ended(struct kube_reflector *r, uint64_t now, long status, long
 	r->sink.synced(r->sink.context);
 }
 
+/* Whatever its end was. */
+static bool watch_was_well(const struct kube_reflector *r, uint64_t now)
+{
+	return r->progress || (r->granted && now - r->granted >= SHORT_WATCH);
+}
+
 static void watch_ended(struct kube_reflector *r, uint64_t now, long status, long retry_after, const char *text)
 {
 	if (r->progress)
@@ -378,7 +394,7 @@ static void watch_ended(struct kube_reflector *r, uint64_t now, long status, lon
 		return;
 	}
 	if (r->watch_error || status != 200) {
-		if (r->progress)
+		if (watch_was_well(r, now))
 			r->failures = 0;
 		fail(r, now, r->watch_error ? r->watch_error : status, retry_after,
 		     r->watch_error ? r->watch_text : text);
@@ -435,5 +451,6 @@ void kube_reflector_end(struct kube_reflector *r, uint64_t now, long status, lon
 		crd_ended(r, now, status, retry_after, text);
 		break;
 	}
+	r->granted = 0;
 	strbuf_clear(&r->body);
 }

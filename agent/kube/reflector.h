@@ -43,6 +43,8 @@ void kube_reflector_freep(struct kube_reflector **r);
  */
 int kube_reflector_poll(struct kube_reflector *r, uint64_t now, const char **ret, unsigned int *ret_timeout,
 			uint64_t *ret_when);
+/* A 2xx answer has begun; it may be long until something of its body comes. */
+void kube_reflector_began(struct kube_reflector *r, uint64_t now);
 /* Bytes of the body of a 2xx answer. False: no more of it is wanted; end the request, with status 200. */
 bool kube_reflector_data(struct kube_reflector *r, const char *bytes, size_t len);
 /* The request's end. `status` 0: there was no answer; `text` says what went wrong. */

@@ -34,6 +34,7 @@ static const struct {
 	{ "/busy", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 9\r\n\r\nslow down" },
 	{ "/gone", "HTTP/1.1 410 Gone\r\nContent-Length: 7\r\n\r\ntoo old" },
 	{ "/short", OK "Content-Length: 50\r\n\r\nhello" },
+	{ "/head", OK "Content-Length: 50\r\n\r\n" },
 	{ "/never", NULL },
 };
 
@@ -107,6 +108,7 @@ struct client {
 	struct kube_request *request;
 	struct strbuf body;
 	bool cancel; /* with the first bytes */
+	unsigned int began;
 	long status;
 	long retry_after;
 	char text[256];
@@ -121,6 +123,14 @@ static void on_data(void *context, const char *bytes, size_t len)
 		return;
 	kube_request_cancelp(&c->request);
 	sd_event_exit(c->event, 0);
+}
+
+static void on_began(void *context)
+{
+	struct client *c = context;
+
+	assert_null(c->body.data);
+	c->began++;
 }
 
 static void on_end(void *context, const struct kube_reply *reply)
@@ -145,7 +155,7 @@ static void get(struct client *c, const char *server, const char *path, unsigned
 {
 	struct kube_access *a = calloc(1, sizeof(*a));
 	const struct kube_call call = { .method = "GET", .path = path, .timeout_seconds = seconds };
-	const struct kube_handlers handlers = { c, on_data, on_end };
+	const struct kube_handlers handlers = { c, on_data, on_end, on_began };
 
 	a->server = strdup(server);
 	a->token = strdup("secret");
@@ -164,6 +174,7 @@ static void test_bodies(void **state)
 	assert_int_equal(a.status, 200);
 	assert_string_equal(a.body.data, "hello");
 	assert_string_equal(a.text, "");
+	assert_int_equal(a.began, 1);
 	assert_non_null(strstr(s->request, "GET /hello?limit=1 HTTP/1.1\r\n"));
 	assert_non_null(strstr(s->request, "Authorization: Bearer secret\r\n"));
 	get(&b, s->address, "/chunks", 5);
@@ -182,6 +193,7 @@ static void test_failures(void **state)
 	assert_int_equal(c.retry_after, 7);
 	assert_string_equal(c.text, "slow down");
 	assert_null(c.body.data);
+	assert_int_equal(c.began, 0);
 	client_clear(&c);
 	c = (struct client){};
 	get(&c, s->address, "/gone", 5);
@@ -195,7 +207,14 @@ static void test_failures(void **state)
 	assert_true(c.text[0] != '\0');
 	client_clear(&c);
 	c = (struct client){};
+	/* A head, and nothing of a body: it began. */
+	get(&c, s->address, "/head", 5);
+	assert_int_equal(c.status, 0);
+	assert_int_equal(c.began, 1);
+	client_clear(&c);
+	c = (struct client){};
 	get(&c, s->address, "/never", 1);
+	assert_int_equal(c.began, 0);
 	assert_int_equal(c.status, 0);
 	assert_non_null(strstr(c.text, "timed out"));
 	client_clear(&c);

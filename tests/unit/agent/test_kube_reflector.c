@@ -319,6 +319,40 @@ static void test_failures(void **state)
 	assert_string_equal(s.error, "");
 }
 
+/* A server that is away again before its watch brought anything: that was a success all the same, if it lasted. */
+static void test_back_off_begins_anew(void **state)
+{
+	static const uint64_t lasting[] = { 0, 900, 1000, 20000 }, waits[] = { 16000, 16000, 250, 250 };
+	struct kube_reflector_state s;
+	struct world *w = *state;
+
+	list(w, "5");
+	for (size_t i = 0; i < ARRAY_SIZE(lasting); i++) {
+		for (int k = 0; k < 8; k++) {
+			uint64_t when = 0;
+			const char *path;
+			unsigned int seconds;
+
+			assert_asks(w, WATCH("5"));
+			end(w, 0);
+			assert_int_equal(kube_reflector_poll(w->r, w->now, &path, &seconds, &when), 0);
+			w->now = when;
+		}
+		assert_asks(w, WATCH("5"));
+		kube_reflector_get(w->r, &s);
+		assert_false(s.watching);
+		kube_reflector_began(w->r, w->now);
+		kube_reflector_get(w->r, &s);
+		assert_true(s.watching);
+		assert_string_equal(s.error, "");
+		w->now += lasting[i] * NSEC_PER_MSEC;
+		end(w, 0);
+		assert_waits(w, waits[i]);
+		kube_reflector_get(w->r, &s);
+		assert_false(s.watching);
+	}
+}
+
 /* A watch that ends at once every time must not become a loop. */
 static void test_short_watch(void **state)
 {
@@ -420,12 +454,19 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_pages_then_watch), TEST(test_events),
-		TEST(test_too_old),	     TEST(test_list_too_old),
-		TEST(test_unreadable),	     TEST(test_no_list),
-		TEST(test_failures),	     TEST(test_words_of_a_refusal),
-		TEST(test_short_watch),	     TEST(test_absent_kind),
-		TEST(test_optional_kind),    TEST(test_404_of_a_starting_server),
+		TEST(test_pages_then_watch),
+		TEST(test_events),
+		TEST(test_too_old),
+		TEST(test_list_too_old),
+		TEST(test_unreadable),
+		TEST(test_no_list),
+		TEST(test_failures),
+		TEST(test_words_of_a_refusal),
+		TEST(test_short_watch),
+		TEST(test_back_off_begins_anew),
+		TEST(test_absent_kind),
+		TEST(test_optional_kind),
+		TEST(test_404_of_a_starting_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
