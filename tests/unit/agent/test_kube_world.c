@@ -30,8 +30,8 @@ static bool place(void *context, const struct kube_pod *pod, struct static_endpo
 static bool place_more(void *context, const char *interface, size_t i, struct static_endpoint *ret)
 {
 	(void)context;
-	snprintf(ret->interface, sizeof(ret->interface), "%.10s-more", interface);
-	return i == 0 && !strcmp(interface, "two");
+	snprintf(ret->interface, sizeof(ret->interface), "%.8s-more%zu", interface, i % 10);
+	return i < (strcmp(interface, "many") == 0 ? 250 : !strcmp(interface, "two"));
 }
 
 static int place_host(void *context, const struct kube_pod *pod, struct static_endpoint *ret)
@@ -134,6 +134,19 @@ static void test_namespace_first(void **state)
 	assert_int_equal(w->counts.unjoined, 0);
 }
 
+/* Of a namespace of the host that all pods' veths lead into five are one's: else each of 250 pods were on 250 interfaces. */
+static void test_no_more_than_a_pod_has(void **state)
+{
+	struct world *w = *state;
+	char where[256];
+
+	put_namespace(w, "ns");
+	put_pod(w, "a", "many", false);
+	put_pod(w, "b", "two", false);
+	assert_string_equal(build(w, where), "a@many a@many-more0 a@many-more1 a@many-more2 a@many-more3 "
+					     "b@two b@two-more0 ");
+}
+
 /* Two pods with one address, by the API: neither gets the interface, and the others theirs. */
 static void test_one_interface_one_pod(void **state)
 {
@@ -152,7 +165,7 @@ static void test_one_interface_one_pod(void **state)
 	assert_null(strstr(w->refused, "b:"));
 	assert_int_equal(w->counts.unjoined, 2);
 	put_pod(w, "c", "three", false);
-	assert_string_equal(build(w, where), "a@two a@two-more b@one c@three d@ e@ ");
+	assert_string_equal(build(w, where), "a@two a@two-more0 b@one c@three d@ e@ ");
 	assert_string_equal(w->refused, "");
 }
 
@@ -162,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_namespace_first),
 		TEST(test_one_interface_one_pod),
+		TEST(test_no_more_than_a_pod_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
