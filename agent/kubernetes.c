@@ -63,6 +63,7 @@ struct kubernetes {
 	bool restored; /* from the keeper's file */
 	enum taken taken;
 	char node[NODE_NAME_MAX];
+	char cluster[KUBE_CLUSTER_MAX];
 	bool links_changed;
 	/* As of the last refresh: */
 	struct kube_world world;
@@ -189,7 +190,7 @@ static int open_host_pods(struct kubernetes *k, sd_event *event, const struct co
 /* Before the loop runs, so nothing was heard yet. */
 static int restore(sd_event *event, const struct config *config, int accepted, struct kubernetes *k)
 {
-	const struct kube_keeper_places places = { config->state_dir, config->run_dir, accepted, k->node };
+	const struct kube_keeper_places places = { config->state_dir, config->run_dir, accepted, k->node, k->cluster };
 	int r = kube_keeper_new(event, &places, k->source, &k->keeper);
 
 	if (r < 0)
@@ -216,6 +217,7 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 	k->context = context;
 	k->store = store;
 	k->patience = (config->cni.wait_seconds + 1) * NSEC_PER_SEC;
+	kube_access_cluster(access, k->cluster);
 	namespace_name = access->namespace ? strdup(access->namespace) : NULL;
 	r = kube_http_new(event, access, &k->http);
 	if (r == 0)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <resolv.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/siphash.h"
 #include "policy/yaml.h"
 
 #define PEM_MAX (1u << 20)
@@ -272,4 +274,14 @@ int kube_access_read(const char *file, const char *text, size_t len, struct diag
 		return -EINVAL;
 	*ret = TAKE_PTR(a);
 	return 0;
+}
+
+/* ---- which cluster ----------------------------------------------------------------------------------------------- */
+
+void kube_access_cluster(const struct kube_access *a, char ret[KUBE_CLUSTER_MAX])
+{
+	static const uint64_t key[2];
+	const char *text = a->ca ? a->ca : a->server;
+
+	snprintf(ret, KUBE_CLUSTER_MAX, "%016" PRIx64, siphash24(text, strlen(text), key));
 }

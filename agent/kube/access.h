@@ -6,6 +6,7 @@
 #include "policy/diag.h"
 
 #define KUBE_SECRETS_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
+#define KUBE_CLUSTER_MAX 17
 
 /* Every string is owned; NULL: not given. */
 struct kube_access {
@@ -32,5 +33,11 @@ int kube_access_in_cluster(const char *host, const char *port, const char *dir, 
  * host) is an error at its place. 0; -EINVAL with diagnostics; -ENOMEM.
  */
 int kube_access_read(const char *file, const char *text, size_t len, struct diags *diags, struct kube_access **ret);
+
+/*
+ * What tells one cluster from another while nobody answers: a hash of the authorities its API server is trusted by, since the
+ * address of the service is the same in many; of the address where these are the system's. Hexadecimal.
+ */
+void kube_access_cluster(const struct kube_access *a, char ret[KUBE_CLUSTER_MAX]);
 
 #endif

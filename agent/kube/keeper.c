@@ -412,6 +412,8 @@ static const char *refuse(struct restore *r)
 {
 	if (strcmp(r->state.head.node, r->k->places.node) != 0)
 		return "it is another node's";
+	if (strcmp(r->state.head.cluster, r->k->places.cluster) != 0)
+		return "it is another cluster's";
 	if (!has_all(r))
 		return "it does not hold the kinds that this version lists";
 	if (is_marked(r->k))
@@ -501,6 +503,7 @@ int kube_keeper_new(sd_event *event, const struct kube_keeper_places *places, st
 	if (!k)
 		return -ENOMEM;
 	k->places = *places;
+	snprintf(k->head.cluster, sizeof(k->head.cluster), "%s", places->cluster);
 	k->source = source;
 	k->dir = k->run = k->job.dir = -1;
 	k->job.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

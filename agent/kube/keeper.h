@@ -20,6 +20,7 @@ struct kube_keeper_places {
 	const char *run_dir;
 	int accepted; /* as in agent/accepted.h */
 	const char *node;
+	const char *cluster; /* as kube_access_cluster() has it */
 };
 
 /* A folder that cannot be used is logged, and is the keeper's problem: nothing is kept then. 0 or -errno. */

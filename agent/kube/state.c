@@ -41,7 +41,8 @@ static void add_line(struct strbuf *out, const char *text)
 
 void kube_state_begin(struct strbuf *out, const struct kube_state_head *head)
 {
-	json_t *json = json_pack("{s:s, s:s}", "boot_id", head->boot_id, "node", head->node);
+	json_t *json =
+		json_pack("{s:s, s:s, s:s}", "boot_id", head->boot_id, "node", head->node, "cluster", head->cluster);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	strbuf_addf(out, MAGIC "%d\n", KUBE_STATE_VERSION);
@@ -116,7 +117,8 @@ static bool read_head(struct kube_state *s)
 	json_error_t ignored;
 	json_t *json = next_line(s) ? json_loadb(s->text, s->len, 0, &ignored) : NULL;
 	bool ok = copy_member(json, "boot_id", s->head.boot_id, sizeof(s->head.boot_id)) &&
-		  copy_member(json, "node", s->head.node, sizeof(s->head.node));
+		  copy_member(json, "node", s->head.node, sizeof(s->head.node)) &&
+		  copy_member(json, "cluster", s->head.cluster, sizeof(s->head.cluster));
 
 	json_decref(json);
 	return ok;

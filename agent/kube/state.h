@@ -3,7 +3,7 @@
  * The last known state of the cluster as a file: how it is written and read, without I/O.
  *
  *	sluice-state 1
- *	{"boot_id": "…", "node": "…"}
+ *	{"boot_id": "…", "node": "…", "cluster": "…"}
  *	@/api/v1/pods                    a collection that is known whole; its objects follow
  *	{"apiVersion": "v1", …}          one object a line
  *	!{…}                             of the policy on the next line the text that was accepted last
@@ -26,6 +26,7 @@
 struct kube_state_head {
 	char boot_id[40];	    /* of the boot it was written in */
 	char node[KUBE_STATE_NAME]; /* whose it is */
+	char cluster[40];	    /* and of which cluster */
 };
 
 /* ---- writing: in this order, whatever fails is seen in `out->failed` ---- */

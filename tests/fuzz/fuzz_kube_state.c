@@ -55,7 +55,7 @@ static void read_twice(const char *bytes, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct kube_state_head head = { "b", "n" };
+	static const struct kube_state_head head = { "b", "n", "c" };
 	struct strbuf b = {};
 
 	read_twice((const char *)data, size);

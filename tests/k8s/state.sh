@@ -22,11 +22,11 @@ synced() { [ "$(bpfctl -o json status | json 'x["agent"]["details"]["kubernetes"
 start() {
 	: >"$(lab_dir)/log/sluiced.log"
 	sluice_start_agent
-	await 10 agent_answers
+	await 30 agent_answers
 }
 stop() { # SIGNAL
 	lab signal sluiced "$1"
-	await 10 not lab alive sluiced
+	await 30 not lab alive sluiced
 }
 api_stop() { lab signal kube-apiserver KILL; await 10 not lab alive kube-apiserver; }
 label() { quietly k label pod -n default "$@" --overwrite; }
@@ -221,6 +221,12 @@ sed -i 's/nodeName: node1/nodeName: node2/' "$(lab_dir)/sluice/sluice.yaml"
 cp "$file.good" "$file"
 refused "another node's file" "it is another node's"
 sed -i 's/nodeName: node2/nodeName: node1/' "$(lab_dir)/sluice/sluice.yaml"
+# A node of the same name and address in another cluster, whose API server another authority vouches for.
+openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -out "$(lab_dir)/kube/other.pem" -days 2 -subj /CN=lab 2>/dev/null
+sed -i 's/certificate-authority: ca.pem/certificate-authority: other.pem/' "$(lab_dir)/kube/kubeconfig"
+cp "$file.good" "$file"
+refused "another cluster's file" "it is another cluster's"
+sed -i 's/certificate-authority: other.pem/certificate-authority: ca.pem/' "$(lab_dir)/kube/kubeconfig"
 chmod 777 "$(lab_dir)/state"
 start
 check "a folder that others may write to is not used" in_log 'stateDir .*: it cannot be used: Operation not permitted'

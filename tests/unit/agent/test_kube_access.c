@@ -68,6 +68,32 @@ static int read_text(const char *text, char *line, size_t size, struct kube_acce
 	return r;
 }
 
+static void test_which_cluster(void **state)
+{
+	struct kube_access one = { .server = "https://10.96.0.1:443", .ca = "CA" }, other = one;
+	char a[KUBE_CLUSTER_MAX], b[KUBE_CLUSTER_MAX];
+
+	(void)state;
+	kube_access_cluster(&one, a);
+	assert_int_equal(strlen(a), KUBE_CLUSTER_MAX - 1);
+	/* The same by another address; another by its authority, though its address is the same. */
+	other.server = "https://api.example.com";
+	kube_access_cluster(&other, b);
+	assert_string_equal(a, b);
+	other = one;
+	other.ca = "CB";
+	kube_access_cluster(&other, b);
+	assert_string_not_equal(a, b);
+	/* Under the system's authorities the address tells. */
+	one.ca = other.ca = NULL;
+	kube_access_cluster(&one, a);
+	kube_access_cluster(&other, b);
+	assert_string_equal(a, b);
+	other.server = "https://api.example.com";
+	kube_access_cluster(&other, b);
+	assert_string_not_equal(a, b);
+}
+
 #define CLUSTER(more)                                                                                                  \
 	"current-context: c\nclusters:\n- name: one\n  cluster: {server: 'https://10.0.0.1:6443/', "                   \
 	"certificate-authority-data: Q0E=" more "}\ncontexts:\n- name: c\n  context: {cluster: one, user: me}\n"
@@ -145,9 +171,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_in_cluster),
-		cmocka_unit_test(test_kubeconfig),
-		cmocka_unit_test(test_namespace_of_context),
+		cmocka_unit_test(test_in_cluster), cmocka_unit_test(test_which_cluster),
+		cmocka_unit_test(test_kubeconfig), cmocka_unit_test(test_namespace_of_context),
 		cmocka_unit_test(test_refused),
 	};
 

@@ -13,7 +13,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 
-static const struct kube_state_head head = { "3f0c1d2e-0000-4000-8000-123456789abc", "node \"1\"" };
+static const struct kube_state_head head = { "3f0c1d2e-0000-4000-8000-123456789abc", "node \"1\"", "0123456789abcdef" };
 
 static void compose(struct strbuf *out)
 {
@@ -46,6 +46,7 @@ static void test_round_trip(void **state)
 	assert_int_equal(kube_state_open(&s, b.data, b.len, error, sizeof(error)), 0);
 	assert_string_equal(s.head.boot_id, head.boot_id);
 	assert_string_equal(s.head.node, head.node);
+	assert_string_equal(s.head.cluster, head.cluster);
 	is_record(&s, KUBE_STATE_COLLECTION, "/api/v1/pods");
 	is_record(&s, KUBE_STATE_OBJECT, "{\"a\":1}");
 	is_record(&s, KUBE_STATE_COLLECTION, "/apis/x/v1/policies");
@@ -99,6 +100,18 @@ static void test_foreign(void **state)
 	is_refused("sluice-state 2\n{}\n", 18, "format is 2, this version reads 1");
 	is_refused("sluice-state  1\n{}\n", 19, "format is");
 	is_refused("{\"kind\":\"Pod\"}\n", 15, "no state");
+}
+
+/* Of a version that did not say which cluster it is of. */
+static void test_nobodys(void **state)
+{
+	struct strbuf b = {};
+
+	(void)state;
+	strbuf_adds(&b, "sluice-state 1\n{\"boot_id\":\"b\",\"node\":\"n\"}\n");
+	kube_state_end(&b);
+	is_refused(b.data, b.len, "does not say whose it is");
+	strbuf_clear(&b);
 }
 
 /* With a checksum that is right. */
@@ -332,8 +345,8 @@ static void test_objects(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_torn),	   cmocka_unit_test(test_foreign),
-		cmocka_unit_test(test_disorder),   cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_torn),	    cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_nobodys),	   cmocka_unit_test(test_disorder), cmocka_unit_test(test_objects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
