@@ -876,8 +876,8 @@ static int start_kubernetes(struct agent *a)
 		r = sd_event_source_set_enabled(a->cluster_settle, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
-	return kubernetes_open(a->event, a->config, policy_dir_store(a->policies), a->accepted, on_cluster_changed, a,
-			       &a->kubernetes);
+	return kubernetes_open(a->event, a->config, a->kernel, policy_dir_store(a->policies), a->accepted,
+			       on_cluster_changed, a, &a->kubernetes);
 }
 
 static int start_net(struct agent *a)

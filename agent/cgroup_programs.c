@@ -120,7 +120,7 @@ static int attach_one(const struct kernel *k, const struct bpf_program *prog, in
 	return bpf_obj_pin(link, path) < 0 ? -errno : 0;
 }
 
-int cgroup_programs_attach(struct kernel *k, const char *path, uint64_t id, const struct sluice_if *owner)
+int cgroup_programs_shut(const struct kernel *k, const char *path, uint64_t id)
 {
 	_cleanup_close_ int cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct bpf_program *prog;
@@ -136,6 +136,15 @@ int cgroup_programs_attach(struct kernel *k, const char *path, uint64_t id, cons
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+int cgroup_programs_attach(struct kernel *k, const char *path, uint64_t id, const struct sluice_if *owner)
+{
+	int r = cgroup_programs_shut(k, path, id);
+
+	if (r < 0)
+		return r;
 	return bpf_map_update_elem(bpf_map__fd(k->cgroup->maps.attached), &id, owner, BPF_ANY) < 0 ? -errno : 0;
 }
 

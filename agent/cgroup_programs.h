@@ -11,6 +11,8 @@
 int cgroup_programs_open(struct kernel *k);
 void cgroup_programs_close(struct kernel *k);
 
+/* Puts all programs on the cgroup: until cgroup_programs_attach() says whose it is they drop everything. As that returns. */
+int cgroup_programs_shut(const struct kernel *k, const char *path, uint64_t id);
 /*
  * Puts all programs on the cgroup, or takes over what an earlier agent left there with the present ones, and says whose
  * it is. Until it is said they drop everything. 0; -EOPNOTSUPP: they could not be loaded; -errno.

@@ -2,9 +2,10 @@
 /*
  * Theory of operation
  * -------------------
- * The kubelet makes a pod's cgroup before its containers, and no CNI plugin is called that could wait for us: the programs are
- * there some milliseconds after the folder, which comes before the image is looked for. The folder is news by inotify, and is
- * looked for every second besides while a pod waits for it.
+ * The kubelet makes a pod's cgroup before its containers, and no CNI plugin is called that could wait for us. The folder is news
+ * by inotify, and is looked for every second besides while a pod waits for it. It gets its programs at that very news, and they
+ * drop everything until the pod's policy is in force. What is left open is the time from the folder to the news, in which a
+ * kubelet makes the pod's sandbox; and a pod that the API tells of only after its folder, until it does.
  *
  * A pod that its cgroup does not hold is put under its policy all the same, since programs that can be got past stop most of
  * what is tried, and is said to be not enforceable.
@@ -23,6 +24,7 @@
 #include <time.h>
 
 #include "agent/api.h"
+#include "agent/cgroup_programs.h"
 #include "agent/metrics.h"
 #include "agent/pod_cgroup.h"
 #include "base/cgroup.h"
@@ -39,11 +41,12 @@ struct host_pod {
 	char *namespace_name;
 	char *name;
 	char *uid;
-	char *cgroup; /* NULL: it has none, as far as is known */
-	uint64_t id;  /* of the cgroup */
-	int missing;  /* why there is no cgroup: -errno */
-	char *escape; /* NULL: its manifest lets it do nothing of the kind */
-	char *told;   /* the reason that was logged last */
+	char *cgroup;  /* NULL: it has none, as far as is known */
+	uint64_t id;   /* of the cgroup */
+	uint64_t shut; /* the one that got its programs at its news; 0: none */
+	int missing;   /* why there is no cgroup: -errno */
+	char *escape;  /* NULL: its manifest lets it do nothing of the kind */
+	char *told;    /* the reason that was logged last */
 	bool wanted;
 	bool seen;	  /* in this refresh */
 	char reason[128]; /* why it is not wanted */
@@ -102,12 +105,32 @@ static int find_folder(struct host_pods *h, const char *uid, char path[PATH_MAX]
 	return r < 0 ? r : cgroup_identify(path, ret_id, &level);
 }
 
-static bool has_moved(struct host_pods *h, const struct host_pod *p)
+/* What fails here is tried again, and told, when the endpoint is put there. */
+static void shut(struct host_pods *h, struct host_pod *p, const char *path, uint64_t id)
+{
+	if (id != p->shut && cgroup_programs_shut(h->settings.kernel, path, id) == 0)
+		p->shut = id;
+}
+
+/* Of a pod that is not to be held after all. If it is an endpoint, that is over too. */
+static void let_go(struct host_pods *h, struct host_pod *p)
+{
+	if (p->shut)
+		cgroup_programs_detach(h->settings.kernel, p->shut);
+	p->shut = 0;
+}
+
+static bool has_moved(struct host_pods *h, struct host_pod *p)
 {
 	char path[PATH_MAX];
 	uint64_t id = 0;
+	int r = p->wanted ? find_folder(h, p->uid, path, &id) : 0;
 
-	return p->wanted && (find_folder(h, p->uid, path, &id) == p->missing ? id != p->id : true);
+	if (!p->wanted || (r == p->missing && id == p->id))
+		return false;
+	if (r == 0)
+		shut(h, p, path, id);
+	return true;
 }
 
 static void check_folders(struct host_pods *h)
@@ -116,7 +139,7 @@ static void check_folders(struct host_pods *h)
 
 	h->scanned = false;
 	for (size_t i = 0; i < h->count; i++)
-		moved = moved || has_moved(h, &h->items[i]);
+		moved = has_moved(h, &h->items[i]) || moved;
 	if (moved)
 		h->changed(h->context);
 }
@@ -268,7 +291,9 @@ static void find_cgroup(struct host_pods *h, struct host_pod *p)
 
 	free(p->cgroup);
 	p->cgroup = p->wanted && r == 0 ? strdup(path) : NULL;
-	if (!p->cgroup)
+	if (p->cgroup)
+		shut(h, p, path, p->id);
+	else
 		p->id = 0;
 	p->missing = r;
 }
@@ -291,6 +316,8 @@ int host_pods_place(struct host_pods *h, const struct kube_pod *pod, const struc
 	p->seen = true;
 	p->wanted = is_wanted(h, pod->subject, ns, p->reason, sizeof(p->reason));
 	find_cgroup(h, p);
+	if (!p->wanted)
+		let_go(h, p);
 	tell(p);
 	return p->cgroup ? replace_text(&ret->cgroup, p->cgroup) ? 1 : -ENOMEM : 0;
 }
@@ -340,6 +367,7 @@ void host_pods_end(struct host_pods *h, const struct endpoints *now, struct stat
 		struct host_pod *p = &h->items[i];
 
 		if (!p->seen && !(outlives(h, p) && keep_endpoint(now, p, list))) {
+			let_go(h, p);
 			pod_clear(p);
 			continue;
 		}

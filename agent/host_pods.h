@@ -13,6 +13,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/endpoints.h"
+#include "agent/kernel.h"
 #include "agent/kube/cache.h"
 #include "base/strbuf.h"
 
@@ -25,6 +26,7 @@ struct host_pods_settings {
 		*own_namespace; /* Sluice's own pods are of this namespace and service account; NULL: there are none */
 	const char *own_service_account;
 	const char *root; /* of cgroup2; NULL: it is found */
+	struct kernel *kernel;
 };
 
 /* `changed` is called from the event loop when a refresh would find a pod elsewhere. 0 or -errno. */

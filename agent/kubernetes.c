@@ -176,12 +176,13 @@ static void on_host_pods_changed(void *context)
 	k->changed(k->context);
 }
 
-static int open_host_pods(struct kubernetes *k, sd_event *event, const struct config *config)
+static int open_host_pods(struct kubernetes *k, sd_event *event, const struct config *config, struct kernel *kernel)
 {
 	const struct host_pods_settings settings = {
 		.enforce = config->enforce_host_network,
 		.own_namespace = getenv("POD_NAMESPACE"),
 		.own_service_account = getenv("POD_SERVICE_ACCOUNT"),
+		.kernel = kernel,
 	};
 
 	return host_pods_new(event, &settings, on_host_pods_changed, k, &k->host_pods);
@@ -201,8 +202,8 @@ static int restore(sd_event *event, const struct config *config, int accepted, s
 	return 0;
 }
 
-int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
-		    void (*changed)(void *context), void *context, struct kubernetes **ret)
+int kubernetes_open(sd_event *event, const struct config *config, struct kernel *kernel, struct store *store,
+		    int accepted, void (*changed)(void *context), void *context, struct kubernetes **ret)
 {
 	CLEANUP(kubernetes_freep) struct kubernetes *k = calloc(1, sizeof(*k));
 	_cleanup_free_ char *namespace_name = NULL;
@@ -229,7 +230,7 @@ int kubernetes_open(sd_event *event, const struct config *config, struct store *
 	if (r == 0)
 		r = start_report(k, event, config, namespace_name);
 	if (r == 0)
-		r = open_host_pods(k, event, config);
+		r = open_host_pods(k, event, config, kernel);
 	if (r < 0) {
 		log_error("kubernetes: %s", strerror(-r));
 		return r;

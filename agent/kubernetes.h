@@ -23,8 +23,8 @@ struct kubernetes;
  * Begins to listen. `changed` is called from the event loop whenever kubernetes_refresh() may have something to do.
  * `store` and `accepted` are as for kube_policies_new(). 0; -errno, logged.
  */
-int kubernetes_open(sd_event *event, const struct config *config, struct store *store, int accepted,
-		    void (*changed)(void *context), void *context, struct kubernetes **ret);
+int kubernetes_open(sd_event *event, const struct config *config, struct kernel *kernel, struct store *store,
+		    int accepted, void (*changed)(void *context), void *context, struct kubernetes **ret);
 void kubernetes_freep(struct kubernetes **k);
 
 /* As far as it is obeyed at once: what is said of policies. */

@@ -121,21 +121,37 @@ check "so does the node" quiet node /usr/bin/python3 "$tests_lab/command.py" tcp
 check "status has no warning of them" [ -z "$(bpfctl -o json status | json "''.join(w for w in x['warnings'] if 'host-network' in w)")" ]
 check "metrics count them" grep -q 'pods_host_network{state="enforced"} 1' <(node curl -s http://127.0.0.1:9964/metrics)
 
+# A process that is in the folder as soon as that is there, sooner than any container: how long it gets datagrams out, and how many.
+early() { # FOLDER
+	node python3 - "$1" <<-'END'
+		import os, socket, sys, time
+		s, sent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
+		begun = time.monotonic()
+		os.mkdir(sys.argv[1])
+		with open(sys.argv[1] + "/cgroup.procs", "w") as f:
+		    f.write("0")
+		try:
+		    while time.monotonic() < begun + 5:
+		        s.sendto(b"early", ("198.51.100.20", 7000))
+		        sent += 1
+		except PermissionError:
+		    pass
+		print(round(1000 * (time.monotonic() - begun)), sent)
+	END
+}
 # Looking every second would take half of one on average.
-slowest=0
-for i in 1 2 3 4 5; do
+: >"$(lab_dir)/early"
+for i in $(seq "${SLUICE_EARLY:-5}"); do
 	host_pod hosts "quick$i" "sluice.dev/host-network: enforce"
 	folder=$(cgroupfs hosts "quick$i")
 	await 5 is "hosts/quick$i" waiting
-	start=$(date +%s%N)
-	mkdir "$folder"
-	until grep -q "hosts/quick$i: endpoint" "$(lab_dir)/log/sluiced.log"; do sleep 0.01; done
-	took=$((($(date +%s%N) - start) / 1000000))
-	slowest=$((took > slowest ? took : slowest))
+	early "$folder" >>"$(lab_dir)/early"
+	await 5 is "hosts/quick$i" enforced
 	drop hosts "quick$i"
 	rmdir "$folder"
 done
-check "a new folder is news (slowest of five: $slowest ms)" [ "$slowest" -lt 250 ]
+echo "ms until a new folder is closed, datagrams until then: $(paste -sd, "$(lab_dir)/early")"
+check "a new folder is news" [ "$(cut -d' ' -f1 "$(lab_dir)/early" | sort -n | tail -n 1)" -lt 250 ]
 
 quietly k label namespace hosts sluice.dev/host-network=enforce
 check "its namespace's label holds the other too" await 5 is hosts/free enforced
