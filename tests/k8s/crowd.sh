@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Many pods come and go, in waves, of both runtimes, on both nodes: each tries what is allowed and what is not from its first
-# instruction on. No frame may leave that is not allowed, and no first packet that is may be lost.
+# instruction on. No frame may leave that is not allowed, and no first packet that is may be lost. Before that, so that these
+# zeros say something: what four of them count without Sluice, and with it where no CNI plugin holds them back.
 #
-#   crowd.sh [PODS [AT-ONCE [ONE-OF]]]   500, 32, and one of 2 of them in gVisor
+#   crowd.sh [PODS [AT-ONCE [ONE-OF]]]   500, 32, and one of 2 of them in gVisor; ctest: 24 12
 # shellcheck source=tests/k8s/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 # shellcheck source=tests/k8s/senders.sh
@@ -21,27 +22,61 @@ come() { # WAVE HOW-MANY
 	done | k apply -f - >/dev/null
 	k -n $space wait --for=condition=Ready pod -l app="wave$1" --timeout=300s
 }
-# Of all that the pods of a wave told, by jq, into the file of numbers: pods, first packets, those lost, later ones lost, forbidden.
+# Of all that the pods of a wave told, by jq, into files: pods, first packets, those lost, later ones lost, forbidden that were
+# answered; and which the lost ones were.
 every_tried='all($t[]; .tried > 0)'
 note() { # WAVE
-	told app="wave$1" | jq -src '[.[].targets | to_entries[]] as $t | ($t | map(select(.key | startswith("-") | not) | .value)) as $ok |
+	told app="wave$1" >"$folder/told"
+	jq -src '[.[].targets | to_entries[]] as $t | ($t | map(select(.key | startswith("-") | not) | .value)) as $ok |
 		[length, ($ok | length), ($ok | map(select(.first | not)) | length), ($ok | map(.lost) | add),
-		 ($t | map(select(.key | startswith("-")) | .value.answered) | add)] | @tsv' >>"$folder/crowd"
+		 ($t | map(select(.key | startswith("-")) | .value.answered) | add)] | @tsv' "$folder/told" >>"$folder/crowd"
+	jq -r '.pod as $pod | .targets | to_entries[] | select((.key | startswith("-") | not) and (.value.first | not)) |
+		"\($pod) \(.key): tried \(.value.tried), lost \(.value.lost)"' "$folder/told" >>"$folder/crowd-lost"
+}
+forget() {
+	: >"$folder/crowd"
+	: >"$folder/crowd-lost"
 }
 sum() { awk -v c="$1" '{ s += $c } END { print s + 0 }' "$folder/crowd"; } # COLUMN
 
 late() { cat $folder/log/node[12].containerd.log | grep -c 'sluice-cni: .*starts closed' || true; }
 
+# NAME: four of both runtimes, and what they count so.
+four() {
+	forget
+	check "$1: 4 pods run" come "$1" 4
+	checked_within "$1: each has tried everything" 120 all_tell app="wave$1" 4 "$every_tried"
+	note "$1"
+	k -n $space delete pod -l app="wave$1" --wait >/dev/null
+}
+without_sluice() {
+	uplinks_start bare
+	four bare
+	uplinks_stop bare
+	equal "without Sluice no first packet is lost" 0 "$(sum 3)"
+	check "what is forbidden is reached" [ "$(sum 5)" -gt 0 ]
+	check "and its frames are seen" [ "$(uplinks_count bare "$beyond and not $listed")" -gt 0 ]
+}
+without_plugin() {
+	check "the chart is installed, without its CNI plugin" sluice_install --set crds.install.ciliumNetworkPolicy=true \
+		--set cni.install=false
+	senders_policy
+	four open
+	check "first packets are lost ($(sum 3) of $(sum 2))" [ "$(sum 3)" -gt 0 ]
+	equal "what is forbidden is not reached, since interfaces are closed at once" 0 "$(sum 5)"
+}
+
 k8s_begin
 late_before=$(late)
 senders_begin
+without_sluice
+without_plugin
 # However long an agent waits for the processor: what starts closed after all is told apart below.
 check "the chart is installed" sluice_install --set crds.install.ciliumNetworkPolicy=true --set cni.install=true \
 	--set cni.waitSeconds=60
-senders_policy
 uplinks_start crowd
 [ "$failures" -eq 0 ] || exit 1
-: >"$folder/crowd"
+forget
 started=$SECONDS
 for ((number = 0; number * wave < pods; number++)); do
 	n=$((pods - number * wave < wave ? pods - number * wave : wave))
@@ -55,6 +90,7 @@ uplinks_stop crowd
 equal "so many told" "$pods" "$(sum 1)"
 equal "pods that started closed, since the agent was late" 0 $(($(late) - late_before))
 equal "of $(sum 2) first packets that are allowed, lost" 0 "$(sum 3)"
+cat "$folder/crowd-lost"
 equal "of later ones, lost" 0 "$(sum 4)"
 equal "what is forbidden, reached" 0 "$(sum 5)"
 equal "frames beyond the uplinks that no policy allows" 0 "$(uplinks_count crowd "$beyond and not $listed")"
