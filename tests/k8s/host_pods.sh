@@ -17,7 +17,14 @@ end() {
 	echo 1 >"$kubelet/cgroup.kill" || true
 	await 5 find "$kubelet" -depth -type d -exec rmdir {} +
 } 2>/dev/null
-trap 'end; lab_end' EXIT
+# lab_end goes by the status with which the test ended, not by that of tidying up.
+end_with() {
+	end || true
+	set +e
+	(exit "$1")
+	lab_end
+}
+trap 'end_with $?' EXIT
 
 # NAMESPACE NAME LABELS [SPEC [CONTAINER]]: on the node's network; a container drops all capabilities unless CONTAINER says else.
 host_pod() {
@@ -125,11 +132,11 @@ check "metrics count them" grep -q 'pods_host_network{state="enforced"} 1' <(nod
 early() { # FOLDER
 	node python3 - "$1" <<-'END'
 		import os, socket, sys, time
-		s, sent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
-		begun = time.monotonic()
+		sent, begun = 0, time.monotonic()
 		os.mkdir(sys.argv[1])
 		with open(sys.argv[1] + "/cgroup.procs", "w") as f:
 		    f.write("0")
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # of that cgroup, since made in it
 		try:
 		    while time.monotonic() < begun + 5:
 		        s.sendto(b"early", ("198.51.100.20", 7000))
@@ -146,7 +153,7 @@ for i in $(seq "${SLUICE_EARLY:-5}"); do
 	folder=$(cgroupfs hosts "quick$i")
 	await 5 is "hosts/quick$i" waiting
 	early "$folder" >>"$(lab_dir)/early"
-	await 5 is "hosts/quick$i" enforced
+	check "quick$i is enforced" await 10 is "hosts/quick$i" enforced
 	drop hosts "quick$i"
 	rmdir "$folder"
 done
