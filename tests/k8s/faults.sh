@@ -31,7 +31,9 @@ for s in "${steps[@]}"; do declare -F "step_$s" >/dev/null || { sed -n '6,11p' "
 # What is allowed works now for these, and nothing of what is forbidden ever did.
 all_is_well() { # WHAT SELECTOR HOW-MANY
 	checked_within "$1: what is allowed works" 90 all_tell "$2" "$3" "$works"
+	checked_within "$1: what is forbidden was tried" 30 all_tell "$2" "$3" "$tried"
 	check "$1: nothing that is forbidden was ever reached" all_tell "$2" "$3" "$holds"
+	reached "$2"
 }
 
 # Without Sluice: what is told of closed ways below would else prove nothing.

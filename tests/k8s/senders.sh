@@ -93,12 +93,20 @@ told() { k -n $space logs -l "$1" --tail=1 --max-log-requests=60; } # SELECTOR
 # Is that so, by jq's expression over t, of all of them? SELECTOR HOW-MANY EXPRESSION
 all_tell() { told "$1" | jq -se --argjson n "$2" "length == \$n and all(.[]; .targets as \$t | $3)"; }
 
-# As an expression: all that is allowed is answered now; none of what is forbidden ever was; the first packets were answered.
+# As an expression: all that is allowed is answered now; all that is forbidden was tried, and none of it was ever answered; the
+# first packets were answered.
 works='all($t | to_entries[] | select(.key | test("^[a-z]")); .value.last)'
-holds='all($t | to_entries[] | select(.key | startswith("-")); .value.answered == 0 and .value.tried > 0)'
+tried='all($t | to_entries[] | select(.key | startswith("-")); .value.tried > 0)'
+holds='all($t | to_entries[] | select(.key | startswith("-")); .value.answered == 0)'
 first='all($t | to_entries[] | select(.key | test("^(udp|flow|dns)")); .value.first)'
 reaches() { printf '($t["?udp/%s/7000"].last and ($t["?flow/%s/7000"].last // true))' "$1" "$1"; } # ADDRESS
 misses() { printf '([$t["?udp/%s/7000"], $t["?flow/%s/7000"]] | all(.[]; . == null or .last == false))' "$1" "$1"; }
+
+# Which of what is forbidden was answered, of whom.
+reached() { # SELECTOR
+	told "$1" | jq -r '.pod as $pod | .targets | to_entries[] | select((.key | startswith("-")) and .value.answered > 0) |
+		"\($pod) reached \(.key) \(.value.answered) of \(.value.tried) times"'
+}
 
 # How many datagrams were lost that must not have been, and how many got through that must not have, of all pods.
 tally() { # SELECTOR
