@@ -148,6 +148,19 @@ static void move_entry(struct ledger *l, struct entry *e, uint32_t holder)
 	append_entry(l, e, holder);
 }
 
+/* Before all of its holder's: the first to go of those that are worth as much. */
+static void move_to_front(struct ledger *l, struct entry *e)
+{
+	struct holder *h = &l->holders[e->holder];
+
+	unlink_entry(l, e);
+	e->previous = 0;
+	e->next = h->first;
+	*(h->first ? &at(l, h->first)->previous : &h->last) = number(l, e);
+	h->first = number(l, e);
+	h->count++;
+}
+
 static void forget(struct ledger *l, struct entry *e)
 {
 	uint32_t *link = bucket_of(l, &e->key);
@@ -321,8 +334,12 @@ static void note_found(const struct sluice_lease *lease, void *context)
 	if (w->nliving)
 		living = bsearch(&youngest, w->living, w->nliving, sizeof(youngest), compare_generation);
 	e = find(w->l, &lease->key);
-	if (!e)
+	if (!e) {
 		e = at(w->l, ledger_note(w->l, &lease->key, living ? *living : youngest, expires, w->now - RECENT));
+		/* Behind more recent ones than are examined it would not be found. */
+		if (e)
+			move_to_front(w->l, e);
+	}
 	if (e)
 		e->seen = true;
 }
