@@ -16,7 +16,8 @@
  *               query. A late answer finds nobody who waits: the core looks at id and question.
  *   LOST        its queries are being told; its number is in use until all have been.
  *
- * From any state: closed by the other side, an error, or a message too short to be one: LOST if queries wait, else FREE.
+ * From any state: closed by the other side, an error, a message too short to be one, or taken by an endpoint that has fewer
+ * for a query with no other way: LOST if queries wait, else FREE.
  * OPEN and idle for STREAM_IDLE: FREE. Queries of one turn of the loop leave in one segment where they fit.
  */
 #include "dnsproxy/streams.h"
@@ -145,7 +146,7 @@ static struct stream *find_slot(struct streams *t)
 
 		if (s->state == FREE)
 			return s;
-		if (s->state == OPEN && s->waiting == 0 && i + 1 != t->answering &&
+		if ((s->state == OPEN || s->state == ENDING) && s->waiting == 0 && i + 1 != t->answering &&
 		    (!idle || s->progress < idle->progress))
 			idle = s;
 	}
@@ -383,6 +384,39 @@ static void put_query(struct stream *s, const uint8_t *msg, size_t len)
 	s->out_len += (uint32_t)len + 2;
 }
 
+/* In a full table, where none is free. */
+static uint32_t count_of(const struct streams *t, uint32_t endpoint)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < STREAMS_MAX; i++)
+		n += t->slots[i].endpoint == endpoint;
+	return n;
+}
+
+/*
+ * In a full table: ends the one that has been silent longest of an endpoint that has most, if that is more than the asker
+ * would have then. Some pods together can keep all busy, and an answer that is too long for UDP has no other way.
+ */
+static bool make_room(struct streams *t, uint32_t own, uint64_t now)
+{
+	struct stream *most = NULL;
+	uint32_t count = own + 1;
+
+	for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+		struct stream *s = &t->slots[i];
+		uint32_t n = s->state != LOST && i + 1 != t->answering ? count_of(t, s->endpoint) : 0;
+
+		if (n > count || (most && n == count && s->progress < most->progress)) {
+			most = s;
+			count = n;
+		}
+	}
+	if (most)
+		stream_end(most, false, now);
+	return most;
+}
+
 int streams_ask(struct streams *t, const struct proxy_resolver *to, uint32_t index, uint32_t endpoint,
 		const uint8_t *msg, size_t len, uint64_t now, uint32_t *ret)
 {
@@ -394,7 +428,9 @@ int streams_ask(struct streams *t, const struct proxy_resolver *to, uint32_t ind
 		return -EMSGSIZE;
 	if (!s && c.own < STREAMS_PER_ENDPOINT) {
 		r = stream_open(t, to, index, endpoint, now, &s);
-		if (r < 0)
+		if (r == -EBUSY && make_room(t, c.own, now))
+			r = stream_open(t, to, index, endpoint, now, &s);
+		if (r < 0 && r != -EBUSY)
 			return r;
 	}
 	if (!s)

@@ -41,7 +41,10 @@ void streams_freep(struct streams **t);
  */
 bool streams_ready(struct streams *t, const struct proxy_resolver *to, uint32_t index, uint32_t endpoint, uint64_t now);
 
-/* Queues it for streams_flush, or until the connection stands. 0 and the stream; -EBUSY: the share or the table is full. */
+/*
+ * Queues it for streams_flush, or until the connection stands. 0 and the stream; -EBUSY: the share or the table is full.
+ * From a full table one of an endpoint with more may be ended: `lost` is called, without a fault, from within.
+ */
 int streams_ask(struct streams *t, const struct proxy_resolver *to, uint32_t index, uint32_t endpoint,
 		const uint8_t *msg, size_t len, uint64_t now, uint32_t *ret);
 /* A query that streams_ask took is no longer waited for: answered if that is from within `answer`, else given up. */

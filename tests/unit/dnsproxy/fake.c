@@ -144,6 +144,8 @@ static int ask(void *context, const struct proxy_resolver *resolver, uint32_t in
 	f->asked_of = *resolver;
 	f->asked_tcp = tcp;
 	f->asked_transport = *ret_transport = f->nasked++ % 7;
+	if (f->on_ask)
+		f->on_ask(f);
 	return 0;
 }
 

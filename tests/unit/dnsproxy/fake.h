@@ -48,6 +48,7 @@ struct fake {
 	uint16_t next_random;
 	/* Runs between two steps of the core: what others do meanwhile. */
 	void (*on_lease)(struct fake *f);
+	void (*on_ask)(struct fake *f);
 };
 
 /* `f` is zeroed and set up: endpoint 3, generation 77 on ifindex 103, policy 1 enforced; one resolver 10.0.0.53. */

@@ -925,6 +925,54 @@ static void a_lost_connection_is_no_lost_socket(void **state)
 	assert_int_equal(f.nasked, asked + 1);
 }
 
+static uint32_t ended;
+
+/* In a full table the I/O side ends another endpoint's connection before it says where the query went. */
+static void end_another(struct fake *fake)
+{
+	struct fake_packet asked = fake->asked;
+	uint32_t transport = fake->asked_transport;
+
+	fake->on_ask = NULL;
+	fake->tcp_stands = false;
+	core_lost(fake->core, ended, true, false, NOW);
+	assert_false(fake->asked_tcp); /* what was under way there */
+	assert_int_not_equal(fake->asked_transport, transport);
+	fake->asked = asked;
+	fake->asked_transport = transport;
+	fake->asked_tcp = true;
+}
+
+static void asking_may_end_anothers_connection(void **state)
+{
+	struct core_asker from = asker(true);
+	struct msg m = query("pypi.org", WIRE_A), a;
+
+	(void)state;
+	f.tcp_stands = true;
+	add_endpoint(4);
+	assert_int_equal(send_query(&m, true), 0);
+	ended = f.asked_transport;
+	f.on_ask = end_another;
+	from.endpoint = 4;
+	from.generation = 104;
+	from.ifindex = 104;
+	m = query("n.example.org", WIRE_A);
+	assert_int_equal(core_query(f.core, &from, m.data, m.len, NOW), 0);
+	assert_int_equal(f.nasked, 3);
+	assert_int_equal(core_in_flight(f.core), 2);
+	a = begin_answer();
+	add_addr(&a, "n.example.org", 60, "192.0.2.1");
+	assert_true(core_answer(f.core, f.asked_transport, true, a.data, a.len, NOW));
+	assert_string_equal(replied(), "n.example.org 192.0.2.1 60");
+	core_tick(f.core, NOW + 10 * NSEC_PER_SEC);
+	core_tick(f.core, NOW + 20 * NSEC_PER_SEC);
+	core_tick(f.core, NOW + 30 * NSEC_PER_SEC);
+	assert_int_equal(rcode(), WIRE_RCODE_SERVFAIL);
+	assert_int_equal(f.nreplies, 2);
+	assert_int_equal(core_in_flight(f.core), 0);
+}
+
 static void no_resolver_is_servfail(void **state)
 {
 	(void)state;
@@ -1564,6 +1612,7 @@ int main(void)
 		TEST(addresses_of_the_host_are_stripped),
 		TEST(an_answer_opens_so_many),
 		TEST(no_address_is_not_passed_on),
+		TEST(asking_may_end_anothers_connection),
 		TEST(no_resolver_is_servfail),
 		TEST(one_endpoint_does_not_take_all),
 		TEST(several_do_not_take_all),

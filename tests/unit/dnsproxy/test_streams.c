@@ -293,6 +293,99 @@ static void the_table_has_an_end(void **state)
 	assert_int_equal(ask("x", POD, &n), -EBUSY);
 }
 
+/* Several endpoints that keep all busy together: one of theirs ends for an endpoint that has fewer, and is told. */
+static void several_do_not_take_all(void **state)
+{
+	const uint32_t full = STREAMS_MAX / STREAMS_PER_ENDPOINT;
+	uint64_t now = clock_now();
+	uint32_t n, last = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < full * STREAMS_PER_ENDPOINT * STREAM_QUERIES; i++) {
+		uint32_t stream = i / STREAM_QUERIES;
+		/* The second one of the second endpoint was asked on before all others. */
+		uint64_t at = stream == STREAMS_PER_ENDPOINT + 1 ? now : now + 1 + stream;
+
+		assert_int_equal(
+			streams_ask(t, &resolver, 0, 10 + stream / STREAMS_PER_ENDPOINT, padded("x"), LEN, at, &n), 0);
+		assert_int_equal(n, stream);
+	}
+	assert_int_equal(streams_count(t), STREAMS_MAX);
+	assert_int_equal(told.losses, 0);
+	/* What may go by UDP ends nobody's. */
+	for (int i = 0; i < 2 * STREAM_WORTH; i++)
+		assert_false(streams_ready(t, &resolver, 0, POD, now));
+	assert_int_equal(told.losses, 0);
+	assert_int_equal(streams_ask(t, &resolver, 0, POD, padded("x"), LEN, now, &last), 0);
+	assert_int_equal(told.losses, 1);
+	assert_false(told.fault);
+	assert_int_equal(told.stream, STREAMS_PER_ENDPOINT + 1);
+	assert_int_equal(last, told.stream);
+	assert_int_equal(streams_count(t), STREAMS_MAX);
+	/* The one that has lost it has but one less than the others: it takes nothing back. */
+	for (uint32_t i = 0; i < STREAM_QUERIES; i++)
+		assert_int_equal(streams_ask(t, &resolver, 1, 11, padded("x"), LEN, now, &n), -EBUSY);
+	assert_int_equal(told.losses, 1);
+}
+
+/* A full table is no reason to leave the endpoint's own slow one. */
+static void a_slow_one_is_better_than_none(void **state)
+{
+	_cleanup_close_ int fd = stand(POD);
+	uint32_t n, own;
+
+	(void)state;
+	assert_int_equal(ask("slow", POD, &own), 0);
+	for (uint32_t i = 1; i < STREAMS_MAX; i++)
+		assert_int_equal(ask("x", 10 + i, &n), 0);
+	assert_int_equal(streams_ask(t, &resolver, 0, POD, padded("x"), LEN, clock_now() + NSEC_PER_SEC, &n), 0);
+	assert_int_equal(n, own);
+	assert_int_equal(told.losses, 0);
+}
+
+/* Who asks from within an answer does not end the connection that it came by. */
+static bool asks_within;
+static uint32_t asked_within;
+
+static void answer_and_ask(void *context, uint32_t stream, const uint8_t *msg, size_t len, uint64_t now)
+{
+	answer(context, stream, msg, len, now);
+	if (asks_within)
+		assert_int_equal(ask("within", POD, &asked_within), 0);
+}
+
+static void the_one_that_answers_stays(void **state)
+{
+	const struct streams_user user = { NULL, answer_and_ask, lost };
+	const uint32_t full = STREAMS_MAX / STREAMS_PER_ENDPOINT;
+	_cleanup_close_ int fd = -1;
+	uint32_t n, first;
+
+	(void)state;
+	streams_freep(&t);
+	assert_int_equal(streams_new(loop, &user, &t), 0);
+	fd = stand(10);
+	assert_int_equal(ask("one", 10, &first), 0);
+	for (uint32_t i = 1; i < full * STREAMS_PER_ENDPOINT * STREAM_QUERIES; i++)
+		assert_int_equal(streams_ask(t, &resolver, 0, 10 + i / STREAM_QUERIES / STREAMS_PER_ENDPOINT,
+					     padded("x"), LEN, clock_now() + 10 * NSEC_PER_SEC, &n),
+				 0);
+	streams_flush(t);
+	asks_within = true;
+	give(fd, "ONE");
+	for (int i = 0; i < 200 && told.answers == 0; i++)
+		turn();
+	asks_within = false;
+	assert_int_equal(told.answers, 1);
+	assert_int_equal(told.losses, 1);
+	assert_int_not_equal(asked_within, first);
+	assert_int_equal(streams_count(t), STREAMS_MAX);
+	give(fd, "TWO");
+	for (int i = 0; i < 200 && told.answers == 1; i++)
+		turn();
+	assert_int_equal(told.answers, 2);
+}
+
 static void an_idle_one_makes_room(void **state)
 {
 	int fd = stand(POD);
@@ -443,6 +536,22 @@ static void one_with_a_query_given_up_takes_no_more(void **state)
 	close(fd);
 }
 
+static void one_with_a_query_given_up_makes_room(void **state)
+{
+	int fd = stand(POD);
+	uint32_t n, given_up;
+
+	(void)state;
+	for (uint32_t i = 1; i < STREAMS_MAX; i++)
+		assert_int_equal(streams_ask(t, &resolver, 1, 10 + i, padded("x"), LEN, clock_now(), &n), 0);
+	assert_int_equal(ask("one", POD, &given_up), 0);
+	streams_asked(t, given_up);
+	assert_int_equal(ask("two", POD, &n), 0);
+	assert_int_equal(n, given_up);
+	assert_int_equal(told.losses, 0);
+	close(fd);
+}
+
 static void new_resolvers_get_new_ones(void **state)
 {
 	_cleanup_close_ int fd = stand(POD);
@@ -466,14 +575,26 @@ static void new_resolvers_get_new_ones(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(few_queries_open_none),	      TEST(queries_of_a_turn_leave_together),
-		TEST(a_message_of_full_size_arrives), TEST(who_waits_on_one_is_one_endpoint),
-		TEST(one_that_lags_is_avoided),	      TEST(an_endpoint_has_a_share),
-		TEST(the_table_has_an_end),	      TEST(an_idle_one_makes_room),
-		TEST(refused_is_left_alone),	      TEST(half_open_ends),
-		TEST(closed_with_queries_is_told),    TEST(closed_while_idle_is_no_loss),
-		TEST(no_message_is_a_fault),	      TEST(idle_ones_end),
-		TEST(old_ones_take_no_more),	      TEST(one_with_a_query_given_up_takes_no_more),
+		TEST(few_queries_open_none),
+		TEST(queries_of_a_turn_leave_together),
+		TEST(a_message_of_full_size_arrives),
+		TEST(who_waits_on_one_is_one_endpoint),
+		TEST(one_that_lags_is_avoided),
+		TEST(an_endpoint_has_a_share),
+		TEST(the_table_has_an_end),
+		TEST(an_idle_one_makes_room),
+		TEST(several_do_not_take_all),
+		TEST(a_slow_one_is_better_than_none),
+		TEST(the_one_that_answers_stays),
+		TEST(refused_is_left_alone),
+		TEST(half_open_ends),
+		TEST(closed_with_queries_is_told),
+		TEST(closed_while_idle_is_no_loss),
+		TEST(no_message_is_a_fault),
+		TEST(idle_ones_end),
+		TEST(old_ones_take_no_more),
+		TEST(one_with_a_query_given_up_takes_no_more),
+		TEST(one_with_a_query_given_up_makes_room),
 		TEST(new_resolvers_get_new_ones),
 	};
 
