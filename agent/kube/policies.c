@@ -162,7 +162,8 @@ static void say(struct object *o, const struct diag *d)
 		o->message = NULL;
 }
 
-static void give(struct kube_policies *p, struct object *o)
+/* `another`: an object that has the name of one that was deleted; that one's last good text is none of its. */
+static void give(struct kube_policies *p, struct object *o, bool another)
 {
 	struct diags diags = {};
 	int r;
@@ -170,6 +171,12 @@ static void give(struct kube_policies *p, struct object *o)
 	o->valid = true;
 	freep(&o->message);
 	r = store_update(p->store, o->file, o->text, strlen(o->text), &diags);
+	if (r > 0 && another) {
+		diags_clear(&diags);
+		store_remove(p->store, o->file);
+		accepted_forget(p->accepted, o->file);
+		r = store_update(p->store, o->file, o->text, strlen(o->text), &diags);
+	}
 	for (size_t i = 0; i < diags.count; i++)
 		say(o, &diags.items[i]);
 	diags_clear(&diags);
@@ -187,7 +194,7 @@ int kube_policies_move(struct kube_policies *p, struct store *store)
 
 	p->store = store;
 	for (size_t i = 0; i < p->count; i++) {
-		give(p, p->items[i]);
+		give(p, p->items[i], false);
 		pending = pending || p->items[i]->pending;
 	}
 	return pending ? -ENOMEM : 0;
@@ -229,11 +236,30 @@ static bool is_same(const struct object *known, const struct object *o)
 	return o->generation ? known->generation == o->generation : !strcmp(known->text, o->text);
 }
 
+/* Is what was kept under its name its own? */
+static bool was_kept(const struct kube_policies *p, const struct object *o)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *uid;
+	json_error_t error;
+	json_t *kept;
+	size_t len;
+	bool same;
+
+	if (accepted_read(p->accepted, o->file, &text, &len) < 0)
+		return false;
+	kept = json_loadb(text, len, 0, &error);
+	uid = json_string_value(json_object_get(json_object_get(kept, "metadata"), "uid"));
+	same = uid && !strcmp(uid, o->uid);
+	json_decref(kept);
+	return same;
+}
+
 void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *json)
 {
 	CLEANUP(object_freep) struct object *o = NULL;
 	const uint32_t *list = list_of(p, group);
-	bool found = false;
+	bool found = false, another = false;
 	size_t at = 0;
 
 	if (!list || object_new(json, group, &o) < 0) {
@@ -249,15 +275,17 @@ void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *json
 		return;
 	}
 	if (found) {
+		another = strcmp(p->items[at]->uid, o->uid) != 0;
 		object_free(p->items[at]);
 		p->items[at] = o;
 	} else if (insert(p, at, o)) {
-		accepted_recall(p->accepted, o->file, p->store);
+		if (was_kept(p, o))
+			accepted_recall(p->accepted, o->file, p->store);
 	} else {
 		log_error("out of memory; a policy that is new is not in force");
 		return;
 	}
-	give(p, TAKE_PTR(o));
+	give(p, TAKE_PTR(o), another);
 }
 
 void kube_policies_recall(struct kube_policies *p, json_t *json)

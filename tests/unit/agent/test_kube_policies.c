@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -99,6 +102,57 @@ static void test_generation(void **state)
 	assert_int_equal(store_policy_count(w->store), 1);
 }
 
+static void put_uid(struct world *w, const char *uid, int generation, const char *egress)
+{
+	json_t *object = policy("a", generation, "1", egress);
+
+	json_object_set_new(json_object_get(object, "metadata"), "uid", json_string(uid));
+	kube_policies_put(w->p, 3, object);
+	json_decref(object);
+}
+
+static void assert_store(const struct world *w, size_t in_force, size_t refused)
+{
+	assert_int_equal(store_policy_count(w->store), in_force);
+	assert_int_equal(store_refused_count(w->store), refused);
+}
+
+/* The last good text is of the object, not of its name: what was deleted does not come back by a wrong one of that name. */
+static void test_made_anew(void **state)
+{
+	static const char wrong[] = "[{\"toCIDR\":[\"nonsense\"]}]";
+	char path[] = "/tmp/sluice-accepted-XXXXXX", line[64];
+	struct world *w = *state;
+	int dir;
+
+	put_uid(w, "u1", 1, "[{}]");
+	put_uid(w, "u1", 2, wrong);
+	assert_store(w, 1, 1);
+	put_uid(w, "u2", 1, wrong);
+	assert_store(w, 0, 1);
+	/* The same over a restart. */
+	assert_non_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir >= 0);
+	for (int n = 0; n < 2; n++) {
+		kube_policies_freep(&w->p);
+		store_freep(&w->store);
+		assert_int_equal(store_new(&w->store), 0);
+		assert_int_equal(kube_policies_new(w->store, dir, &w->p), 0);
+		put_uid(w, "u1", 1, "[{}]");
+		assert_store(w, 1, 0);
+		kube_policies_freep(&w->p);
+		store_freep(&w->store);
+		assert_int_equal(store_new(&w->store), 0);
+		assert_int_equal(kube_policies_new(w->store, dir, &w->p), 0);
+		put_uid(w, n ? "u2" : "u1", 2, wrong);
+		assert_store(w, n ? 0 : 1, 1);
+	}
+	close(dir);
+	snprintf(line, sizeof(line), "rm -r %s", path);
+	assert_int_equal(system(line), 0);
+}
+
 static void test_refused(void **state)
 {
 	struct world *w = *state;
@@ -138,10 +192,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_comes_and_goes),
-		TEST(test_generation),
-		TEST(test_refused),
-		TEST(test_move),
+		TEST(test_comes_and_goes), TEST(test_generation), TEST(test_made_anew),
+		TEST(test_refused),	   TEST(test_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
