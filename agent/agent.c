@@ -102,6 +102,8 @@ struct agent {
 	size_t quarantined;
 	unsigned int pins_repaired;
 	struct strbuf problems; /* of the node's settings, one a line */
+	bool config_refused;	/* as it stands there now; what is in force is older */
+	bool endpoints_refused;
 	bool ending;
 	bool node_changed;
 	bool apply_again; /* something could not be put in force: tried again every sweep */
@@ -229,11 +231,14 @@ static void refresh_endpoints_file(struct agent *a)
 
 	if (r < 0)
 		log_error("%s: %s; endpoints and inventory stay as they are", path, why_unread(r));
+	if (r < 0)
+		a->endpoints_refused = r != -ENOENT;
 	if (r <= 0)
 		return;
 	r = endpoints_file_read(path, a->endpoints_text, strlen(a->endpoints_text), &diags, &wanted);
 	diag_log(&diags);
 	diags_clear(&diags);
+	a->endpoints_refused = r < 0;
 	if (r < 0)
 		log_error("%s: not taken; endpoints and inventory stay as they are", path);
 	else
@@ -314,9 +319,12 @@ static void refresh_config(struct agent *a)
 
 	if (r < 0)
 		log_error("%s: %s; the configuration stays", a->config_path, why_unread(r));
+	if (r < 0)
+		a->config_refused = true;
 	if (r <= 0)
 		return;
-	if (read_config(a->config_path, a->config_text, &fresh) < 0)
+	a->config_refused = read_config(a->config_path, a->config_text, &fresh) < 0;
+	if (a->config_refused)
 		log_error("%s: not taken; the configuration stays", a->config_path);
 	else
 		take_config(a, fresh);
@@ -659,12 +667,27 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
+static void add_refused(const struct agent *a, json_t *problems)
+{
+	if (a->config_refused)
+		json_array_append_new(problems,
+				      json_sprintf("%s is not taken, the log says why; the configuration is as "
+						   "it was before",
+						   a->config_path));
+	if (a->endpoints_refused)
+		json_array_append_new(problems,
+				      json_sprintf("%s is not taken, the log says why; endpoints and inventory "
+						   "are as they were before",
+						   a->config->endpoints_file));
+}
+
 static json_t *answer_status(void *context)
 {
 	const struct agent *a = context;
 	const struct status s = status_of(a);
 	json_t *answer = status_json(&s);
 
+	add_refused(a, json_object_get(answer, "problems"));
 	if (a->kubernetes) {
 		json_object_set_new(answer, "kubernetes", kubernetes_json(a->kubernetes));
 		kubernetes_problems(a->kubernetes, json_object_get(answer, "problems"));

@@ -41,10 +41,10 @@ static void look_out(struct arrival *a, uint64_t barred, bool news)
 	uint64_t since = barred > a->out.barred ? barred - a->out.barred : 0; /* another proxy's count begins anew */
 
 	a->out.barred = barred;
-	if (since >= ENOUGH) {
+	if (since) {
 		a->out.lost += since;
 		a->out.proven = false;
-	} else if (since == 0 && news) {
+	} else if (news) {
 		a->out.lost = 0;
 		a->out.proven = true;
 	}
@@ -107,7 +107,7 @@ void arrival_problems(const struct arrival *a, struct firewall *f, struct strbuf
 	}
 	if (lost || !proven)
 		add_suspects(firewall_dropping(f, FIREWALL_IN), SLUICE_FWMARK, problems);
-	if (a->out.lost)
+	if (a->out.lost >= ENOUGH)
 		strbuf_addf(problems, "DNS: the last %llu answers to pods were dropped by this node's own filter\n",
 			    (unsigned long long)a->out.lost);
 	if (!a->out.proven)

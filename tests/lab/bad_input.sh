@@ -78,6 +78,13 @@ sluice_endpoints <<-END
 END
 check "an unknown key in the endpoints file is named" await 5 in_log "endpoints\.yaml:2:[0-9]+: "
 still_good "under a bad endpoints file"
+says() { bpfctl status | grep -q "$1"; }
+check "status says that the file is not taken" says 'endpoints\.yaml is not taken'
+echo 'enforcment: audit' >>"$(lab_dir)/sluice/sluice.yaml"
+check "and so of the configuration" await 5 says 'sluice\.yaml is not taken'
+sed -i '$d' "$(lab_dir)/sluice/sluice.yaml"
+quiet_again() { ! says 'sluice\.yaml is not taken'; }
+check "as long as that is so" await 5 quiet_again
 
 # The configuration itself.
 bad_config() { # WHAT TEXT PATTERN

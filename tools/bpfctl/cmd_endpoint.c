@@ -4,6 +4,7 @@
 
 #include "agent/api.h"
 #include "base/cleanup.h"
+#include "bpf/abi_names.h"
 #include "tools/bpfctl/client.h"
 #include "tools/bpfctl/ctl.h"
 #include "tools/bpfctl/out.h"
@@ -68,6 +69,15 @@ static void add_host_pods(const struct ctl *ctl, json_t *list, const char *mode)
 
 enum { LIST_MODE };
 
+static bool is_mode(const char *text)
+{
+	for (enum sluice_mode mode = SLUICE_MODE_QUARANTINE; mode <= SLUICE_MODE_OPEN; mode++) {
+		if (!strcmp(text, mode_name(mode)))
+			return true;
+	}
+	return false;
+}
+
 static enum ctl_exit run_list(const struct ctl *ctl, const struct ctl_args *args)
 {
 	static const struct out_column columns[] = {
@@ -88,6 +98,8 @@ static enum ctl_exit run_list(const struct ctl *ctl, const struct ctl_args *args
 	_cleanup_records_ struct records r = {};
 	_cleanup_json_ json_t *list = NULL;
 
+	if (args->value[LIST_MODE] && !is_mode(args->value[LIST_MODE]))
+		return ctl_usage("--mode '%s' is none of quarantine, enforce, audit, open", args->value[LIST_MODE]);
 	if (records_open(ctl, &r) < 0)
 		return CTL_UNREACHABLE;
 	list = build_list(&r, args->value[LIST_MODE]);

@@ -71,10 +71,18 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 	_cleanup_records_ struct records r = {};
 	_cleanup_json_ json_t *list = json_array();
 	struct walk w = { .r = &r, .pod = args->value[FLOW_POD], .all = args->value[FLOW_ALL] != NULL, .list = list };
+	char pod[RECORD_POD_MAX];
+	uint32_t id;
 	int error;
 
 	if (records_open(ctl, &r) < 0)
 		return CTL_UNREACHABLE;
+	if (w.pod && record_find_endpoint(&r, w.pod, &id) < 0) {
+		ctl_error("no endpoint '%s'; bpfctl endpoint list shows those there are", w.pod);
+		return CTL_UNREACHABLE;
+	}
+	if (w.pod)
+		w.pod = record_pod(&r, id, pins_endpoints(r.pins, NULL)[id].generation, pod);
 	error = pins_each(r.pins, PIN_FLOWS, add_flow, &w);
 	if (error < 0) {
 		ctl_error("cannot read the flows: %s", strerror(-error));

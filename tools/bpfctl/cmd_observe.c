@@ -216,7 +216,7 @@ static enum ctl_exit run(const struct ctl *ctl, const struct ctl_args *args)
 
 	o.last = o.follow ? 0 : DEFAULT_LAST;
 	if (last && ctl_parse_number(last, 0, UINT32_MAX, &o.last) < 0)
-		return ctl_usage("--last '%s' is not a number", last);
+		return ctl_usage("--last '%s' is no number from 0 to %u", last, UINT32_MAX);
 	if (verdict) {
 		o.filter.verdict = line_verdict(verdict);
 		if (!o.filter.verdict)

@@ -30,6 +30,8 @@ static void test_exit_codes(void **state)
 	assert_int_equal(capture_words(&d, "version", "--no-such", NULL), CTL_USAGE);
 	assert_int_equal(capture_words(&e, "policy", "check", NULL), CTL_USAGE);
 	assert_int_equal(capture_words(&f, "endpoint", "list", "--pin-path", "/nonexistent", NULL), CTL_UNREACHABLE);
+	free(f);
+	assert_int_equal(capture_words(&f, "endpoint", "list", "--mode", "enforced", NULL), CTL_USAGE);
 }
 
 static void test_option_forms(void **state)
