@@ -29,4 +29,14 @@ static inline void *array_push(void *items, size_t *count, size_t size)
 	return element;
 }
 
+/* Gives back the capacity of an array that will grow no more. */
+static inline void array_trim(void *items, size_t count, size_t size)
+{
+	char **array = (char **)items;
+	char *exact = count ? (char *)realloc(*array, count * size) : NULL;
+
+	if (exact)
+		*array = exact;
+}
+
 #endif

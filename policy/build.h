@@ -156,7 +156,7 @@ struct trie {
 };
 
 int trie_init(struct trie *t);
-int trie_add(struct trie *t, struct strbuf *strings, const struct name_pattern *name, uint32_t set, uint32_t rule);
+int trie_add(struct trie *t, struct strbuf *strings, const struct name_view *name, uint32_t set, uint32_t rule);
 void trie_clear(struct trie *t);
 
 /* ---- the image (image_write.c) --------------------------------------------------------------------------------- */

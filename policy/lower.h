@@ -10,7 +10,7 @@
 
 /* A name rule, before it enters the trie. */
 struct name_rule {
-	const struct name_pattern *name;
+	const struct name_view *name;
 	const struct entry *entry;
 	struct grant grant;
 	bool ask; /* it opens nothing */
@@ -52,7 +52,7 @@ struct port_range *lower_own_ports(struct lowering *lo, size_t n);
 /* Pods that have a name under the cluster domain, for names that open them (lower_names.c). 0, -ENOMEM. */
 int lower_pod_names(struct lowering *lo, const struct name_rule *rule);
 /* Whether such a name may be one of a Service, or of its pods; or one of a pod by its address. */
-void lower_name_meets(const struct inventory_index *index, const struct name_pattern *name, bool *ret_services,
+void lower_name_meets(const struct inventory_index *index, const struct name_view *name, bool *ret_services,
 		      bool *ret_pods);
 bool lower_service_fits(const struct peer *peer, const struct inventory_service *s);
 struct addr_rule *lower_address(struct lowering *lo, const struct grant *grant, const struct sluice_addr *addr);

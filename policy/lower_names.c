@@ -31,16 +31,16 @@ static bool equal_or_below(const char *name, const char *suffix)
 }
 
 /* Can the pattern match a name under the domain at all? Most cannot, and then no name is made up for comparing. */
-static bool may_meet(const struct name_pattern *p, const char *domain)
+static bool may_meet(const struct name_view *p, const char *domain)
 {
 	if (p->all)
 		return true;
 	return below(p->text, domain) || (p->deep && (equal_or_below(domain, p->text) || strcmp(p->text, domain) == 0));
 }
 
-static bool matches(const struct name_pattern *p, const char *name)
+static bool matches(const struct name_view *p, const char *name)
 {
-	return name_pattern_matches(p, name, strlen(name));
+	return name_view_matches(p, name, strlen(name));
 }
 
 bool service_dns_name(const struct inventory_index *index, const struct inventory_service *s, char *buf, size_t size)
@@ -68,7 +68,7 @@ static int open_pod(struct lowering *lo, const struct name_rule *rule, const str
 }
 
 /* HOSTNAME.SERVICE.NS.svc.DOMAIN; a pod without a hostname has its dashed address for one. */
-static bool member_matches(const struct name_pattern *p, const struct member *m, const char *service)
+static bool member_matches(const struct name_view *p, const struct member *m, const char *service)
 {
 	char name[512], address[ADDR_TEXT_MAX];
 
@@ -111,7 +111,7 @@ static int open_pods(struct lowering *lo, const struct name_rule *rule)
 	return 0;
 }
 
-void lower_name_meets(const struct inventory_index *index, const struct name_pattern *name, bool *ret_services,
+void lower_name_meets(const struct inventory_index *index, const struct name_view *name, bool *ret_services,
 		      bool *ret_pods)
 {
 	char services[320], pods[320];

@@ -502,6 +502,8 @@ int manifest_read(const char *file, const char *text, size_t len, struct diags *
 		manifest_clear(&m);
 		return -ENOMEM;
 	}
+	for (size_t i = 0; i < m.count; i++)
+		policy_trim(m.policies[i]);
 	*ret = m;
 	return 0;
 }

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "policy/array.h"
+
 struct policy *policy_new(void)
 {
 	struct policy *p = calloc(1, sizeof(*p));
@@ -42,6 +44,7 @@ void peer_clear(struct peer *p)
 	free(p->group);
 	free(p->service);
 	free(p->service_namespace);
+	free((char *)p->name.text);
 	free(p->text);
 	*p = (struct peer){};
 }
@@ -66,6 +69,23 @@ void policy_drop_entries(struct policy *p)
 	free(p->entries);
 	p->entries = NULL;
 	p->nentries = 0;
+}
+
+static void entry_trim(struct entry *e)
+{
+	array_trim(&e->peers, e->npeers, sizeof(*e->peers));
+	array_trim(&e->ports, e->nports, sizeof(*e->ports));
+	array_trim(&e->named, e->nnamed, sizeof(*e->named));
+	for (size_t i = 0; i < e->npeers; i++)
+		array_trim(&e->peers[i].excepts, e->peers[i].nexcepts, sizeof(*e->peers[i].excepts));
+}
+
+void policy_trim(struct policy *p)
+{
+	array_trim(&p->entries, p->nentries, sizeof(*p->entries));
+	array_trim(&p->prefixes, p->nprefixes, sizeof(*p->prefixes));
+	for (size_t i = 0; i < p->nentries; i++)
+		entry_trim(&p->entries[i]);
 }
 
 static void policy_free(struct policy *p)

@@ -113,8 +113,8 @@ struct peer {
 	char *group;
 	char *service;
 	char *service_namespace; /* NULL: any */
-	struct name_pattern name;
-	char *text; /* in words, without the ports: "toFQDNs pypi.org" */
+	struct name_view name;	 /* its text owned */
+	char *text;		 /* in words, without the ports: "toFQDNs pypi.org" */
 };
 
 enum action {
@@ -183,6 +183,7 @@ void entry_clear(struct entry *e);
 void peer_clear(struct peer *p);
 
 void policy_drop_entries(struct policy *p);
+void policy_trim(struct policy *p);		/* all of it was read: gives back what its arrays have too much */
 bool policy_is_cluster(const struct policy *p); /* a ClusterNetworkPolicy of either group */
 
 #endif

@@ -225,7 +225,7 @@ static bool plain(const char *name, size_t len)
 	return len == 0 || before != '.';
 }
 
-bool name_pattern_matches(const struct name_pattern *p, const char *name, size_t len)
+bool name_view_matches(const struct name_view *p, const char *name, size_t len)
 {
 	size_t left = strlen(p->text);
 

@@ -25,6 +25,17 @@ struct name_pattern {
 	char text[256]; /* the labels, lower case, joined by dots, no final dot */
 };
 
+/* The same, its text elsewhere and no longer than it is: there may be many. */
+struct name_view {
+	bool all;
+	bool deep;
+	const char *text;
+};
+static inline struct name_view name_view_of(const struct name_pattern *p)
+{
+	return (struct name_view){ p->all, p->deep, p->text };
+}
+
 enum name_check {
 	NAME_OK = 0,
 	NAME_NEVER = 1, /* can match no name: warn and leave it out */
@@ -43,7 +54,7 @@ int name_pattern_parse(enum name_dialect dialect, const char *text, struct name_
 int name_canonical(const char *text, char ret[256]);
 
 /* `name` is canonical (lower case, no final dot), `len` bytes. One pattern at a time: images have a trie for many. */
-bool name_pattern_matches(const struct name_pattern *p, const char *name, size_t len);
+bool name_view_matches(const struct name_view *p, const char *name, size_t len);
 /* `*` is zero or more characters. */
 bool name_glob_matches(const char *pattern, size_t plen, const char *text, size_t len);
 

@@ -44,8 +44,6 @@ void objects_clear(struct objects *o)
 
 static size_t next_chunk(const struct objects *o)
 {
-	if (o->first && o->nchunks == 0)
-		return o->first;
 	return FIRST_CHUNK << (o->nchunks < CHUNK_DOUBLES ? o->nchunks : CHUNK_DOUBLES);
 }
 

@@ -37,9 +37,12 @@ struct objects {
 	size_t used; /* bytes of them */
 	char *free;  /* of the last chunk */
 	size_t left;
-	/* To be set while it is empty, where there are very many by themselves: */
-	size_t first;  /* bytes of the first chunk: `used` of one with the same objects in it; 0: not known */
-	bool unplaced; /* no places are kept */
+	/*
+	 * Where there are very many by themselves, to be set while it is empty: `unplaced`, so that no places are kept; and
+	 * `free` and `left` to zeroed memory of the caller's, aligned for anything, that stands for a first chunk. `used` of
+	 * one with the same objects in it is as much as they need.
+	 */
+	bool unplaced;
 };
 void objects_clear(struct objects *o);
 

@@ -35,6 +35,7 @@ struct peer *read_peer_add(struct yctx *c, struct entry *e, const struct ynode *
 void read_name(struct yctx *c, struct entry *e, const struct ynode *node, enum name_dialect dialect,
 	       enum peer_kind kind, const char *words)
 {
+	_cleanup_free_ char *own = NULL;
 	struct name_pattern name;
 	struct peer *peer;
 	const char *text, *why = NULL;
@@ -58,10 +59,12 @@ void read_name(struct yctx *c, struct entry *e, const struct ynode *node, enum n
 			return;
 		}
 	}
-	peer = read_peer_add(c, e, node, kind, words, text);
+	own = strdup(name.text);
+	c->oom = c->oom || !own;
+	peer = own ? read_peer_add(c, e, node, kind, words, text) : NULL;
 	if (!peer)
 		return;
-	peer->name = name;
+	peer->name = (struct name_view){ name.all, name.deep, TAKE_PTR(own) };
 	peer->pods = dialect == NAME_AWS;
 }
 

@@ -384,11 +384,12 @@ static int put_address(struct lowering *lo, const struct frontend *fronts, size_
 static int ask_service(struct lowering *lo, const struct inventory_service *s)
 {
 	const struct members *m = service_members(lo->index, s);
-	struct name_pattern name = {};
+	struct name_pattern pattern = {};
+	const struct name_view name = name_view_of(&pattern);
 	struct sluice_rule rule = {};
 	bool admitted = false;
 
-	if (!service_dns_name(lo->index, s, name.text, sizeof(name.text)))
+	if (!service_dns_name(lo->index, s, pattern.text, sizeof(pattern.text)))
 		return 0;
 	for (size_t i = 0; i < m->count && !admitted; i++)
 		for (size_t p = 0; p < s->nports && !admitted; p++) {

@@ -119,7 +119,7 @@ static int trace_names(struct trace *t)
 	for (size_t i = 0; t->q->name && i < t->lo->nnames; i++) {
 		const struct name_rule *n = &t->lo->names[i];
 
-		if (!n->ask && name_pattern_matches(n->name, t->q->name, strlen(t->q->name)) &&
+		if (!n->ask && name_view_matches(n->name, t->q->name, strlen(t->q->name)) &&
 		    speaks_for(&n->grant, t->q->proto, t->q->port) && add_trace(t, &n->grant, true) < 0)
 			return -ENOMEM;
 	}

@@ -153,7 +153,7 @@ static int add_term(struct fmt_term **terms, size_t *n, uint32_t set, uint32_t r
 	return 0;
 }
 
-int trie_add(struct trie *t, struct strbuf *strings, const struct name_pattern *name, uint32_t set, uint32_t rule)
+int trie_add(struct trie *t, struct strbuf *strings, const struct name_view *name, uint32_t set, uint32_t rule)
 {
 	size_t end = strlen(name->text);
 	uint32_t node = 0;
