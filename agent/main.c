@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,13 @@
 #include "agent/api.h"
 #include "agent/uninstall.h"
 #include "base/log.h"
+
+/*
+ * Blocks from this size on are mapped each by themselves, and given back when they are freed. By default glibc raises its own limit
+ * to the largest block that was freed, megabytes here: pages of lists and the arrays of a pass then come from the heap, where small
+ * blocks that stay settle behind them, and it never shrinks again.
+ */
+#define MAP_FROM_BYTES (64 << 10)
 
 enum {
 	EXIT_WRONG = 1, /* --check: the configuration is */
@@ -77,6 +85,7 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
+	mallopt(M_MMAP_THRESHOLD, MAP_FROM_BYTES);
 	log_init("sluiced", level);
 	if (only_check)
 		return check(config);

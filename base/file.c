@@ -78,25 +78,49 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
+void file_parts_begin(struct file_parts *f, int dirfd, const char *path, mode_t mode)
+{
+	*f = (struct file_parts){ .dirfd = dirfd, .path = path, .fd = -1 };
+	if (asprintf(&f->tmp, "%s.tmp", path) < 0) {
+		f->tmp = NULL;
+		f->result = -ENOMEM;
+		return;
+	}
+	f->fd = openat(dirfd, f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (f->fd < 0)
+		f->result = -errno;
+	else if (fchmod(f->fd, mode) < 0) /* one that was left behind may have another */
+		f->result = -errno;
+}
+
+void file_parts_add(struct file_parts *f, const void *data, size_t len)
+{
+	if (f->result == 0)
+		f->result = write_all(f->fd, data, len);
+}
+
+int file_parts_end(struct file_parts *f, bool wanted, bool synced)
+{
+	int r = f->result;
+
+	if (r == 0 && wanted && synced && fsync(f->fd) < 0)
+		r = -errno;
+	if (r == 0 && wanted && renameat(f->dirfd, f->tmp, f->dirfd, f->path) < 0)
+		r = -errno;
+	if (f->fd >= 0 && (r < 0 || !wanted))
+		unlinkat(f->dirfd, f->tmp, 0);
+	closep(&f->fd);
+	freep(&f->tmp);
+	return r;
+}
+
 static int replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool synced)
 {
-	_cleanup_free_ char *tmp = NULL;
-	_cleanup_close_ int fd = -1;
-	int r;
+	struct file_parts f;
 
-	if (asprintf(&tmp, "%s.tmp", path) < 0)
-		return -ENOMEM;
-	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, data, len);
-	if (r == 0 && (fchmod(fd, mode) < 0 || (synced && fsync(fd) < 0)))
-		r = -errno;
-	if (r == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlinkat(dirfd, tmp, 0);
-	return r;
+	file_parts_begin(&f, dirfd, path, mode);
+	file_parts_add(&f, data, len);
+	return file_parts_end(&f, true, synced);
 }
 
 int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode)

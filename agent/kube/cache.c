@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each object is an `objects` of its own with one element, so that it comes and goes with all its memory, and never changes. A
- * view points to the pods, of which there are many, and copies the elements of other kinds together; what left the cache since is
- * kept for the views that still point into it.
+ * There may be ten thousand objects, so each is one allocation with all that it points into; it never changes. A view points to the
+ * pods, of which there are many, and copies the elements of other kinds together; what left the cache since is kept for the views
+ * that still point into it.
  */
 #include "agent/kube/cache.h"
 
@@ -22,19 +22,20 @@
 #define ESCAPE_MAX 160
 
 struct known {
-	char *namespace_name;
-	char *name;
-	char *uid;
-	char *cni_uid; /* the same as `uid`, or its own */
-	char *escape;  /* NULL: none, or it is no host-network pod */
+	void *item; /* the inventory's of its kind; NULL: there is none, as of a slice behind no Service */
+	const char *namespace_name;
+	const char *name;
+	const char *uid;
+	const char *cni_uid; /* the same as `uid`, or another */
+	const char *escape;  /* NULL: none, or it is no host-network pod */
+	struct known *next;  /* among the departed */
+	uint64_t print;
+	uint64_t version; /* in the cache; greater than of all that came before */
+	uint32_t list;	  /* the last one it was in */
+	enum kube_kind kind;
 	bool aws_enforces;
 	bool deleting;
 	bool finished;
-	uint32_t list; /* the last one it was in */
-	uint64_t print;
-	uint64_t version; /* in the cache; greater than of all that came before */
-	struct objects one;
-	struct known *next; /* among the departed */
 };
 
 /* By namespace and name. */
@@ -60,32 +61,13 @@ struct kube_cache {
 	uint64_t refused;
 };
 
-static void known_free(struct known *e)
-{
-	free(e->namespace_name);
-	free(e->name);
-	if (e->cni_uid != e->uid)
-		free(e->cni_uid);
-	free(e->uid);
-	free(e->escape);
-	objects_clear(&e->one);
-	free(e);
-}
-
-static void known_freep(struct known **e)
-{
-	if (*e)
-		known_free(*e);
-	*e = NULL;
-}
-
 static void free_departed(struct known **list)
 {
 	while (*list) {
 		struct known *e = *list;
 
 		*list = e->next;
-		known_free(e);
+		free(e);
 	}
 }
 
@@ -109,7 +91,7 @@ void kube_cache_freep(struct kube_cache **c)
 		struct sorted *all = &(*c)->kinds[i].all;
 
 		while (all->count > 0)
-			known_free(all->items[--all->count]);
+			free(all->items[--all->count]);
 		free(all->items);
 	}
 	free((*c)->own.items);
@@ -230,17 +212,40 @@ static bool find_escape(json_t *object, char *ret, size_t size)
 	return kept ? snprintf(ret, size, "%s", kept) > 0 : kube_escape(object, ret, size);
 }
 
-static int note_escape(struct known *e, json_t *object)
+/* True: `ret` holds it, and `print` counts it. */
+static bool note_escape(json_t *object, char ret[ESCAPE_MAX], uint64_t *print)
 {
 	json_t *spec = json_object_get(object, "spec");
-	const uint64_t key[2] = { e->print, 0 };
-	char text[ESCAPE_MAX];
+	const uint64_t key[2] = { *print, 0 };
 
-	if (!json_is_true(json_object_get(spec, "hostNetwork")) || !find_escape(object, text, sizeof(text)))
-		return 0;
-	e->print = siphash24(text, strlen(text), key);
-	e->escape = strdup(text);
-	return e->escape ? 0 : -ENOMEM;
+	if (!json_is_true(json_object_get(spec, "hostNetwork")) || !find_escape(object, ret, ESCAPE_MAX))
+		return false;
+	*print = siphash24(ret, strlen(ret), key);
+	return true;
+}
+
+/* Where in an `objects` a kind's elements are. */
+struct place {
+	void **items;
+	size_t *count;
+	size_t size;
+};
+
+static struct place place_of(struct objects *o, enum kube_kind kind)
+{
+	switch (kind) {
+	case KUBE_POD:
+		return (struct place){ (void **)&o->pods, &o->npods, sizeof(*o->pods) };
+	case KUBE_NAMESPACE:
+		return (struct place){ (void **)&o->namespaces, &o->nnamespaces, sizeof(*o->namespaces) };
+	case KUBE_NODE:
+		return (struct place){ (void **)&o->nodes, &o->nnodes, sizeof(*o->nodes) };
+	case KUBE_SERVICE:
+		return (struct place){ (void **)&o->services, &o->nservices, sizeof(*o->services) };
+	case KUBE_SLICE:
+		break;
+	}
+	return (struct place){ (void **)&o->slices, &o->nslices, sizeof(*o->slices) };
 }
 
 static int read_into(struct objects *o, struct ynode *root)
@@ -257,43 +262,110 @@ static int read_into(struct objects *o, struct ynode *root)
 	return r;
 }
 
-/* There may be ten thousand: read once to see how much room it takes, then into that. */
-static int read_tight(struct objects *ret, struct ynode *root)
-{
-	struct objects trial = { .unplaced = true };
-	int r = read_into(&trial, root);
+/* The texts of one, NULL those that it lacks. */
+struct texts {
+	const char *namespace_name;
+	const char *name;
+	const char *uid;
+	const char *mirrored;
+	const char *escape;
+};
 
-	*ret = (struct objects){ .unplaced = true, .first = trial.used };
-	objects_clear(&trial);
-	return r < 0 ? r : read_into(ret, root);
+static size_t size_of(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
 }
 
-static int known_new(json_t *object, struct known **ret)
+/* A copy at `*at`, which moves on; of NULL, NULL. */
+static const char *put_text(char **at, const char *text)
 {
-	CLEANUP(known_freep) struct known *e = calloc(1, sizeof(*e));
+	size_t size = size_of(text);
+	const char *copy = text ? memcpy(*at, text, size) : NULL;
+
+	*at += size;
+	return copy;
+}
+
+static size_t aligned(size_t size)
+{
+	const size_t unit = _Alignof(max_align_t);
+
+	return (size + unit - 1) / unit * unit;
+}
+
+/* Its parts in a row: itself, its item, what that points into, its texts. `used` are the bytes of the third. */
+static int known_alloc(const struct texts *t, size_t item, size_t used, struct objects *ret_room, struct known **ret)
+{
+	size_t texts = size_of(t->namespace_name) + size_of(t->name) + size_of(t->uid) + size_of(t->mirrored) +
+		       size_of(t->escape);
+	struct known *e = calloc(1, aligned(sizeof(*e)) + aligned(item) + used + texts);
+	char *at = (char *)e + aligned(sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->item = item ? at : NULL;
+	*ret_room = (struct objects){ .unplaced = true, .free = at + aligned(item), .left = used };
+	at += aligned(item) + used;
+	e->namespace_name = put_text(&at, t->namespace_name);
+	e->name = put_text(&at, t->name);
+	e->uid = put_text(&at, t->uid);
+	e->cni_uid = t->mirrored ? put_text(&at, t->mirrored) : e->uid;
+	e->escape = put_text(&at, t->escape);
+	*ret = e;
+	return 0;
+}
+
+/* Reads once to see how much room it takes, then into that. */
+static int read_known(enum kube_kind kind, struct ynode *root, const struct texts *texts, struct known **ret)
+{
+	CLEANUP(objects_clear) struct objects trial = { .unplaced = true };
+	CLEANUP(objects_clear) struct objects one = {};
+	_cleanup_free_ struct known *e = NULL;
+	struct place place = place_of(&one, kind);
+	int r = read_into(&trial, root);
+
+	if (r == 0)
+		r = known_alloc(texts, *place_of(&trial, kind).count == 1 ? place.size : 0, trial.used, &one, &e);
+	if (r == 0)
+		r = read_into(&one, root);
+	if (r < 0)
+		return r;
+	if (e->item)
+		memcpy(e->item, *place.items, place.size);
+	*ret = TAKE_PTR(e);
+	return 0;
+}
+
+static int known_new(json_t *object, enum kube_kind kind, struct known **ret)
+{
 	CLEANUP(ynode_freep) struct ynode *root = NULL;
-	int r = e ? kube_node_new(object, &root, &e->print) : -ENOMEM;
+	struct texts texts = { .namespace_name = member(object, "namespace"),
+			       .name = member(object, "name"),
+			       .uid = member(object, "uid"),
+			       .mirrored = mirrored(object) };
+	char escape[ESCAPE_MAX];
+	uint64_t print;
+	int r = kube_node_new(object, &root, &print);
 
 	if (r < 0)
 		return r;
-	e->namespace_name = strdup(member(object, "namespace"));
-	e->name = strdup(member(object, "name"));
-	e->uid = strdup(member(object, "uid"));
-	e->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
-	e->finished = is_finished(object);
-	e->aws_enforces = kube_aws_enforces(object);
-	e->cni_uid = mirrored(object) ? strdup(mirrored(object)) : e->uid;
-	if (!e->namespace_name || !e->name || !e->uid || !e->cni_uid || note_escape(e, object) < 0)
-		return -ENOMEM;
-	r = read_tight(&e->one, root);
-	if (r == 0)
-		*ret = TAKE_PTR(e);
-	return r;
+	texts.escape = note_escape(object, escape, &print) ? escape : NULL;
+	r = read_known(kind, root, &texts, ret);
+	if (r < 0)
+		return r;
+	(*ret)->kind = kind;
+	(*ret)->print = print;
+	(*ret)->deleting = json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
+	(*ret)->finished = is_finished(object);
+	(*ret)->aws_enforces = kube_aws_enforces(object);
+	return 0;
 }
 
 static bool is_own(const struct kube_cache *c, const struct known *e)
 {
-	return e->one.npods && e->one.pods->node && !strcmp(e->one.pods->node, c->node);
+	const struct subject *pod = e->kind == KUBE_POD ? e->item : NULL;
+
+	return pod && pod->node && !strcmp(pod->node, c->node);
 }
 
 /* There is room. */
@@ -326,11 +398,11 @@ static int insert(struct kube_cache *c, struct collection *k, struct known *e)
 
 	if (there && k->all.items[at]->print == e->print) {
 		k->all.items[at]->list = k->list;
-		known_free(e);
+		free(e);
 		return 0;
 	}
 	if (sorted_reserve(&k->all) < 0 || sorted_reserve(&c->own) < 0) {
-		known_free(e);
+		free(e);
 		return -ENOMEM;
 	}
 	e->list = k->list;
@@ -358,7 +430,7 @@ static void keep_known(struct collection *k, json_t *object)
 void kube_cache_put(struct kube_cache *c, enum kube_kind kind, json_t *object)
 {
 	struct known *e = NULL;
-	int r = known_new(object, &e);
+	int r = known_new(object, kind, &e);
 
 	if (r == 0)
 		r = insert(c, &c->kinds[kind], e);
@@ -401,30 +473,6 @@ bool kube_cache_changed(const struct kube_cache *c)
 	return c->changed;
 }
 
-/* Where in an `objects` a kind's elements are. */
-struct place {
-	void **items;
-	size_t *count;
-	size_t size;
-};
-
-static struct place place_of(struct objects *o, enum kube_kind kind)
-{
-	switch (kind) {
-	case KUBE_POD:
-		return (struct place){ (void **)&o->pods, &o->npods, sizeof(*o->pods) };
-	case KUBE_NAMESPACE:
-		return (struct place){ (void **)&o->namespaces, &o->nnamespaces, sizeof(*o->namespaces) };
-	case KUBE_NODE:
-		return (struct place){ (void **)&o->nodes, &o->nnodes, sizeof(*o->nodes) };
-	case KUBE_SERVICE:
-		return (struct place){ (void **)&o->services, &o->nservices, sizeof(*o->services) };
-	case KUBE_SLICE:
-		break;
-	}
-	return (struct place){ (void **)&o->slices, &o->nslices, sizeof(*o->slices) };
-}
-
 static int view_kind(const struct sorted *all, enum kube_kind kind, struct objects *o)
 {
 	struct place to = place_of(o, kind);
@@ -433,10 +481,8 @@ static int view_kind(const struct sorted *all, enum kube_kind kind, struct objec
 	if (!*to.items)
 		return -ENOMEM;
 	for (size_t i = 0; i < all->count; i++) {
-		struct place from = place_of(&all->items[i]->one, kind);
-
-		if (*from.count == 1)
-			memcpy((char *)*to.items + (*to.count)++ * to.size, *from.items, to.size);
+		if (all->items[i]->item)
+			memcpy((char *)*to.items + (*to.count)++ * to.size, all->items[i]->item, to.size);
 	}
 	return 0;
 }
@@ -449,8 +495,8 @@ static int view_pods(const struct sorted *all, struct objects *o)
 	for (size_t i = 0; i < all->count; i++) {
 		const struct known *e = all->items[i];
 
-		if (e->one.npods == 1)
-			o->kept[o->nkept++] = (struct kept_pod){ e->one.pods, e->version };
+		if (e->item)
+			o->kept[o->nkept++] = (struct kept_pod){ e->item, e->version };
 	}
 	return 0;
 }
@@ -476,9 +522,7 @@ int kube_cache_view(struct kube_cache *c, struct objects *ret)
 
 static struct kube_pod pod_of(const struct known *e)
 {
-	return (struct kube_pod){
-		e->one.pods, e->uid, e->cni_uid, e->deleting, e->finished, e->aws_enforces, e->escape
-	};
+	return (struct kube_pod){ e->item, e->uid, e->cni_uid, e->deleting, e->finished, e->aws_enforces, e->escape };
 }
 
 int kube_cache_pods(const struct kube_cache *c, int (*each)(void *context, const struct kube_pod *pod), void *context)
@@ -497,7 +541,7 @@ bool kube_cache_pod(const struct kube_cache *c, const char *namespace_name, cons
 {
 	const struct known *e = find(&c->kinds[KUBE_POD].all, namespace_name, name);
 
-	if (!e || !e->one.npods)
+	if (!e || !e->item)
 		return false;
 	*ret = pod_of(e);
 	return true;
@@ -507,7 +551,7 @@ const struct inventory_namespace *kube_cache_namespace(const struct kube_cache *
 {
 	const struct known *e = find(&c->kinds[KUBE_NAMESPACE].all, "", name);
 
-	return e && e->one.nnamespaces ? e->one.namespaces : NULL;
+	return e ? e->item : NULL;
 }
 
 const struct inventory_service *kube_cache_service(const struct kube_cache *c, const char *namespace_name,
@@ -515,7 +559,7 @@ const struct inventory_service *kube_cache_service(const struct kube_cache *c, c
 {
 	const struct known *e = find(&c->kinds[KUBE_SERVICE].all, namespace_name, name);
 
-	return e && e->one.nservices ? e->one.services : NULL;
+	return e ? e->item : NULL;
 }
 
 static void write_known(const struct known *e, struct strbuf *line)
@@ -529,8 +573,12 @@ static void write_known(const struct known *e, struct strbuf *line)
 		.deleting = e->deleting,
 		.finished = e->finished,
 	};
+	struct objects one = {};
+	struct place place = place_of(&one, e->kind);
 
-	kube_write_object(line, &m, &e->one);
+	*place.items = e->item;
+	*place.count = e->item != NULL;
+	kube_write_object(line, &m, &one);
 }
 
 int kube_cache_write(const struct kube_cache *c, enum kube_kind kind, void (*each)(void *context, const char *line),

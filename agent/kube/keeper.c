@@ -7,7 +7,8 @@
  * run directory, and taken away when the file has caught up; so an agent that finds the mark does not go back behind what is in
  * force, which then stays as it is until the API is heard. A mark is of one boot: after another nothing is in force.
  *
- * Writing is a thread's, since a disk may take its time; it is handed the bytes and gives back how it went.
+ * Writing is a thread's, since a disk may take its time; it is handed the bytes as they are made, all in one go, and gives back
+ * how it went. What it has written is given back to the system at once, so that the whole is hardly ever in memory.
  *
  * After another boot the pods of this node have the same uids and other addresses. What they had is left out, as pods' and as
  * Services' backends: it may be another pod's by now.
@@ -16,8 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +27,7 @@
 
 #include "agent/accepted.h"
 #include "agent/api.h"
+#include "agent/kube/spool.h"
 #include "agent/kube/state.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -38,17 +38,10 @@
 #define SETTLE_NSEC    (200 * NSEC_PER_MSEC) /* changes come in bundles */
 #define INTERVAL_NSEC  (5 * NSEC_PER_SEC)
 #define BYTES_PER_SEC  (200u << 10) /* at most, where the state is large */
+#define PART_BYTES     (32u << 10)
 #define CONFIRM_NSEC   (30 * NSEC_PER_SEC)
 #define BOOT_ID	       "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_LENGTH 36
-
-struct job {
-	int dir;
-	struct strbuf bytes;
-	uint64_t changes; /* as of these bytes */
-	int result;
-	int done; /* an eventfd */
-};
 
 struct kube_keeper {
 	struct kube_keeper_places places;
@@ -58,11 +51,11 @@ struct kube_keeper {
 	int run;
 	sd_event_source *timer;
 	sd_event_source *news;
-	pthread_t thread;
-	bool writing;
-	struct job job;
-	uint64_t changes; /* put in force */
-	uint64_t kept;	  /* of those, on disk */
+	struct kube_spool *spool; /* NULL: nothing is being written */
+	int done;		  /* an eventfd: its thread has ended */
+	uint64_t changes;	  /* put in force */
+	uint64_t writing;	  /* of those, in what is being written */
+	uint64_t kept;		  /* on disk */
 	bool marked;
 	uint64_t not_before;
 	uint64_t failures;
@@ -118,23 +111,32 @@ static bool is_marked(const struct kube_keeper *k)
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-static void *write_job(void *context)
-{
-	struct job *job = context;
+struct compose {
+	const struct kube_keeper *k;
+	struct kube_state_out out;
+	size_t len; /* handed over */
+};
 
-	job->result = file_replace_synced(job->dir, API_STATE_FILE, job->bytes.data, job->bytes.len, 0600);
-	eventfd_write(job->done, 1);
-	return NULL;
+static void hand_over(struct compose *c)
+{
+	struct strbuf part = kube_state_take(&c->out);
+
+	c->len += part.len;
+	kube_spool_add(c->k->spool, &part);
 }
 
 static void add_object(void *context, const char *line)
 {
-	kube_state_object(context, line);
+	struct compose *c = context;
+
+	kube_state_object(&c->out, line);
+	if (c->out.bytes.len >= PART_BYTES)
+		hand_over(c);
 }
 
-static void add_policies(const struct kube_keeper *k, unsigned int group, struct strbuf *out)
+static void add_policies(struct compose *c, unsigned int group)
 {
-	const struct kube_policies *policies = kube_source_policies(k->source);
+	const struct kube_policies *policies = kube_source_policies(c->k->source);
 	struct kube_policy_text p;
 
 	for (size_t i = 0; kube_policies_text(policies, i, &p); i++) {
@@ -143,30 +145,32 @@ static void add_policies(const struct kube_keeper *k, unsigned int group, struct
 
 		if (p.group != group)
 			continue;
-		if (!p.valid && accepted_read(k->places.accepted, p.file, &accepted, &len) == 0)
-			kube_state_accepted(out, accepted);
-		kube_state_object(out, p.text);
+		if (!p.valid && accepted_read(c->k->places.accepted, p.file, &accepted, &len) == 0)
+			kube_state_accepted(&c->out, accepted);
+		add_object(c, p.text);
 	}
 }
 
 /* 0 or -ENOMEM. */
-static int compose(const struct kube_keeper *k, struct strbuf *out)
+static int compose(struct compose *c)
 {
+	const struct kube_keeper *k = c->k;
 	const char *path;
 	int kind, r = 0;
 
-	kube_state_begin(out, &k->head);
+	kube_state_begin(&c->out, &k->head);
 	for (size_t i = 0; r == 0 && (path = kube_source_collection(i, &kind)); i++) {
-		kube_state_collection(out, path);
+		kube_state_collection(&c->out, path);
 		if (kind == KUBE_SOURCE_POLICIES)
-			add_policies(k, (unsigned int)i, out);
+			add_policies(c, (unsigned int)i);
 		else if (kind == KUBE_SOURCE_CIDRS)
-			kube_cidrs_write(kube_source_cidrs(k->source), add_object, out);
+			kube_cidrs_write(kube_source_cidrs(k->source), add_object, c);
 		else
-			r = kube_cache_write(kube_source_cache(k->source), (enum kube_kind)kind, add_object, out);
+			r = kube_cache_write(kube_source_cache(k->source), (enum kube_kind)kind, add_object, c);
 	}
-	kube_state_end(out);
-	return out->failed ? -ENOMEM : r;
+	kube_state_end(&c->out);
+	hand_over(c);
+	return r;
 }
 
 static void wake_at(struct kube_keeper *k, uint64_t when)
@@ -175,49 +179,33 @@ static void wake_at(struct kube_keeper *k, uint64_t when)
 	sd_event_source_set_enabled(k->timer, SD_EVENT_ONESHOT);
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct kube_keeper *k)
-{
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&k->thread, NULL, write_job, &k->job);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	k->writing = r == 0;
-	return r;
-}
-
 static void begin_writing(struct kube_keeper *k)
 {
-	int r;
+	struct compose c = { .k = k };
+	int r = kube_spool_start(k->dir, API_STATE_FILE, k->done, &k->spool);
 
-	k->job.changes = k->changes;
-	r = compose(k, &k->job.bytes);
-	k->not_before = clock_now() + INTERVAL_NSEC + k->job.bytes.len * NSEC_PER_SEC / BYTES_PER_SEC;
+	k->writing = k->changes;
 	if (r == 0)
-		r = start_thread(k);
+		kube_spool_end(k->spool, compose(&c));
+	k->not_before = clock_now() + INTERVAL_NSEC + c.len * NSEC_PER_SEC / BYTES_PER_SEC;
 	if (r == 0)
 		return;
-	strbuf_clear(&k->job.bytes);
 	tell(k, "cannot be written", r);
 	wake_at(k, k->not_before);
 }
 
 static void end_writing(struct kube_keeper *k)
 {
-	pthread_join(k->thread, NULL);
-	k->writing = false;
-	strbuf_clear(&k->job.bytes);
-	if (k->job.result < 0) {
-		tell(k, "cannot be written", k->job.result);
+	int r = kube_spool_join(&k->spool);
+
+	if (r < 0) {
+		tell(k, "cannot be written", r);
 		return;
 	}
 	if (*k->problem)
 		log_info("stateDir %s: written again", k->places.dir);
 	k->problem[0] = '\0';
-	k->kept = k->job.changes;
+	k->kept = k->writing;
 	if (k->kept == k->changes)
 		unmark(k);
 }
@@ -250,7 +238,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (k->writing)
+	if (k->spool)
 		return 0;
 	if (k->kept == k->changes) {
 		confirm(k);
@@ -270,7 +258,7 @@ void kube_keeper_changed(struct kube_keeper *k)
 	mark(k); /* without a folder too: it may be there again at the next start, with what is old by then */
 	if (k->dir < 0)
 		return;
-	if (k->kept == k->changes++ && !k->writing)
+	if (k->kept == k->changes++ && !k->spool)
 		wake_at(k, clock_now() + SETTLE_NSEC);
 }
 
@@ -505,11 +493,11 @@ int kube_keeper_new(sd_event *event, const struct kube_keeper_places *places, st
 	k->places = *places;
 	snprintf(k->head.cluster, sizeof(k->head.cluster), "%s", places->cluster);
 	k->source = source;
-	k->dir = k->run = k->job.dir = -1;
-	k->job.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (k->job.done < 0)
+	k->dir = k->run = -1;
+	k->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (k->done < 0)
 		return -errno;
-	r = sd_event_add_io(event, &k->news, k->job.done, EPOLLIN, on_written, k);
+	r = sd_event_add_io(event, &k->news, k->done, EPOLLIN, on_written, k);
 	if (r >= 0)
 		r = sd_event_add_time(event, &k->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, k);
 	if (r >= 0)
@@ -519,7 +507,6 @@ int kube_keeper_new(sd_event *event, const struct kube_keeper_places *places, st
 	r = open_places(k);
 	if (r < 0)
 		tell(k, "it cannot be used", r);
-	k->job.dir = k->dir;
 	*ret = TAKE_PTR(k);
 	return 0;
 }
@@ -530,17 +517,16 @@ void kube_keeper_freep(struct kube_keeper **k)
 
 	if (!old)
 		return;
-	if (old->writing)
+	if (old->spool)
 		end_writing(old);
 	if (old->kept != old->changes && kube_source_synced(old->source)) {
 		begin_writing(old);
-		if (old->writing)
+		if (old->spool)
 			end_writing(old);
 	}
 	sd_event_source_disable_unref(old->timer);
 	sd_event_source_disable_unref(old->news);
-	strbuf_clear(&old->job.bytes);
-	closep(&old->job.done);
+	closep(&old->done);
 	closep(&old->dir);
 	closep(&old->run);
 	free(old);

@@ -218,7 +218,17 @@ char *kube_node_text(json_t *object)
 
 	json_object_del(metadata, "managedFields");
 	json_object_del(object, "status");
-	return json_dumps(object, JSON_INDENT(4) | JSON_SORT_KEYS);
+	return json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+char *kube_node_lines(const char *text)
+{
+	json_error_t ignored;
+	json_t *object = json_loads(text, 0, &ignored);
+	char *lines = object ? json_dumps(object, JSON_INDENT(4) | JSON_SORT_KEYS) : NULL;
+
+	json_decref(object);
+	return lines;
 }
 
 struct place {
@@ -260,14 +270,14 @@ static void descend(const struct place *p, const struct ynode *node)
 	}
 }
 
-char *kube_node_path(const char *text, uint32_t line, uint32_t column, char *buf, size_t size)
+char *kube_node_path(const char *lines, uint32_t line, uint32_t column, char *buf, size_t size)
 {
 	struct place p = { line, column, buf, size };
 	CLEANUP(ydocs_freep) struct ydocs *docs = NULL;
 	struct diags ignored = {};
 
 	buf[0] = '\0';
-	if (line && yaml_read("", text, strlen(text), &ignored, &docs) == 0 && docs->count)
+	if (line && yaml_read("", lines, strlen(lines), &ignored, &docs) == 0 && docs->count)
 		descend(&p, docs->roots[0]);
 	diags_clear(&ignored);
 	return buf;

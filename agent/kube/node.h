@@ -18,16 +18,15 @@
  */
 int kube_node_new(json_t *object, struct ynode **ret, uint64_t *ret_print);
 
-/*
- * A policy object as text, in the lines of `kubectl get … -o json`: members in order, the managed fields and the status
- * left out. free(). NULL: out of memory.
- */
+/* A policy object as text without blanks: members in order, the managed fields and the status left out. free(). NULL: no memory. */
 char *kube_node_text(json_t *object);
+/* The same in the lines of `kubectl get … -o json`, which positions are of. free(). NULL: out of memory. */
+char *kube_node_lines(const char *text);
 
 /*
- * "spec.egress[2].toFQDNs[0]": what is at that line and column of such a text, or the last thing that begins before.
+ * "spec.egress[2].toFQDNs[0]": what is at that line and column of such lines, or the last thing that begins before.
  * Into buf, "" for the object as a whole; returns buf.
  */
-char *kube_node_path(const char *text, uint32_t line, uint32_t column, char *buf, size_t size);
+char *kube_node_path(const char *lines, uint32_t line, uint32_t column, char *buf, size_t size);
 
 #endif

@@ -15,7 +15,7 @@
 
 struct object {
 	char *file; /* what the store calls it */
-	char *text;
+	char *text; /* without the blanks, which are a third of it or more */
 	char *message;
 	char *kind;
 	char *api_version;
@@ -143,7 +143,7 @@ static size_t find(const struct kube_policies *p, const char *file, bool *ret_fo
 
 /* ---- the store --------------------------------------------------------------------------------------------------- */
 
-static void say(struct object *o, const struct diag *d)
+static void say(struct object *o, const char *lines, const struct diag *d)
 {
 	static const enum log_level levels[] = {
 		[DIAG_NOTICE] = LOG_LEVEL_INFO,
@@ -152,7 +152,7 @@ static void say(struct object *o, const struct diag *d)
 	};
 	char path[256];
 
-	kube_node_path(o->text, d->line, d->column, path, sizeof(path));
+	kube_node_path(lines, d->line, d->column, path, sizeof(path));
 	log_at(levels[d->level], "%s: %s%s%s: %s", o->file, path, *path ? ": " : "", diag_level_name(d->level),
 	       d->message);
 	if (d->level != DIAG_ERROR || !o->valid)
@@ -165,24 +165,26 @@ static void say(struct object *o, const struct diag *d)
 /* `another`: an object that has the name of one that was deleted; that one's last good text is none of its. */
 static void give(struct kube_policies *p, struct object *o, bool another)
 {
+	_cleanup_free_ char *lines = kube_node_lines(o->text);
 	struct diags diags = {};
-	int r;
+	int r = -ENOMEM;
 
 	o->valid = true;
 	freep(&o->message);
-	r = store_update(p->store, o->file, o->text, strlen(o->text), &diags);
+	if (lines)
+		r = store_update(p->store, o->file, lines, strlen(lines), &diags);
 	if (r > 0 && another) {
 		diags_clear(&diags);
 		store_remove(p->store, o->file);
 		accepted_forget(p->accepted, o->file);
-		r = store_update(p->store, o->file, o->text, strlen(o->text), &diags);
+		r = store_update(p->store, o->file, lines, strlen(lines), &diags);
 	}
 	for (size_t i = 0; i < diags.count; i++)
-		say(o, &diags.items[i]);
+		say(o, lines, &diags.items[i]);
 	diags_clear(&diags);
 	o->pending = r < 0;
 	if (r == 0)
-		accepted_keep(p->accepted, o->file, o->text, strlen(o->text));
+		accepted_keep(p->accepted, o->file, lines, strlen(lines));
 	if (r < 0)
 		log_error("%s: %s; tried again with the next change", o->file, strerror(-r));
 	p->changed = true;
@@ -291,9 +293,12 @@ void kube_policies_put(struct kube_policies *p, unsigned int group, json_t *json
 void kube_policies_recall(struct kube_policies *p, json_t *json)
 {
 	CLEANUP(object_freep) struct object *o = NULL;
+	_cleanup_free_ char *lines = NULL;
 
 	if (object_new(json, 0, &o) == 0)
-		accepted_keep(p->accepted, o->file, o->text, strlen(o->text));
+		lines = kube_node_lines(o->text);
+	if (lines)
+		accepted_keep(p->accepted, o->file, lines, strlen(lines));
 }
 
 static void take_out(struct kube_policies *p, size_t at)

@@ -7,21 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/siphash.h"
-
 #define MAGIC	 "sluice-state "
 #define END_SIZE (sizeof("# 0123456789abcdef\n") - 1)
 
-static uint64_t sum(const char *bytes, size_t len)
-{
-	static const uint64_t key[2];
+static const uint64_t sum_key[2];
 
-	return siphash24(bytes, len, key);
-}
-
-static void write_end(const char *bytes, size_t len, char ret[END_SIZE + 1])
+static void write_end(uint64_t sum, char ret[END_SIZE + 1])
 {
-	snprintf(ret, END_SIZE + 1, "# %016" PRIx64 "\n", sum(bytes, len));
+	snprintf(ret, END_SIZE + 1, "# %016" PRIx64 "\n", sum);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -39,45 +32,57 @@ static void add_line(struct strbuf *out, const char *text)
 	strbuf_add(out, "\n", 1);
 }
 
-void kube_state_begin(struct strbuf *out, const struct kube_state_head *head)
+void kube_state_begin(struct kube_state_out *out, const struct kube_state_head *head)
 {
 	json_t *json =
 		json_pack("{s:s, s:s, s:s}", "boot_id", head->boot_id, "node", head->node, "cluster", head->cluster);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
-	strbuf_addf(out, MAGIC "%d\n", KUBE_STATE_VERSION);
+	*out = (struct kube_state_out){};
+	siphash_begin(&out->sum, sum_key);
+	strbuf_addf(&out->bytes, MAGIC "%d\n", KUBE_STATE_VERSION);
 	if (text)
-		add_line(out, text);
+		add_line(&out->bytes, text);
 	else
-		out->failed = true;
+		out->bytes.failed = true;
 	free(text);
 	json_decref(json);
 }
 
-void kube_state_collection(struct strbuf *out, const char *path)
+void kube_state_collection(struct kube_state_out *out, const char *path)
 {
-	strbuf_addf(out, "@%s\n", path);
+	strbuf_addf(&out->bytes, "@%s\n", path);
 }
 
-void kube_state_object(struct strbuf *out, const char *text)
+void kube_state_object(struct kube_state_out *out, const char *text)
 {
-	add_line(out, text);
+	add_line(&out->bytes, text);
 }
 
-void kube_state_accepted(struct strbuf *out, const char *text)
+void kube_state_accepted(struct kube_state_out *out, const char *text)
 {
-	strbuf_add(out, "!", 1);
-	add_line(out, text);
+	strbuf_add(&out->bytes, "!", 1);
+	add_line(&out->bytes, text);
 }
 
-void kube_state_end(struct strbuf *out)
+void kube_state_end(struct kube_state_out *out)
 {
 	char line[END_SIZE + 1];
 
-	if (out->failed)
+	if (out->bytes.failed)
 		return;
-	write_end(out->data, out->len, line);
-	strbuf_adds(out, line);
+	siphash_add(&out->sum, out->bytes.data, out->bytes.len);
+	write_end(siphash_end(&out->sum), line);
+	strbuf_adds(&out->bytes, line);
+}
+
+struct strbuf kube_state_take(struct kube_state_out *out)
+{
+	struct strbuf taken = out->bytes;
+
+	siphash_add(&out->sum, taken.data, taken.len);
+	out->bytes = (struct strbuf){ .failed = taken.failed };
+	return taken;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -101,7 +106,7 @@ static bool is_whole(const char *bytes, size_t len)
 
 	if (len < END_SIZE)
 		return false;
-	write_end(bytes, len - END_SIZE, line);
+	write_end(siphash24(bytes, len - END_SIZE, sum_key), line);
 	return !memcmp(bytes + len - END_SIZE, line, END_SIZE);
 }
 

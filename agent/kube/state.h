@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/siphash.h"
 #include "base/strbuf.h"
 
 #define KUBE_STATE_VERSION 1
@@ -29,14 +30,23 @@ struct kube_state_head {
 	char cluster[40];	    /* and of which cluster */
 };
 
-/* ---- writing: in this order, whatever fails is seen in `out->failed` ---- */
+/* ---- writing: in this order, whatever fails is seen in `bytes.failed` ---- */
 
-void kube_state_begin(struct strbuf *out, const struct kube_state_head *head);
-void kube_state_collection(struct strbuf *out, const char *path);
+/* What was written and not taken yet, and the checksum of what was taken before it. */
+struct kube_state_out {
+	struct strbuf bytes;
+	struct siphash sum;
+};
+
+/* Whatever is in `out` is overwritten. */
+void kube_state_begin(struct kube_state_out *out, const struct kube_state_head *head);
+void kube_state_collection(struct kube_state_out *out, const char *path);
 /* JSON of which line breaks and indentation are left out: an object, or a policy's accepted text. */
-void kube_state_object(struct strbuf *out, const char *text);
-void kube_state_accepted(struct strbuf *out, const char *text);
-void kube_state_end(struct strbuf *out);
+void kube_state_object(struct kube_state_out *out, const char *text);
+void kube_state_accepted(struct kube_state_out *out, const char *text);
+void kube_state_end(struct kube_state_out *out);
+/* The bytes so far, the caller's to clear; what is written next comes after them. At any time, none left at the end. */
+struct strbuf kube_state_take(struct kube_state_out *out);
 
 /* ---- reading ---- */
 

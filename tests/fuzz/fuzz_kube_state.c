@@ -8,12 +8,12 @@
 #include "agent/kube/state.h"
 #include "tests/fuzz/fuzz.h"
 
-static void write_record(struct strbuf *out, const struct kube_state *s, int record)
+static void write_record(struct kube_state_out *out, const struct kube_state *s, int record)
 {
 	char *text = s->object ? json_dumps(s->object, 0) : NULL;
 
 	if (record == KUBE_STATE_COLLECTION)
-		strbuf_addf(out, "@%.*s\n", (int)s->len, s->text);
+		strbuf_addf(&out->bytes, "@%.*s\n", (int)s->len, s->text);
 	else if (record == KUBE_STATE_OBJECT)
 		kube_state_object(out, text);
 	else
@@ -22,7 +22,7 @@ static void write_record(struct strbuf *out, const struct kube_state *s, int rec
 }
 
 /* Reads all, and writes it again into `out` where that is not NULL. False: refused. */
-static int read_all(const char *bytes, size_t len, struct strbuf *out)
+static int read_all(const char *bytes, size_t len, struct kube_state_out *out)
 {
 	struct kube_state s;
 	char error[64];
@@ -43,26 +43,26 @@ static int read_all(const char *bytes, size_t len, struct strbuf *out)
 
 static void read_twice(const char *bytes, size_t len)
 {
-	struct strbuf once = {}, again = {};
+	struct kube_state_out once = {}, again = {};
 
 	if (read_all(bytes, len, &once)) {
-		must(read_all(once.data, once.len, &again));
-		must(once.len == again.len && !memcmp(once.data, again.data, once.len));
+		must(read_all(once.bytes.data, once.bytes.len, &again));
+		must(once.bytes.len == again.bytes.len && !memcmp(once.bytes.data, again.bytes.data, once.bytes.len));
 	}
-	strbuf_clear(&once);
-	strbuf_clear(&again);
+	strbuf_clear(&once.bytes);
+	strbuf_clear(&again.bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct kube_state_head head = { "b", "n", "c" };
-	struct strbuf b = {};
+	struct kube_state_out out;
 
 	read_twice((const char *)data, size);
-	kube_state_begin(&b, &head);
-	strbuf_add(&b, data, size);
-	kube_state_end(&b);
-	read_twice(b.data, b.len);
-	strbuf_clear(&b);
+	kube_state_begin(&out, &head);
+	strbuf_add(&out.bytes, data, size);
+	kube_state_end(&out);
+	read_twice(out.bytes.data, out.bytes.len);
+	strbuf_clear(&out.bytes);
 	return 0;
 }

@@ -258,10 +258,12 @@ static void test_text(void **state)
 	json_t *object =
 		json("{\"spec\":{\"b\":1,\"a\":\"x/\\u00e9\"},\"metadata\":{\"managedFields\":[1],\"name\":\"n\"},"
 		     "\"status\":{\"s\":1}}");
-	_cleanup_free_ char *text = kube_node_text(object);
+	_cleanup_free_ char *text = kube_node_text(object), *lines = kube_node_lines(text);
 
 	(void)state;
-	assert_string_equal(text,
+	assert_string_equal(text, "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"a\":\"x/\xc3\xa9\",\"b\":1}}");
+	assert_null(kube_node_lines("{"));
+	assert_string_equal(lines,
 			    "{\n    \"metadata\": {\n        \"name\": \"n\"\n    },\n    \"spec\": {\n        \"a\": "
 			    "\"x/\xc3\xa9\",\n        \"b\": 1\n    }\n}");
 	json_decref(object);

@@ -15,17 +15,55 @@
 
 static const struct kube_state_head head = { "3f0c1d2e-0000-4000-8000-123456789abc", "node \"1\"", "0123456789abcdef" };
 
+/* With what was written taken where the bits of `cuts` say so. */
+static struct strbuf compose_cut(unsigned int cuts)
+{
+	struct kube_state_out out;
+	struct strbuf all = {};
+
+	kube_state_begin(&out, &head);
+	for (int i = 0; i < 8; i++) {
+		struct strbuf part;
+
+		if (i == 0)
+			kube_state_collection(&out, "/api/v1/pods");
+		else if (i == 1)
+			kube_state_object(&out, "{\"a\":1}");
+		else if (i == 2)
+			kube_state_collection(&out, "/apis/x/v1/policies");
+		else if (i == 3)
+			kube_state_accepted(&out, "{\n    \"old\": \"a\\nb\"\n}");
+		else if (i == 4)
+			kube_state_object(&out, "{\n    \"new\": [\n        1,\n        2\n    ]\n}");
+		else if (i == 5)
+			kube_state_collection(&out, "/api/v1/nodes");
+		else if (i == 6)
+			kube_state_end(&out);
+		if (!(cuts >> i & 1) && i < 7)
+			continue;
+		part = kube_state_take(&out);
+		assert_false(part.failed);
+		strbuf_add(&all, part.data, part.len);
+		strbuf_clear(&part);
+	}
+	return all;
+}
+
 static void compose(struct strbuf *out)
 {
-	kube_state_begin(out, &head);
-	kube_state_collection(out, "/api/v1/pods");
-	kube_state_object(out, "{\"a\":1}");
-	kube_state_collection(out, "/apis/x/v1/policies");
-	kube_state_accepted(out, "{\n    \"old\": \"a\\nb\"\n}");
-	kube_state_object(out, "{\n    \"new\": [\n        1,\n        2\n    ]\n}");
-	kube_state_collection(out, "/api/v1/nodes");
-	kube_state_end(out);
-	assert_false(out->failed);
+	*out = compose_cut(0);
+}
+
+static void test_in_parts(void **state)
+{
+	CLEANUP(strbuf_clear) struct strbuf whole = compose_cut(0);
+
+	(void)state;
+	for (unsigned int cuts = 1; cuts < 128; cuts++) {
+		CLEANUP(strbuf_clear) struct strbuf parts = compose_cut(cuts);
+
+		assert_string_equal(parts.data, whole.data);
+	}
 }
 
 static void is_record(struct kube_state *s, enum kube_state_record record, const char *text)
@@ -105,13 +143,15 @@ static void test_foreign(void **state)
 /* Of a version that did not say which cluster it is of. */
 static void test_nobodys(void **state)
 {
-	struct strbuf b = {};
+	struct kube_state_out out;
 
 	(void)state;
-	strbuf_adds(&b, "sluice-state 1\n{\"boot_id\":\"b\",\"node\":\"n\"}\n");
-	kube_state_end(&b);
-	is_refused(b.data, b.len, "does not say whose it is");
-	strbuf_clear(&b);
+	kube_state_begin(&out, &head);
+	out.bytes.len = 0;
+	strbuf_adds(&out.bytes, "sluice-state 1\n{\"boot_id\":\"b\",\"node\":\"n\"}\n");
+	kube_state_end(&out);
+	is_refused(out.bytes.data, out.bytes.len, "does not say whose it is");
+	strbuf_clear(&out.bytes);
 }
 
 /* With a checksum that is right. */
@@ -124,13 +164,13 @@ static void test_disorder(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
-		struct strbuf b = {};
+		struct kube_state_out out;
 
-		kube_state_begin(&b, &head);
-		strbuf_adds(&b, bodies[i]);
-		kube_state_end(&b);
-		is_refused(b.data, b.len, "a line of it");
-		strbuf_clear(&b);
+		kube_state_begin(&out, &head);
+		strbuf_adds(&out.bytes, bodies[i]);
+		kube_state_end(&out);
+		is_refused(out.bytes.data, out.bytes.len, "a line of it");
+		strbuf_clear(&out.bytes);
 	}
 }
 
@@ -347,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_torn),	    cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_nobodys),	   cmocka_unit_test(test_disorder), cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_in_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,11 +80,38 @@ static void bounds_and_errors(void **state)
 	assert_int_equal(len, 9);
 }
 
+static void in_parts(void **state)
+{
+	struct place *p = *state;
+	_cleanup_free_ char *text = NULL, *still = NULL;
+	struct file_parts f = {};
+	size_t len;
+
+	file_parts_begin(&f, p->fd, "f", 0600);
+	file_parts_add(&f, "on", 2);
+	file_parts_add(&f, "", 0);
+	assert_int_equal(faccessat(p->fd, "f", F_OK, 0), -1);
+	file_parts_add(&f, "e", 1);
+	assert_int_equal(file_parts_end(&f, true, true), 0);
+	assert_int_equal(file_read(p->fd, "f", 100, &text, &len), 0);
+	assert_string_equal(text, "one");
+	file_parts_begin(&f, p->fd, "f", 0600);
+	file_parts_add(&f, "two", 3);
+	assert_int_equal(file_parts_end(&f, false, true), 0);
+	assert_int_equal(file_read(p->fd, "f", 100, &still, &len), 0);
+	assert_string_equal(still, "one");
+	assert_int_equal(faccessat(p->fd, "f.tmp", F_OK, 0), -1);
+	file_parts_begin(&f, -1, "f", 0600);
+	file_parts_add(&f, "x", 1);
+	assert_int_equal(file_parts_end(&f, true, false), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(replaces_and_reads, make_place, remove_place),
 		cmocka_unit_test_setup_teardown(bounds_and_errors, make_place, remove_place),
+		cmocka_unit_test_setup_teardown(in_parts, make_place, remove_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
