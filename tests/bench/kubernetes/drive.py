@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-drive.py fill PODS POLICIES LOCAL | churn CHANGES PODS POLICIES LOCAL PID… | labels CHANGES SINK |
+drive.py fill PODS POLICIES LOCAL | churn|soak CHANGES PODS POLICIES LOCAL PID… | labels CHANGES SINK |
 policies CHANGES SINK:
 on the lab's node, against the API server there (run). `fill` makes the objects, `churn` changes them as fast as the
-server takes it and shows the memory of the processes meanwhile, the others change what one pod may send and measure
-when it is so.
+server takes it and shows the memory of the processes meanwhile, `soak` does so in four parts with a pause after each,
+the others change what one pod may send and measure when it is so.
+
+Changes leave every object as large as it was, so that memory that grows is the processes' own doing.
 
 The pod, `probe` in namespace bench-0, sends a numbered datagram every millisecond (sender.py); SINK/sent and SINK/got
 say when each was sent and which arrived.
@@ -62,7 +64,7 @@ def pod(i, node):
     return {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": f"pod-{i}", "namespace": namespace(i),
                          "labels": {"app": f"app-{i % 200}", "tier": f"t{i % TIERS}",
-                                    "pod-template-hash": f"{i % 997:x}"},
+                                    "pod-template-hash": f"{i % 997:x}", "turn": "00000"},
                          "annotations": {"example.com/what-others-write": "x" * 200}},
             "spec": {"nodeName": node, "serviceAccountName": "default",
                      "containers": [{"name": "main", "image": "registry.example.com/team/image:1.2.3",
@@ -76,16 +78,16 @@ def status(i):
                        "conditions": [{"type": "Ready", "status": "True"}]}}
 
 
-def policy(i):
+def policy(i, turn=0):
     space, tier = i % NAMESPACES, i // NAMESPACES % TIERS
     return {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
             "metadata": {"name": f"policy-{i}", "namespace": f"bench-{space}"},
             "spec": {"endpointSelector": {"matchLabels": {"tier": f"t{tier}"}},
-                     "egress": [{"toFQDNs": [{"matchName": f"service-{i}-{k}.example.com"} for k in range(4)] +
+                     "egress": [{"toFQDNs": [{"matchName": f"turn-{turn:05d}-{k}.p{i}.example.com"} for k in range(4)] +
                                  [{"matchPattern": f"*.p{i}.example.com"}],
                                  "toPorts": [{"ports": [{"port": "443", "protocol": "TCP"}]}]},
                                 {"toCIDR": [f"198.18.{i // 250}.{i % 250}/32"]},
-                                {"toEndpoints": [{"matchLabels": {"app": f"app-{i % 200}"}}]}]}}
+                                {"toEndpoints": [{"matchLabels": {"app": f"app-{(i + turn * NAMESPACES) % 200}"}}]}]}}
 
 
 def each(items, work, threads=8):
@@ -150,42 +152,69 @@ def show(when, pids):
           flush=True)
 
 
+def change(api, n, pods, policies, local):
+    """The n-th: three of five a pod's labels, one a policy, one a pod made anew on another node."""
+    what = random.random()
+    i = random.randrange(local) if what < 0.2 else random.randrange(local, pods)
+    path = f"/api/v1/namespaces/{namespace(i)}/pods"
+    if what < 0.6:
+        labels = {"tier": f"t{random.randrange(TIERS)}", "turn": f"{n:05d}"}
+        code, data = api.patch(f"{path}/pod-{i}", {"metadata": {"labels": labels}})
+        return (200 if code == 404 else code), data  # another thread is making it anew
+    if what < 0.8:
+        i = random.randrange(policies)
+        return api.patch(f"{CNP.format(namespace(i))}/policy-{i}", {"spec": policy(i, n)["spec"]})
+    api.call("DELETE", f"{path}/pod-{i}?gracePeriodSeconds=0")
+    api.call("POST", path, pod(i, f"other-{i % NODES}"))
+    code, data = api.patch(f"{path}/pod-{i}/status", status(i))
+    return (200 if code == 404 else code), data
+
+
+class Watcher(threading.Thread):
+    """Looks at the processes' memory every so often until it is stopped."""
+
+    def __init__(self, seconds, see):
+        super().__init__()
+        self.seconds, self.see, self.done = seconds, see, threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.done.wait(self.seconds):
+            self.see()
+
+    def stop(self):
+        self.done.set()
+        self.join()
+
+
 def churn(changes, pods, policies, local, pids):
-    def change(api, n):
-        what = random.random()
-        i = random.randrange(local) if what < 0.2 else random.randrange(local, pods)
-        path = f"/api/v1/namespaces/{namespace(i)}/pods"
-        if what < 0.6:
-            labels = {"tier": f"t{random.randrange(TIERS)}", "turn": str(n)}
-            return api.patch(f"{path}/pod-{i}", {"metadata": {"labels": labels}})
-        if what < 0.8:
-            i = random.randrange(policies)
-            return api.patch(f"{CNP.format(namespace(i))}/policy-{i}", {"spec": {"egress": [
-                {"toFQDNs": [{"matchName": f"turn-{n}-{k}.example.com"} for k in range(5)]},
-                {"toCIDR": [f"198.18.{i // 250}.{i % 250}/32"]}]}})
-        api.call("DELETE", f"{path}/pod-{i}?gracePeriodSeconds=0")
-        api.call("POST", path, pod(i, f"other-{i % NODES}"))
-        code, data = api.patch(f"{path}/pod-{i}/status", status(i))
-        return (200 if code == 404 else code), data  # another thread deleted it
-
-    done = threading.Event()
-
-    def watch():
-        start = time.monotonic()
-        while not done.wait(15):
-            show(f"  after {time.monotonic() - start:.0f} s", pids)
-
     show("before", pids)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     start = time.monotonic()
-    each(range(changes), change)
+    watcher = Watcher(15, lambda: show(f"  after {time.monotonic() - start:.0f} s", pids))
+    each(range(changes), lambda api, n: change(api, n, pods, policies, local))
     took = time.monotonic() - start
-    done.set()
-    watcher.join()
+    watcher.stop()
     print(f"{changes} changes in {took:.0f} s")
     time.sleep(15)
     show("afterwards", pids)
+
+
+def soak(changes, pods, policies, local, pids):
+    def part(k):
+        seen = []
+        start = time.monotonic()
+        watcher = Watcher(1, lambda: seen.append(sum(memory(p)[0] for p in pids)))
+        each(range(k * changes // 4, (k + 1) * changes // 4), lambda api, n: change(api, n, pods, policies, local))
+        took = time.monotonic() - start
+        time.sleep(20)
+        watcher.stop()
+        seen.sort()
+        show(f"after {(k + 1) * changes // 4} changes ({changes // 4 / took:.0f} a second; meanwhile "
+             f"{statistics.median(seen) / 1024:.1f} at the median, {seen[-1] / 1024:.1f} at the most)", pids)
+
+    show("before", pids)
+    for k in range(4):
+        part(k)
 
 
 class Events(threading.Thread):
@@ -245,8 +274,8 @@ def main():
         fill(*map(int, words))
     elif command == "churn":
         churn(*map(int, words[:4]), list(map(int, words[4:])))
-    elif command == "memory":
-        show(words[0], words[1:])
+    elif command == "soak":
+        soak(*map(int, words[:4]), list(map(int, words[4:])))
     elif command == "labels":
         measure(int(words[0]), words[1], "/api/v1/namespaces/bench-0/pods", "probe",
                 [{"metadata": {"labels": {"probe": "closed"}}}, {"metadata": {"labels": {"probe": "open"}}}])
