@@ -61,7 +61,8 @@
 #define SETTLE_USEC   20000 /* news come in bundles */
 #define LINKS_USEC    20000 /* the same for interfaces, which are closed meanwhile */
 #define CLAIM_USEC    2000  /* somebody waits for what comes of it */
-#define CLUSTER_USEC  2000  /* and for what the API says */
+#define CLUSTER_USEC  2000  /* and for what the API says, while it says much */
+#define CLUSTER_QUIET (20 * NSEC_PER_MSEC)
 #define TICK_USEC     100000
 #define SECOND_TICKS  10
 #define SWEEP_SECONDS 5
@@ -97,6 +98,7 @@ struct agent {
 	sd_event_source *settle;
 	sd_event_source *links_settle;
 	sd_event_source *cluster_settle;
+	uint64_t cluster_taken; /* when the API's news were last */
 	struct sluice_addr *node;
 	size_t nnode;
 	size_t quarantined;
@@ -503,9 +505,12 @@ static int on_links_settled(sd_event_source *source, uint64_t usec, void *userda
 
 static int on_cluster_settled(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct agent *a = userdata;
+
 	(void)source;
 	(void)usec;
-	refresh_cluster(userdata);
+	refresh_cluster(a);
+	a->cluster_taken = clock_now();
 	return 0;
 }
 
@@ -514,11 +519,13 @@ static void refresh_soon(struct agent *a)
 	run_in(a->settle, SETTLE_USEC);
 }
 
+/* A change by itself waits for no other. */
 static void on_cluster_changed(void *context)
 {
 	struct agent *a = context;
+	bool quiet = clock_now() - a->cluster_taken > CLUSTER_QUIET;
 
-	run_in(a->cluster_settle, CLUSTER_USEC);
+	run_in(a->cluster_settle, quiet ? 0 : CLUSTER_USEC);
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
@@ -894,7 +901,7 @@ static int start_kubernetes(struct agent *a)
 
 	if (!a->config->kubernetes)
 		return 0;
-	r = sd_event_add_time_relative(a->event, &a->cluster_settle, CLOCK_MONOTONIC, 0, 1000, on_cluster_settled, a);
+	r = sd_event_add_time_relative(a->event, &a->cluster_settle, CLOCK_MONOTONIC, 0, 1, on_cluster_settled, a);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->cluster_settle, SD_EVENT_OFF);
 	if (r < 0)

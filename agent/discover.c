@@ -377,10 +377,9 @@ static int matching_routes(const struct link *link, const struct sluice_addr *ad
 const char *discover_interface(const struct discover *d, const char *namespace_name, const char *name,
 			       const struct sluice_addr *addrs, size_t naddrs, char ret[IF_NAMESIZE])
 {
-	char hash[VPC_NAME_HASH + 1];
+	char hash[VPC_NAME_HASH + 1] = "";
 
 	ret[0] = '\0';
-	vpc_name_hash(namespace_name, name, hash);
 	for (size_t i = 0; i < links_count(d->links); i++) {
 		const struct link *link = links_at(d->links, i);
 		int routes = link->claim ? -1 : matching_routes(link, addrs, naddrs);
@@ -391,6 +390,8 @@ const char *discover_interface(const struct discover *d, const char *namespace_n
 			continue;
 		if (routes > 0)
 			return strcpy(ret, link->name);
+		if (!hash[0])
+			vpc_name_hash(namespace_name, name, hash);
 		if (len > VPC_NAME_HASH && strcmp(link->name + len - VPC_NAME_HASH, hash) == 0)
 			strcpy(ret, link->name);
 	}

@@ -4,7 +4,7 @@
  * node. The objects and manifests are read as the agent reads them, and pods kept as its cache keeps them. Processor time; the
  * least of some rounds.
  *
- *   bench-pass [--quick | PODS POLICIES ENDPOINTS]
+ *   bench-pass [--quick | PODS POLICIES ENDPOINTS SERVICES]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +39,7 @@ struct size {
 	unsigned int pods;
 	unsigned int policies;
 	unsigned int endpoints;
+	unsigned int services;
 };
 
 /* ---- the world --------------------------------------------------------------------------------------------------- */
@@ -114,7 +115,7 @@ static void build_world(const struct size *size, struct objects *o)
 	}
 	for (unsigned int n = 0; n <= size->pods / PODS_PER_NODE; n++)
 		put_node(&text, n);
-	for (unsigned int n = 0; n < size->pods / 20; n++) {
+	for (unsigned int n = 0; n < size->services; n++) {
 		put_service(&text, n);
 		if (n % 100 == 0)
 			read_objects(o, &text);
@@ -365,8 +366,8 @@ static double measure(const struct size *size, unsigned int rounds)
 	label = least(&r, relabel, rounds);
 	ready = least(&r, flip_ready, rounds);
 	policy = least(&r, change_policy, rounds);
-	printf("%6u %8u %9u %9.2f %9.2f %7.2f %7.2f %7.2f %8u %9.2f %8u %9.2f\n", size->pods, size->policies,
-	       size->endpoints, first.all * 1e3, label.all * 1e3, label.gather * 1e3, label.begin * 1e3,
+	printf("%6u %8u %9u %8u %9.2f %9.2f %7.2f %7.2f %7.2f %8u %9.2f %8u %9.2f\n", size->pods, size->policies,
+	       size->endpoints, size->services, first.all * 1e3, label.all * 1e3, label.gather * 1e3, label.begin * 1e3,
 	       label.keys * 1e3, label.concerned, ready.all * 1e3, ready.concerned, policy.all * 1e3);
 	fflush(stdout);
 	close_run(&r);
@@ -376,19 +377,21 @@ static double measure(const struct size *size, unsigned int rounds)
 int main(int argc, char **argv)
 {
 	static const struct size sizes[] = {
-		{ 100, 1000, 50 },    { 1000, 1000, 250 },   { 3000, 1000, 250 }, { 10000, 1000, 250 },
-		{ 20000, 1000, 250 }, { 10000, 10000, 250 }, { 10000, 100, 250 }, { 10000, 10, 250 },
-		{ 10000, 1000, 50 },  { 10000, 1000, 10 },
+		{ 100, 1000, 50, 5 },	  { 1000, 1000, 250, 50 },  { 10000, 1000, 250, 50 },
+		{ 20000, 1000, 250, 50 }, { 50000, 1000, 250, 50 }, { 10000, 1000, 250, 500 },
+		{ 10000, 10, 250, 500 },  { 10000, 100, 250, 500 }, { 10000, 10000, 250, 500 },
+		{ 10000, 1000, 10, 500 }, { 10000, 1000, 50, 500 }, { 20000, 1000, 250, 1000 },
 	};
 	bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
-	struct size size;
+	unsigned int given[4] = {};
 
-	printf("  pods policies endpoints  first ms  label ms (gather   begin    keys, images) ready ms, images  "
+	printf("  pods policies endpoints services  first ms  label ms (gather   begin    keys, images) ready ms, "
+	       "images  "
 	       "policy ms\n");
-	if (argc == 4) {
-		size = (struct size){ (unsigned int)atoi(argv[1]), (unsigned int)atoi(argv[2]),
-				      (unsigned int)atoi(argv[3]) };
-		measure(&size, 100);
+	for (int i = 1; argc == 5 && i < argc; i++)
+		given[i - 1] = (unsigned int)atoi(argv[i]);
+	if (argc == 5) {
+		measure(&(struct size){ given[0], given[1], given[2], given[3] }, 100);
 		return 0;
 	}
 	for (size_t i = 0; i < (quick ? 2 : sizeof(sizes) / sizeof(*sizes)); i++)

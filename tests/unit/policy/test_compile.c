@@ -422,6 +422,50 @@ static void random_policies(void **state)
 	}
 }
 
+static uint64_t cluster_of(struct compiler *c, const struct store *s, const struct inventory *inv)
+{
+	assert_int_equal(compiler_begin(c, s, inv), 0);
+	return compiler_cluster(c);
+}
+
+/* The number of the cluster's addresses: another with each of them, and with whose it is; the same whatever else changes. */
+static void number_of_the_cluster(void **state)
+{
+	static const uint64_t seed[2] = { 1, 2 };
+	const struct sluice_addr addr = test_addr("10.0.0.1"), other = test_addr("10.0.0.2");
+	const struct label labels[] = { { "a", "b" } };
+	struct subject pod = { .namespace_name = "ns", .name = "p", .addrs = &addr, .naddrs = 1 };
+	struct kept_pod kept = { &pod, 1 };
+	struct inventory_service service = { .namespace_name = "ns", .name = "s", .addrs = &other, .naddrs = 1 };
+	struct inventory inv = { .kept = &kept, .nkept = 1 };
+	CLEANUP(compiler_freep) struct compiler *c = NULL;
+	CLEANUP(store_freep) struct store *s = NULL;
+	uint64_t first, now;
+
+	(void)state;
+	assert_int_equal(store_new(&s), 0);
+	assert_int_equal(compiler_new(seed, &c), 0);
+	first = cluster_of(c, s, &inv);
+	pod.labels = labels;
+	pod.nlabels = 1;
+	kept.version++;
+	assert_true(cluster_of(c, s, &inv) == first);
+	pod.host_network = true;
+	kept.version++;
+	now = cluster_of(c, s, &inv);
+	assert_true(now != first);
+	pod.addrs = &other;
+	kept.version++;
+	assert_true(cluster_of(c, s, &inv) != now);
+	pod = (struct subject){ .namespace_name = "ns", .name = "p", .addrs = &addr, .naddrs = 1, .not_running = true };
+	kept.version++;
+	now = cluster_of(c, s, &inv);
+	assert_true(now != first);
+	inv.services = &service;
+	inv.nservices = 1;
+	assert_true(cluster_of(c, s, &inv) != now);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -435,6 +479,7 @@ int main(void)
 		cmocka_unit_test(a_lease_opens),
 		cmocka_unit_test(canonical),
 		cmocka_unit_test(random_policies),
+		cmocka_unit_test(number_of_the_cluster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
