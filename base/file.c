@@ -31,36 +31,53 @@ static int read_all(int fd, char *buf, size_t max, size_t *ret_len)
 	return 0;
 }
 
-int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+static int read_bounded(int fd, const struct stat *st, size_t max, char **ret, size_t *ret_len)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *buf = NULL;
-	struct stat st;
 	size_t cap, len = 0;
 	int r;
 
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (S_ISDIR(st.st_mode))
+	if (S_ISDIR(st->st_mode))
 		return -EISDIR;
-	if (st.st_size > 0 && (uint64_t)st.st_size > max)
+	if (st->st_size > 0 && (uint64_t)st->st_size > max)
 		return -EFBIG;
 	/* One byte over the size said, to notice a file that grows; pipes and /proc files say 0. */
-	cap = st.st_size > 0 ? (size_t)st.st_size + 1 : max + 1;
+	cap = st->st_size > 0 ? (size_t)st->st_size + 1 : max + 1;
 	buf = malloc(cap + 1);
 	if (!buf)
 		return -ENOMEM;
 	r = read_all(fd, buf, cap, &len);
 	if (r < 0)
 		return r;
-	if (len > max || (st.st_size > 0 && len == cap))
+	if (len > max || (st->st_size > 0 && len == cap))
 		return -EFBIG;
 	buf[len] = '\0';
 	*ret = TAKE_PTR(buf);
 	*ret_len = len;
 	return 0;
+}
+
+int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	/* To open a pipe takes until somebody opens its other end. */
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return -ENOTSUP;
+	return read_bounded(fd, &st, max, ret, ret_len);
+}
+
+int file_read_stream(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return read_bounded(fd, &st, max, ret, ret_len);
 }
 
 static int write_all(int fd, const char *data, size_t len)

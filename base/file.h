@@ -7,8 +7,10 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* The file's bytes, NUL-terminated past `len`; free(). -EFBIG over `max`, -EISDIR, else -errno. */
+/* The file's bytes, NUL-terminated past `len`; free(). -EFBIG over `max`, -EISDIR, -ENOTSUP of a pipe or device, else -errno. */
 int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
+/* The same of what may be a pipe, of a shell's <(…): it may wait for ever. */
+int file_read_stream(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 /* Writes PATH.tmp, syncs nothing (a run directory), renames it over PATH. 0 or -errno; nothing is left behind. */
 int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 /* The same, and after a loss of power the file is the old or the new one too. */

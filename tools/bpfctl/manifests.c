@@ -83,7 +83,7 @@ int paths_add(struct paths *p, const char *path)
 int paths_read(const char *path, char **ret, size_t *ret_len)
 {
 	bool standard_input = !strcmp(path, "-");
-	int r = file_read(AT_FDCWD, standard_input ? "/dev/stdin" : path, MANIFEST_MAX_BYTES, ret, ret_len);
+	int r = file_read_stream(AT_FDCWD, standard_input ? "/dev/stdin" : path, MANIFEST_MAX_BYTES, ret, ret_len);
 
 	if (r < 0)
 		ctl_error("cannot read %s: %s", standard_input ? "standard input" : path, strerror(-r));

@@ -334,7 +334,7 @@ static int take_file(const struct run_policy *p, size_t i, int dir, struct ident
 	_cleanup_free_ char *text = NULL;
 	char name[48];
 	size_t len;
-	int r = file_read(AT_FDCWD, p->files[i], MANIFEST_MAX, &text, &len);
+	int r = file_read_stream(AT_FDCWD, p->files[i], MANIFEST_MAX, &text, &len);
 
 	if (r < 0) {
 		ctl_error("%s: %s", p->files[i], strerror(-r));

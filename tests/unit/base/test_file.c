@@ -72,6 +72,9 @@ static void bounds_and_errors(void **state)
 	assert_int_equal(file_read(p->fd, "missing", 10, &text, &len), -ENOENT);
 	assert_int_equal(mkdirat(p->fd, "d", 0755), 0);
 	assert_int_equal(file_read(p->fd, "d", 10, &text, &len), -EISDIR);
+	/* Would wait for ever for who writes it. */
+	assert_int_equal(mkfifoat(p->fd, "f", 0644), 0);
+	assert_int_equal(file_read(p->fd, "f", 10, &text, &len), -ENOTSUP);
 	assert_int_equal(file_replace(p->fd, "f", "12345", 5, 0644), 0);
 	assert_int_equal(file_read(p->fd, "f", 4, &text, &len), -EFBIG);
 	assert_int_equal(file_replace(p->fd, "d", "x", 1, 0644), -EISDIR);
