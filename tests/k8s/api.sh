@@ -172,6 +172,8 @@ s.connect(sys.argv[1])' /run/sluice/sluice.sock
 
 # ---- addresses that go from one pod to another, without the CNI's word ----
 
+# The claim of above may have reached the agent before its time was over, and goes with its interface.
+rewire
 # A finalizer keeps it, as a kubelet keeps a pod whose sandbox has gone.
 quietly make_pod default late "app: late"
 quietly k patch pod -n default late --type merge -p '{"metadata": {"finalizers": ["example.com/stay"]}}'
