@@ -8,7 +8,8 @@
 . "$(dirname "$(readlink -f "$0")")/testlib.sh"
 cluster_test_begin
 work=$(mktemp -d)
-trap 'rm -rf "$work"; cluster_test_end' EXIT
+tidy() { rm -rf "$work"; }
+trap cluster_test_end EXIT
 
 version=$(sed -n 's/^project(sluice VERSION \([^ ]*\).*/\1/p' "$top/CMakeLists.txt")
 

@@ -50,7 +50,7 @@ note_members() { # AT-LEAST
 }
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"; cluster_test_end' EXIT
+tidy() { rm -rf "$work"; }
 traces >"$work/before"
 
 check "up" cluster up

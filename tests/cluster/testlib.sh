@@ -68,8 +68,12 @@ show_logs() {
 	done
 }
 
+# A test's own, of what it made besides; what it comes to is of no interest.
+tidy() { :; }
+
 cluster_test_end() {
 	local status=$?
+	tidy || true
 	[ "$failures" -eq 0 ] && [ "$status" -eq 0 ] || show_logs
 	cluster down || true
 	[ "$status" -eq 0 ] || { echo "FAIL ended early with status $status"; exit 1; }

@@ -13,18 +13,10 @@ SLUICE_EXTRA="kubernetes: {enabled: true, nodeName: node1, kubeconfig: $(lab_dir
 root=$(sed -nE 's/.* (\/[^ ]*) [^ ]* .*- cgroup2 .*/\1/p' /proc/self/mountinfo | head -n 1)
 [ -n "$root" ] || { echo "no cgroup2 mounted here"; exit 77; }
 kubelet=$root/sluice-test-$$
-end() {
+tidy() {
 	echo 1 >"$kubelet/cgroup.kill" || true
 	await 5 find "$kubelet" -depth -type d -exec rmdir {} +
-} 2>/dev/null
-# lab_end goes by the status with which the test ended, not by that of tidying up.
-end_with() {
-	end || true
-	set +e
-	(exit "$1")
-	lab_end
 }
-trap 'end_with $?' EXIT
 
 # NAMESPACE NAME LABELS [SPEC [CONTAINER]]: on the node's network; a container drops all capabilities unless CONTAINER says else.
 host_pod() {

@@ -10,11 +10,10 @@ d=$(lab_dir)
 root=$(sed -nE 's/.* (\/[^ ]*) [^ ]* .*- cgroup2 .*/\1/p' /proc/self/mountinfo | head -n 1)
 [ -n "$root" ] || { echo "no cgroup2 mounted here"; exit 77; }
 batch=$root/sluice-test-$$
-end() {
+tidy() {
 	echo 1 >"$batch/cgroup.kill" || true
 	for _ in {1..40}; do rmdir "$batch/inner" "$batch" && break || sleep 0.1; done
-} 2>/dev/null
-trap 'end; lab_end' EXIT
+}
 mkdir -p "$batch/inner"
 
 # In the cgroup $1, on the node, without any capability.

@@ -9,15 +9,14 @@ lab_begin
 root=$(sed -nE 's/.* (\/[^ ]*) [^ ]* .*- cgroup2 .*/\1/p' /proc/self/mountinfo | head -n 1)
 [ -n "$root" ] || { echo "no cgroup2 mounted here"; exit 77; }
 own=$root/sluice-test-$$
-end() {
+tidy() {
 	echo 1 >"$own/cgroup.kill" || true
 	for _ in {1..40}; do
 		rmdir "$own/sub/proxy" "$own/sub" "$own/runc" "$own" || true
 		[ -d "$own" ] || break
 		sleep 0.1
 	done
-} 2>/dev/null
-trap 'end; lab_end' EXIT
+}
 mkdir -p "$own/sub/proxy"
 log=$(lab_dir)/log/sluice-dnsproxy.log
 
