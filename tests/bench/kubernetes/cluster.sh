@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # What run and soak have in common, sourced with PODS, POLICIES and LOCAL as pods, policies and local: the lab's node with a real API
 # server (KUBE_BIN) that holds the objects, an interface for each pod of this node, and the agent and the proxy of BUILD, started.
+: "${pods:?}" "${policies:?}" "${local:?}"
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 [ -x "${KUBE_BIN:-}/kube-apiserver" ] || { echo "no kube-apiserver: set KUBE_BIN"; exit 77; }
 # shellcheck source=tests/lab/lib.sh
