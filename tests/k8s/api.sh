@@ -115,6 +115,7 @@ rewire() { # a new sandbox of that name, with the interface name and addresses o
 	unwire late 10.0.1.7 fd00::7
 	lab add default late 10.0.1.7 fd00::7
 }
+has_policy() { grep -q "$1" < <(bpfctl -o json policy get); }
 claimed() { [ "$(bpfctl -o json status | json "x['agent']['details']['kubernetes']['claimed']")" = "$1" ]; }
 
 quietly k apply -f - <<-END
@@ -211,6 +212,8 @@ quietly k apply -f - <<-END
 	  endpointSelector: {matchLabels: {k8s:io.cilium.k8s.namespace.labels.tenant: a}}
 	  egress: [{toCIDR: [203.0.113.10/32]}]
 END
+# A kind that is not there is asked for every 10 to 20 s.
+check "the policy of a kind that came is heard" await 30 has_policy tenants
 quietly k delete pod -n default heir --grace-period=0 --force --wait=false 2>/dev/null
 quietly make_pod tenant-a late "app: late"
 quietly run_pod tenant-a late 10.0.1.7 fd00::7
