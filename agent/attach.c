@@ -353,6 +353,19 @@ int kernel_attached(const struct kernel *k, uint32_t ifindex)
 	return worst;
 }
 
+bool kernel_has_plugins(const struct kernel *k, uint32_t ifindex)
+{
+	_cleanup_close_ int fd = -1;
+	uint32_t there = 0, program = 0;
+	char path[PATH_MAX];
+
+	if (k->attach != ATTACH_TCX || link_path(k, ifindex, &hooks[0], path, sizeof(path)) < 0)
+		return false;
+	fd = bpf_obj_get(path);
+	return fd >= 0 && link_info(fd, &there, &program) == 0 && there == ifindex &&
+	       program != program_id(hook_program(k, &hooks[0]));
+}
+
 bool kernel_present(const struct kernel *k, uint32_t ifindex)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {

@@ -272,10 +272,12 @@ static void check_one(struct discover *d, struct link *link)
 {
 	int state = link->guarded ? kernel_attached(d->k, link->ifindex) : ATTACH_STATE_FIRST, r;
 	char there[IF_NAMESIZE];
+	bool plugins;
 
 	link->suspect = false;
 	if (state < 0 || state == ATTACH_STATE_FIRST)
 		return;
+	plugins = kernel_has_plugins(d->k, link->ifindex);
 	r = kernel_repair(d->k, link->ifindex);
 	if (r < 0) {
 		/* An interface that ends loses its programs before it is told of as gone. */
@@ -286,8 +288,11 @@ static void check_one(struct discover *d, struct link *link)
 				  strerror(-r));
 		return;
 	}
-	d->repaired++;
 	set_unsettled(d, link);
+	/* It came between the filter that closed the pod at its announcement and our link: a new pod's, and no trouble. */
+	if (plugins)
+		return;
+	d->repaired++;
 	log_warning("%s: %s; ours are put back", link->name,
 		    state == ATTACH_STATE_BEHIND ? "another program runs before ours" : "the programs were taken off");
 }

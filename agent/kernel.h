@@ -84,6 +84,8 @@ enum attach_state {
 };
 /* The worse of the two hooks' states, or -errno. */
 int kernel_attached(const struct kernel *k, uint32_t ifindex);
+/* Is a link at our place, with another program than ours? sluice-cni puts its own there, which drops everything. */
+bool kernel_has_plugins(const struct kernel *k, uint32_t ifindex);
 /* Is anything on it that stands where ours does: an earlier agent's, sluice-cni's? */
 bool kernel_present(const struct kernel *k, uint32_t ifindex);
 /* Back to ATTACH_STATE_FIRST, the new before the old goes. 0 or -errno. */

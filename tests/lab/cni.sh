@@ -75,3 +75,14 @@ wait
 rewire
 equal "an interface that the agent is on already" "$(result "$late")" "$(cni ADD "$(config "\"prevResult\":$(result "$late"),\"waitSeconds\":20")" 2>&1)"
 check "nothing of sluice-cni's runs before the agent's program then: the first packet gets out" first_packet 8.8.8.8 443
+
+# With a new pod the plugin may come between the filter that closes it at its announcement and the agent's link: here, while the agent stands.
+link=/sys/fs/bpf/sluice/links/$(node ip -o link show dev "$late" | cut -d: -f1)-from
+if node test -e "$link"; then
+	lab signal sluiced STOP
+	node rm "$link"
+	equal "ADD in the middle of it" "$(result "$late")" "$(cni ADD "$(config "$ours")")"
+	lab signal sluiced CONT
+	check "is exchanged" await 15 first_packet 8.8.8.8 443
+	check "and is not taken for another's program" not grep -q 'runs before ours\|taken off' "$(lab_dir)/log/sluiced.log"
+fi
