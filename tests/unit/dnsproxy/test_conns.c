@@ -201,6 +201,16 @@ static void a_place_is_not_a_connection(void **state)
 	assert_false(is_open(fd)); /* something to read */
 }
 
+/* Which interface a connection came by, an emulator of another processor's programs does not tell. */
+static bool interfaces_are_told(void)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char bytes[256];
+	socklen_t len = sizeof(bytes);
+
+	return getsockopt(fd, IPPROTO_IP, IP_PKTOPTIONS, bytes, &len) == 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,5 +220,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_place_is_not_a_connection, set_up, tear_down),
 	};
 
+	if (!interfaces_are_told()) {
+		puts("skipped: no IP_PKTOPTIONS here");
+		return 77;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -331,10 +331,11 @@ static void several_do_not_take_all(void **state)
 /* A full table is no reason to leave the endpoint's own slow one. */
 static void a_slow_one_is_better_than_none(void **state)
 {
-	_cleanup_close_ int fd = stand(POD);
+	_cleanup_close_ int fd = -1;
 	uint32_t n, own;
 
 	(void)state;
+	fd = stand(POD);
 	assert_int_equal(ask("slow", POD, &own), 0);
 	for (uint32_t i = 1; i < STREAMS_MAX; i++)
 		assert_int_equal(ask("x", 10 + i, &n), 0);
