@@ -81,6 +81,6 @@ CLUSTER_OWNER=$owner cluster up >"$work/up.log" 2>&1 || fail "up with an owner: 
 note_members 30
 kill -KILL $owner
 wait $owner 2>/dev/null || true
-check "the cluster ends with its owner" timeout 60 sh -c "while [ -e $folder ]; do sleep 0.2; done"
+check "the cluster ends with its owner" timeout 180 sh -c "while [ -e $folder ]; do sleep 0.2; done"
 sleep 1
 compare "the owner's end"
