@@ -16,6 +16,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "policy/array.h"
+#include "policy/pods.h"
 
 /* One object by itself takes little, many together few chunks. */
 #define FIRST_CHUNK   512u
@@ -581,10 +582,7 @@ struct inventory objects_inventory(const struct objects *o)
 
 static int compare_names(const void *a, const void *b)
 {
-	const struct subject *x = *(const struct subject *const *)a, *y = *(const struct subject *const *)b;
-	int order = strcmp(x->namespace_name, y->namespace_name);
-
-	return order ? order : strcmp(x->name, y->name);
+	return pods_compare(*(const struct subject *const *)a, *(const struct subject *const *)b);
 }
 
 static void join(struct subject *endpoint, const struct subject *pod)
@@ -622,28 +620,13 @@ static void join_all(struct subject **named, size_t n, struct subject **same, co
 		join(*same, pod);
 }
 
-static size_t first_not_before(const struct objects *o, size_t low, struct subject *const *name)
-{
-	size_t high = o->nkept;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (compare_names(&o->kept[mid].pod, name) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
 /* They are as ordered as the names of the endpoints, which are few: what lies between two of them is none. */
 static void take_kept(const struct objects *o, struct subject **named, size_t n, struct subjects *s)
 {
 	size_t from = 0;
 
 	for (size_t i = 0; i <= n; i++) {
-		size_t until = i < n ? first_not_before(o, from, &named[i]) : o->nkept;
+		size_t until = i < n ? pods_kept_from(o->kept, o->nkept, from, named[i]) : o->nkept;
 
 		if (until > from)
 			memcpy(&s->kept[s->nkept], &o->kept[from], (until - from) * sizeof(*s->kept));

@@ -34,6 +34,21 @@ int pods_compare(const struct subject *a, const struct subject *b)
 	return order ? order : strcmp(a->name, b->name);
 }
 
+size_t pods_kept_from(const struct kept_pod *kept, size_t count, size_t from, const struct subject *pod)
+{
+	size_t low = from, high = count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (pods_compare(kept[mid].pod, pod) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 void pods_clear(struct pods *p)
 {
 	free(p->items);
@@ -191,29 +206,13 @@ static int take_own(struct reading *rd, const struct subject *pod)
 	return 0;
 }
 
-/* The first of the kept ones, from there on, that is not before the pod. */
-static size_t kept_before(const struct inventory *inv, size_t low, const struct subject *pod)
-{
-	size_t high = inv->nkept;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (pods_compare(inv->kept[mid].pod, pod) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
 static int read_all(struct reading *rd, const struct subject **own, size_t nown)
 {
 	const struct inventory *inv = rd->in->inv;
 	size_t at = 0;
 
 	for (size_t i = 0; i <= nown; i++) {
-		size_t until = i < nown ? kept_before(inv, at, own[i]) : inv->nkept;
+		size_t until = i < nown ? pods_kept_from(inv->kept, inv->nkept, at, own[i]) : inv->nkept;
 
 		for (; at < until; at++)
 			if (take_kept(rd, at) < 0)

@@ -37,6 +37,9 @@ void pods_clear(struct pods *p);
 void pods_put_effect(struct strbuf *b, const struct subject *pod);
 void pods_put_identity(struct strbuf *b, const struct pods_input *in, const struct subject *pod);
 
+/* By namespace and name. */
 int pods_compare(const struct subject *a, const struct subject *b);
+/* Of kept pods, which are in order, the first from `from` on that is not before the pod. */
+size_t pods_kept_from(const struct kept_pod *kept, size_t count, size_t from, const struct subject *pod);
 
 #endif
