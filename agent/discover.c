@@ -290,8 +290,10 @@ static void check_one(struct discover *d, struct link *link)
 	}
 	set_unsettled(d, link);
 	/* It came between the filter that closed the pod at its announcement and our link: a new pod's, and no trouble. */
-	if (plugins)
+	if (plugins) {
+		log_info("%s: ours are in the place of sluice-cni's program", link->name);
 		return;
+	}
 	d->repaired++;
 	log_warning("%s: %s; ours are put back", link->name,
 		    state == ATTACH_STATE_BEHIND ? "another program runs before ours" : "the programs were taken off");
