@@ -210,7 +210,9 @@ static int read_changed(const char *path, char **last)
 /* Of read_changed(). */
 static const char *why_unread(int r)
 {
-	return r == -EINVAL ? "it holds a NUL byte, and is no text" : strerror(-r);
+	if (r == -EINVAL)
+		return "it holds a NUL byte, and is no text";
+	return r == -ENOTSUP ? "it is no file, but a pipe or a device" : strerror(-r);
 }
 
 static int read_config(const char *path, const char *text, struct config **ret)

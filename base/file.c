@@ -57,27 +57,27 @@ static int read_bounded(int fd, const struct stat *st, size_t max, char **ret, s
 	return 0;
 }
 
-int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+static int read_path(int dirfd, const char *path, bool pipes, size_t max, char **ret, size_t *ret_len)
 {
 	/* To open a pipe takes until somebody opens its other end. */
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | (pipes ? 0 : O_NONBLOCK));
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+	if (!pipes && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
 		return -ENOTSUP;
 	return read_bounded(fd, &st, max, ret, ret_len);
 }
 
+int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	return read_path(dirfd, path, false, max, ret, ret_len);
+}
+
 int file_read_stream(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	return read_bounded(fd, &st, max, ret, ret_len);
+	return read_path(dirfd, path, true, max, ret, ret_len);
 }
 
 static int write_all(int fd, const char *data, size_t len)

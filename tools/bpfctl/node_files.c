@@ -20,7 +20,7 @@ static int read_config(const char *path, struct config **ret)
 	CLEANUP(diags_clear) struct diags diags = {};
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = file_read(AT_FDCWD, path, CONFIG_MAX, &text, &len);
+	int r = file_read_stream(AT_FDCWD, path, CONFIG_MAX, &text, &len);
 
 	if (r < 0) {
 		ctl_error("%s: %s", path, strerror(-r));
