@@ -66,6 +66,12 @@ static SLUICE_INLINE bool addr_is_nat64(const struct sluice_addr *a)
 	return (a->w[1] == 0 && a->w[2] == 0) || (a->b[4] == 0x00 && a->b[5] == 0x01);
 }
 
+/* ::ffff:0:0:0/96, "IPv4-translated": what the first stateless translators made of an IPv4 address (RFC 2765). */
+static SLUICE_INLINE bool addr_is_translated(const struct sluice_addr *a)
+{
+	return a->d[0] == 0 && a->b[8] == 0xff && a->b[9] == 0xff && a->b[10] == 0 && a->b[11] == 0;
+}
+
 /* 2001::/32, RFC 4380. */
 static SLUICE_INLINE bool addr_is_teredo(const struct sluice_addr *a)
 {
@@ -73,14 +79,15 @@ static SLUICE_INLINE bool addr_is_teredo(const struct sluice_addr *a)
 }
 
 /*
- * The IPv4 address that an IPv6 one stands for: NAT64, 6to4 (RFC 3056) and Teredo's client, which is stored inverted.
- * Under the local-use NAT64 prefix the place is the network's choice; the usual one, the last four bytes, is taken.
+ * The IPv4 address that an IPv6 one stands for: NAT64, translated, 6to4 (RFC 3056) and Teredo's client, which is
+ * stored inverted. Under the local-use NAT64 prefix the place is the network's choice; the usual one, the last four
+ * bytes, is taken.
  */
 static SLUICE_INLINE bool addr_embedded_v4(const struct sluice_addr *a, struct sluice_addr *ret)
 {
 	const __u8 *b = a->b;
 
-	if (addr_is_nat64(a))
+	if (addr_is_nat64(a) || addr_is_translated(a))
 		addr_set_v4(ret, b[12], b[13], b[14], b[15]);
 	else if (b[0] == 0x20 && b[1] == 0x02)
 		addr_set_v4(ret, b[2], b[3], b[4], b[5]);
@@ -105,15 +112,56 @@ static SLUICE_INLINE bool addr_never_leaves(const struct sluice_addr *a)
 	return a->d[0] == 0 && a->w[2] == 0; /* ::/96 holds ::, ::1 and the deprecated v4-compatible form */
 }
 
+/* Four bytes in network order as a number. */
+static SLUICE_INLINE __u32 addr_number(const __u8 *b)
+{
+	return (__u32)b[0] << 24 | (__u32)b[1] << 16 | (__u32)b[2] << 8 | b[3];
+}
+
+/*
+ * A cloud's own services to its machines: metadata with the node's credentials, agents, keys. Most clouds have them at
+ * 169.254.169.254; these are the others, one address each, as beside them are other people's.
+ */
+static SLUICE_INLINE bool addr_v4_is_platform(const __u8 *v4)
+{
+	__u32 n = addr_number(v4);
+
+	return n == 0xa83f8110 || /* 168.63.129.16, Azure's wire server */
+	       n == 0x646464c8 || /* 100.100.100.200, Alibaba */
+	       n == 0xc00000c0;	  /* 192.0.0.192, Oracle's Classic */
+}
+
+/* The same by IPv6, of unique local addresses: AWS has a whole prefix (IMDS, Pod Identity, DNS), others one address. */
+static SLUICE_INLINE bool addr_v6_is_platform(const struct sluice_addr *a)
+{
+	__u32 n[4];
+
+	if (a->b[0] != 0xfd)
+		return false;
+	for (int i = 0; i < 4; i++)
+		n[i] = addr_number(a->b + 4 * i);
+	if (n[0] == 0xfd000ec2) /* fd00:ec2::/32 */
+		return true;
+	if (n[0] == 0xfd00a9fe) /* fd00:a9fe:a9fe::1, Akamai */
+		return n[1] == 0xa9fe0000 && n[2] == 0 && n[3] == 1;
+	if (n[1] || n[2])
+		return false;
+	return (n[0] == 0xfd2000ce && n[3] == 0x254) ||	     /* fd20:ce::254, Google */
+	       (n[0] == 0xfd0000c1 && n[3] == 0xa9fea9fe) || /* fd00:c1::a9fe:a9fe, Oracle */
+	       (n[0] == 0xfd000100 && n[3] == 0x1000200) ||  /* fd00:100::100:200, Alibaba */
+	       (n[0] == 0xfd000042 && n[3] == 0x42);	     /* fd00:42::42, Scaleway */
+}
+
 static SLUICE_INLINE bool addr_v4_no_name_opens(const __u8 *v4)
 {
-	return addr_v4_never_leaves(v4) || (v4[0] == 169 && v4[1] == 254);
+	return addr_v4_never_leaves(v4) || (v4[0] == 169 && v4[1] == 254) || addr_v4_is_platform(v4);
 }
 
 /*
  * The static classes of hazard 12, seen through the forms that carry an IPv4 address inside an IPv6 one. The local-use
  * NAT64 prefix can embed it at places we cannot know, and Teredo carries a server's beside the client's, so these two
- * are refused whole. Node, Service and API server addresses are not static: the `cluster` map holds them.
+ * are refused whole. Node, Service and API server addresses are not static: the `cluster` map holds them. An address rule
+ * opens any of these as it says: what is refused is that a name's owner chooses them.
  */
 static SLUICE_INLINE bool addr_no_name_opens(const struct sluice_addr *a)
 {
@@ -126,7 +174,7 @@ static SLUICE_INLINE bool addr_no_name_opens(const struct sluice_addr *a)
 		return addr_v4_no_name_opens(b + 12);
 	if (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) /* fe80::/10 */
 		return true;
-	if (b[0] == 0xfd && b[1] == 0x00 && b[2] == 0x0e && b[3] == 0xc2) /* fd00:ec2::/32: IMDS, Pod Identity, DNS */
+	if (addr_v6_is_platform(a))
 		return true;
 	if (addr_is_teredo(a) || (addr_is_nat64(a) && b[5] == 0x01))
 		return true;

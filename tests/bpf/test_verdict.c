@@ -365,7 +365,14 @@ static void addresses_no_name_opens(void **state)
 		"169.254.0.1",
 		"fd00:ec2::254",
 		"fd00:ec2::23",
+		"168.63.129.16",
+		"100.100.100.200",
+		"192.0.0.192",
+		"fd20:ce::254",
+		"fd00:a9fe:a9fe::1",
 		"fe80::1",
+		"::ffff:0:a9fe:a9fe",
+		"::ffff:0:a00:1",
 		"64:ff9b::a9fe:a9fe",
 		"2002:a9fe:a9fe::1",
 		"64:ff9b:1::c000:207",
@@ -376,7 +383,10 @@ static void addresses_no_name_opens(void **state)
 		"172.20.0.10",
 		"10.0.1.77",
 	};
-	static const char *const open[] = { "10.0.9.9", "fd12::1", "64:ff9b::c000:207", "2002:c000:207::1", PEER6 };
+	static const char *const open[] = { "10.0.9.9",		 "fd12::1",
+					    "64:ff9b::c000:207", "2002:c000:207::1",
+					    "::ffff:0:c000:207", "168.63.129.17",
+					    "fd20:ce::253",	 PEER6 };
 
 	add_cluster(*state, NODE4, SLUICE_CLUSTER_NODE, true);
 	add_cluster(*state, "172.20.0.10", SLUICE_CLUSTER_SERVICE, false);
@@ -421,11 +431,14 @@ static void embedded_addresses(void **state)
 		{ "64:ff9b::c000:207", IPPROTO_TCP, 443, DENY },
 		{ "2002:c000:207::1", IPPROTO_TCP, 443, DENY },
 		{ "64:ff9b:1::c000:207", IPPROTO_TCP, 443, DENY },
+		{ "::ffff:0:c000:207", IPPROTO_TCP, 443, DENY },
 		{ "2001:0:1:2:3:4:3fff:fdf8", IPPROTO_TCP, 443, DENY },
 		{ "64:ff9b::c633:6401", IPPROTO_TCP, 443, 0 },
 		{ "2002:c633:6401::1", IPPROTO_TCP, 443, 0 },
 		{ "64:ff9b:2::c000:207", IPPROTO_TCP, 443, 0 },
+		{ "::ffff:0:c633:6401", IPPROTO_TCP, 443, 0 },
 		{ "64:ff9b::7f00:1", IPPROTO_TCP, 443, SLUICE_REASON_NEVER_LEAVES },
+		{ "::ffff:0:7f00:1", IPPROTO_TCP, 443, SLUICE_REASON_NEVER_LEAVES },
 		{ "2002:e000:1::1", IPPROTO_TCP, 443, SLUICE_REASON_NEVER_LEAVES },
 	};
 	static const struct ask unallowed[] = { { "64:ff9b::c633:6401", IPPROTO_TCP, 443, NO } };

@@ -34,7 +34,7 @@ equal "frames of the pods in the resolver's namespace" 0 \
 equal "frames to port 53 in the internet" 0 "$(canary_count internet "r['time'] > $start and r.get('dport') == 53")"
 
 sluice_stop
-sed -i 's|^dns: {|&denyPrivateAnswers: true, queryTypes: [A, AAAA, HTTPS], newNamesPerMinute: 80, |' "$(lab_dir)/sluice/sluice.yaml"
+sed -i 's|^dns: {|&denyPrivateAnswers: true, queryTypes: [A, AAAA, HTTPS], newNamesPerMinute: 120, |' "$(lab_dir)/sluice/sluice.yaml"
 bpfctl cleanup --force >/dev/null
 sluice_start
 run_checks evasions.py settings

@@ -111,7 +111,7 @@ bool ev_block_holds(const struct ynode *block, const struct sluice_addr *addr)
 	return true;
 }
 
-/* NAT64, 6to4, Teredo (whose client is stored inverted). */
+/* NAT64, IPv4-translated, 6to4, Teredo (whose client is stored inverted). */
 bool ev_embedded_v4(const struct sluice_addr *addr, struct sluice_addr *ret)
 {
 	static const struct {
@@ -119,10 +119,8 @@ bool ev_embedded_v4(const struct sluice_addr *addr, struct sluice_addr *ret)
 		int at;
 		uint8_t turned;
 	} forms[] = {
-		{ "64:ff9b::/96", 12, 0 },
-		{ "64:ff9b:1::/48", 12, 0 },
-		{ "2002::/16", 2, 0 },
-		{ "2001::/32", 12, 0xff },
+		{ "64:ff9b::/96", 12, 0 }, { "64:ff9b:1::/48", 12, 0 }, { "::ffff:0:0:0/96", 12, 0 },
+		{ "2002::/16", 2, 0 },	   { "2001::/32", 12, 0xff },
 	};
 
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
@@ -147,8 +145,13 @@ bool ev_never_leaves(const struct sluice_addr *addr)
 /* Hazard 12. Teredo and the local-use NAT64 prefix hold addresses at places nobody can know: refused whole. */
 bool ev_no_name_opens(const struct sluice_addr *addr)
 {
-	static const char *const cidrs[] = { "169.254.0.0/16", "fe80::/10",	 "fd00:ec2::/32",
-					     "2001::/32",      "64:ff9b:1::/48", NULL };
+	static const char *const cidrs[] = { "169.254.0.0/16",	      "fe80::/10",
+					     "fd00:ec2::/32",	      "2001::/32",
+					     "64:ff9b:1::/48",	      "168.63.129.16/32",
+					     "100.100.100.200/32",    "192.0.0.192/32",
+					     "fd20:ce::254/128",      "fd00:c1::a9fe:a9fe/128",
+					     "fd00:42::42/128",	      "fd00:100::100:200/128",
+					     "fd00:a9fe:a9fe::1/128", NULL };
 	struct sluice_addr v4;
 
 	return ev_never_leaves(addr) || one_holds(cidrs, addr) || (ev_embedded_v4(addr, &v4) && one_holds(cidrs, &v4));

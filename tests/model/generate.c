@@ -38,9 +38,10 @@ static const char *const cidrs[] = { "0.0.0.0/0",     "10.0.0.0/8",	   "10.0.0.0
 				     "2002::/16",     "169.254.169.254/32" };
 static const char *const outside[] = { "192.0.2.1",    "192.0.2.2",   "192.0.2.10",  "192.0.2.129",   "192.0.3.1",
 				       "198.51.100.1", "2001:db8::1", "2001:db8::2", "2001:db8:1::1", "2001:db9::1" };
-static const char *const odd[] = { "169.254.169.254",	"127.0.0.1",	  "224.0.0.1",	      "172.20.0.77",
-				   "10.0.0.77",		"fe80::1",	  "ff02::1",	      "fd00:ec2::254",
-				   "64:ff9b::c000:201", "64:ff9b::a00:1", "2002:c000:201::1", "::1" };
+static const char *const odd[] = { "169.254.169.254",	"127.0.0.1",	   "224.0.0.1",	       "172.20.0.77",
+				   "10.0.0.77",		"fe80::1",	   "ff02::1",	       "fd00:ec2::254",
+				   "64:ff9b::c000:201", "64:ff9b::a00:1",  "2002:c000:201::1", "::1",
+				   "::ffff:0:c000:201", "100.100.100.200", "fd20:ce::254",     "192.0.0.192" };
 
 static const char *const cilium_patterns[] = { "a.example.com",	   "b.example.com",   "*.example.com",
 					       "**.example.com",   "a*.example.com",  "*b.example.com",
@@ -829,10 +830,11 @@ void generate_flow(struct rng *r, const struct world *w, struct flow *ret)
 /* Mostly the world's; now and then an address that no name may open. */
 void generate_lease(struct rng *r, struct lease *ret)
 {
-	static const char *const closed[] = { "10.0.0.1",	 "10.1.0.1",	      "172.20.0.1",
-					      "169.254.169.254", "fd00:ec2::254",     "64:ff9b::c000:201",
-					      "64:ff9b::a00:1",	 "192.0.2.2",	      "172.20.99.9",
-					      "fd02::99",	 "64:ff9b::ac14:6309" };
+	static const char *const closed[] = { "10.0.0.1",	   "10.1.0.1",		 "172.20.0.1",
+					      "169.254.169.254",   "fd00:ec2::254",	 "64:ff9b::c000:201",
+					      "64:ff9b::a00:1",	   "192.0.2.2",		 "172.20.99.9",
+					      "fd02::99",	   "64:ff9b::ac14:6309", "::ffff:0:a00:1",
+					      "::ffff:0:c000:201", "168.63.129.16",	 "fd20:ce::254" };
 
 	ret->name = asked_names[chance(r, chance(r, 4) ? 4 : (uint32_t)nasked_names)];
 	if (addr_parse(chance(r, 8) ? PICK(r, outside) : PICK(r, closed), &ret->addr) < 0)

@@ -307,12 +307,18 @@ static void malformed_is_answered_here(void **state)
 /* D13 and semantics section 5: one address per class; kept only where an address rule admits it. */
 static void refused_addresses_are_stripped(void **state)
 {
-	static const char *const addrs[] = { "169.254.169.254", "127.0.0.1", "0.0.0.0", "224.0.0.1",
-					     "255.255.255.255" };
-	static const char *const addrs6[] = {
-		"::1",	   "fe80::1", "ff02::1", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::",
-		"2001::1", "::7f00:1"
-	};
+	static const char *const addrs[] = { "169.254.169.254", "127.0.0.1",	 "0.0.0.0",	   "224.0.0.1",
+					     "255.255.255.255", "168.63.129.16", "100.100.100.200" };
+	static const char *const addrs6[] = { "::1",
+					      "fe80::1",
+					      "ff02::1",
+					      "fd00:ec2::254",
+					      "64:ff9b::a9fe:a9fe",
+					      "2002:a9fe:a9fe::",
+					      "2001::1",
+					      "::7f00:1",
+					      "::ffff:0:a9fe:a9fe",
+					      "fd20:ce::254" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
