@@ -8,6 +8,7 @@
 #ifndef SLUICE_BPF_WORK_H
 #define SLUICE_BPF_WORK_H
 
+#include "bpf/clock.h"
 #include "bpf/kernel.h"
 #include "bpf/tables.h"
 
@@ -104,7 +105,7 @@ struct {
 
 static SLUICE_INLINE void work_clear(struct work *w)
 {
-	w->now = bpf_ktime_get_coarse_ns();
+	w->now = clock_now();
 	w->state = 0;
 	w->endpoint = 0;
 	w->generation = 0;
