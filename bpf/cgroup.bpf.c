@@ -242,9 +242,9 @@ static SLUICE_INLINE __u8 egress_loopback(struct __sk_buff *skb, struct work *w,
 		return ask_proxy(skb, w, rt);
 	if (stays_inside(skb, p, ep))
 		return SLUICE_REASON_NONE;
-	flow = flow_find(w, &view);
+	flow = flow_find(&w->flow.key, &view);
 	if (flow && flow_passes(w, &view, &audited)) {
-		flow_count_tx(w, flow);
+		flow_count_tx(flow, w->now, w->length, w->packet.tcp_flags);
 		w->audited = audited;
 		return SLUICE_REASON_NONE;
 	}

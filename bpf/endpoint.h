@@ -51,22 +51,33 @@ static SLUICE_INLINE __u64 endpoint_locate(__u32 ifindex)
  * NULL when the interface belongs to no endpoint, or to one that is gone: a recycled ifindex or slot has another
  * generation. The state word is read once; everything about this packet is judged by that one value (hazard 8).
  */
-static SLUICE_INLINE const struct sluice_endpoint *endpoint_find(struct work *w)
+static SLUICE_INLINE const struct sluice_endpoint *endpoint_look(__u32 ifindex, struct sluice_if *ret, __u64 *ret_state)
 {
-	__u64 found = endpoint_locate(w->ifindex);
+	__u64 found = endpoint_locate(ifindex);
 	__u32 id = found >> 32, generation = (__u32)found;
 	const struct sluice_endpoint *ep = bpf_map_lookup_elem(&endpoints, &id);
 
 	if (!ep || generation == 0)
 		return NULL;
-	w->state = *(const volatile __u64 *)&ep->state;
+	*ret_state = *(const volatile __u64 *)&ep->state;
+	ret->endpoint = id;
+	ret->generation = generation;
 	/* Read after the state: a slot that was given away in between does not match any more. */
-	if (!endpoint_is_at(ep, w->ifindex, generation)) {
-		w->state = 0;
+	return endpoint_is_at(ep, ifindex, generation) ? ep : NULL;
+}
+
+/* The same, and `w` has it. */
+static SLUICE_INLINE const struct sluice_endpoint *endpoint_find(struct work *w)
+{
+	struct sluice_if at;
+	__u64 state;
+	const struct sluice_endpoint *ep = endpoint_look(w->ifindex, &at, &state);
+
+	if (!ep)
 		return NULL;
-	}
-	w->endpoint = id;
-	w->generation = generation;
+	w->state = state;
+	w->endpoint = at.endpoint;
+	w->generation = at.generation;
 	return ep;
 }
 

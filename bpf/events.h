@@ -21,6 +21,12 @@ static SLUICE_INLINE void total_add(__u32 index, __u64 n)
 		*total += n;
 }
 
+static SLUICE_INLINE void count_forwarded(__u32 length)
+{
+	total_add(SLUICE_TOTAL_FORWARDED, 1);
+	total_add(SLUICE_TOTAL_FORWARDED_BYTES, length);
+}
+
 static SLUICE_INLINE const struct sluice_settings *settings_get(void)
 {
 	__u32 zero = 0;

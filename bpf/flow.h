@@ -91,15 +91,15 @@ static SLUICE_INLINE __u8 flow_view_flags(const struct flow_view *v)
 	return (__u8)(v->word >> 8);
 }
 
-static SLUICE_INLINE struct sluice_flow *flow_find(struct work *w, struct flow_view *ret)
+static SLUICE_INLINE struct sluice_flow *flow_find(const struct sluice_flow_key *key, struct flow_view *ret)
 {
-	struct sluice_flow *flow = bpf_map_lookup_elem(&flows, &w->flow.key);
+	struct sluice_flow *flow = bpf_map_lookup_elem(&flows, key);
 
 	if (!flow)
 		return NULL;
 	ret->judged = *(volatile __u64 *)&flow->judged;
 	ret->word = *(volatile __u32 *)flow_word(flow);
-	return flow_key_equal(&flow->key, &w->flow.key) ? flow : NULL;
+	return flow_key_equal(&flow->key, key) ? flow : NULL;
 }
 
 /* ---- quotas ------------------------------------------------------------------------------------------------------ */
@@ -165,31 +165,28 @@ static SLUICE_INLINE long flow_insert(struct work *w, __u8 origin, __u8 flags, _
 	return bpf_map_update_elem(&flows, &f->key, f, BPF_NOEXIST);
 }
 
-static SLUICE_INLINE void flow_count_tx(const struct work *w, struct sluice_flow *flow)
+/* `tcp_flags`: byte 13 of the header, 0 of what is no segment. */
+static SLUICE_INLINE void flow_count_tx(struct sluice_flow *flow, __u64 now, __u32 length, __u8 tcp_flags)
 {
-	flow->last_seen = w->now;
+	flow->last_seen = now;
 	__sync_fetch_and_add(&flow->tx_packets, 1);
-	__sync_fetch_and_add(&flow->tx_bytes, w->length);
-	if (w->packet.proto == IPPROTO_TCP) {
-		if (w->packet.tcp_flags & TCP_FIN)
-			flow_add_flags(flow, SLUICE_FLOW_FIN_LOCAL);
-		if (w->packet.tcp_flags & TCP_RST)
-			flow_add_flags(flow, SLUICE_FLOW_RST);
-	}
+	__sync_fetch_and_add(&flow->tx_bytes, length);
+	if (tcp_flags & TCP_FIN)
+		flow_add_flags(flow, SLUICE_FLOW_FIN_LOCAL);
+	if (tcp_flags & TCP_RST)
+		flow_add_flags(flow, SLUICE_FLOW_RST);
 }
 
-static SLUICE_INLINE void flow_count_rx(const struct work *w, struct sluice_flow *flow)
+static SLUICE_INLINE void flow_count_rx(struct sluice_flow *flow, __u64 now, __u32 length, __u8 tcp_flags)
 {
-	flow->last_seen = w->now;
+	flow->last_seen = now;
 	__sync_fetch_and_add(&flow->rx_packets, 1);
-	__sync_fetch_and_add(&flow->rx_bytes, w->length);
+	__sync_fetch_and_add(&flow->rx_bytes, length);
 	flow_add_flags(flow, SLUICE_FLOW_SEEN_REPLY);
-	if (w->packet.proto == IPPROTO_TCP) {
-		if (w->packet.tcp_flags & TCP_FIN)
-			flow_add_flags(flow, SLUICE_FLOW_FIN_REMOTE);
-		if (w->packet.tcp_flags & TCP_RST)
-			flow_add_flags(flow, SLUICE_FLOW_RST);
-	}
+	if (tcp_flags & TCP_FIN)
+		flow_add_flags(flow, SLUICE_FLOW_FIN_REMOTE);
+	if (tcp_flags & TCP_RST)
+		flow_add_flags(flow, SLUICE_FLOW_RST);
 }
 
 /* A new flow of the pod's. False: no room, which denies (hazard 9). */

@@ -72,13 +72,13 @@ static SLUICE_INLINE void inbound_on_flow(struct work *w, struct sluice_flow *fl
 {
 	if (packet_is_syn(&w->packet))
 		flow_clear_flags(flow, FLOW_CLOSING);
-	flow_count_rx(w, flow);
+	flow_count_rx(flow, w->now, w->length, w->packet.tcp_flags);
 }
 
 /* The packet's flow key is set. True: it is a live flow's, and counted there; who sent it is of no interest. */
 static SLUICE_INLINE bool inbound_known(struct work *w, struct sluice_flow **ret_flow, struct flow_view *ret_view)
 {
-	struct sluice_flow *flow = flow_find(w, ret_view);
+	struct sluice_flow *flow = flow_find(&w->flow.key, ret_view);
 
 	*ret_flow = flow;
 	if (!flow || flow_view_origin(ret_view) == SLUICE_ORIGIN_TOMBSTONE)

@@ -41,8 +41,7 @@ static SLUICE_INLINE __u64 judged_audited(const struct work *w)
 
 static SLUICE_INLINE int end_pass(const struct work *w)
 {
-	total_add(SLUICE_TOTAL_FORWARDED, 1);
-	total_add(SLUICE_TOTAL_FORWARDED_BYTES, w->length);
+	count_forwarded(w->length);
 	return VERDICT_NEXT;
 }
 
@@ -135,7 +134,7 @@ static SLUICE_INLINE __u8 flow_allowed(struct work *w, struct sluice_runtime *rt
 	if (w->decision.lease)
 		note_lease_use(w);
 	if (flow)
-		flow_count_tx(w, flow);
+		flow_count_tx(flow, w->now, w->length, w->packet.tcp_flags);
 	if (opens)
 		report_opened(w);
 	return SLUICE_REASON_NONE;
@@ -158,7 +157,7 @@ static SLUICE_INLINE void flow_audit(struct work *w, struct sluice_runtime *rt, 
 		flow_open(w, rt, SLUICE_FLOW_AUDIT, judged_audited(w));
 	else if (origin == SLUICE_ORIGIN_OUTSIDE || origin == SLUICE_ORIGIN_HOST ||
 		 flow_admit(w, rt, flow, view, SLUICE_FLOW_AUDIT, judged_audited(w)))
-		flow_count_tx(w, flow);
+		flow_count_tx(flow, w->now, w->length, w->packet.tcp_flags);
 }
 
 static SLUICE_INLINE __u8 flow_denied(struct work *w, struct sluice_runtime *rt, struct sluice_flow *flow,
@@ -178,12 +177,12 @@ static SLUICE_INLINE __u8 flow_denied(struct work *w, struct sluice_runtime *rt,
 static SLUICE_INLINE __u8 outbound_flow(struct work *w, struct sluice_runtime *rt)
 {
 	struct flow_view view = {};
-	struct sluice_flow *flow = flow_find(w, &view);
+	struct sluice_flow *flow = flow_find(&w->flow.key, &view);
 	bool audited = false;
 	__u8 reason;
 
 	if (flow && flow_passes(w, &view, &audited)) {
-		flow_count_tx(w, flow);
+		flow_count_tx(flow, w->now, w->length, w->packet.tcp_flags);
 		w->audited = audited;
 		return SLUICE_REASON_NONE;
 	}
@@ -199,10 +198,10 @@ static SLUICE_INLINE __u8 outbound_quarantine(struct work *w)
 
 	if (w->packet.fragment == FRAGMENT_LATER || packet_is_syn(&w->packet) || packet_is_echo_request(&w->packet))
 		return SLUICE_REASON_QUARANTINE;
-	flow = flow_find(w, &view);
+	flow = flow_find(&w->flow.key, &view);
 	if (!flow || flow_view_origin(&view) != SLUICE_ORIGIN_HOST)
 		return SLUICE_REASON_QUARANTINE;
-	flow_count_tx(w, flow);
+	flow_count_tx(flow, w->now, w->length, w->packet.tcp_flags);
 	return SLUICE_REASON_NONE;
 }
 

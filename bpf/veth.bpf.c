@@ -21,6 +21,7 @@
  */
 #include "bpf/dns.h"
 #include "bpf/endpoint.h"
+#include "bpf/established.h"
 #include "bpf/events.h"
 #include "bpf/inbound.h"
 #include "bpf/maps.h"
@@ -144,8 +145,11 @@ static SLUICE_INLINE __u8 from_pod_admit(struct __sk_buff *skb, struct work *w)
 SEC("tc")
 int from_pod(struct __sk_buff *skb)
 {
-	struct work *w = work_get(skb);
+	struct work *w;
 
+	if (established_from_pod(skb))
+		return VERDICT_NEXT;
+	w = work_get(skb);
 	return w ? from_pod_end(skb, w, from_pod_admit(skb, w)) : VERDICT_DROP;
 }
 
@@ -189,8 +193,11 @@ static SLUICE_INLINE void to_pod_note(struct __sk_buff *skb, struct work *w)
 SEC("tc")
 int to_pod(struct __sk_buff *skb)
 {
-	struct work *w = work_get(skb);
+	struct work *w;
 
+	if (established_to_pod(skb))
+		return VERDICT_NEXT;
+	w = work_get(skb);
 	if (w)
 		to_pod_note(skb, w);
 	return VERDICT_NEXT;
