@@ -365,6 +365,7 @@ void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expir
 {
 	struct sluice_lease lease = { .key.policy = TEST_POLICY };
 
+	h->endpoints[TEST_ENDPOINT].state |= SLUICE_STATE_NAMES;
 	assert_int_equal(addr_parse(addr, &lease.key.addr), 0);
 	lease.slots[2] = (struct sluice_lease_slot){
 		.expires = expires, .name = name, .set = set, .generation = TEST_GENERATION

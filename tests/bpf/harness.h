@@ -91,6 +91,7 @@ void add_dest(struct harness *h, uint64_t policy, const char *prefix, uint32_t s
 void commit_dests(struct harness *h, uint64_t policy);
 void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, uint16_t port, uint8_t port_bits,
 	      struct sluice_rule rule);
+/* A policy that has leases has name rules: the state says so from now on. */
 void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expires, uint64_t name);
 /* No group of addresses holds anybody of the cluster; those added afterwards take theirs out. Not so after a reset. */
 void set_quiet(struct harness *h);

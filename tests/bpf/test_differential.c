@@ -313,7 +313,7 @@ static bool agree(struct harness *h, const struct probe *p, uint8_t flags, const
 	return flow.rule == d->rule && flow.name == d->name && !!(flow.flags & SLUICE_FLOW_LEASE) == d->lease;
 }
 
-/* What the program makes of the pure verdict: port 53 under name rules, and the words for a flow that ends. */
+/* What the program makes of the pure verdict: port 53 under name rules, no leases without, and the words for a flow that ends. */
 static struct sluice_decision expected(const struct sluice_tables *t, const struct probe *p, bool names, bool was_live)
 {
 	struct sluice_decision d;
@@ -326,7 +326,10 @@ static struct sluice_decision expected(const struct sluice_tables *t, const stru
 		}
 		return d;
 	}
-	d = decide(t, &p->query);
+	if (names)
+		d = decide(t, &p->query);
+	else
+		decide_without_leases(t, &p->query, &d);
 	if (was_live && d.verdict == SLUICE_DENY)
 		d.reason = SLUICE_REASON_CUT;
 	return d;

@@ -173,6 +173,7 @@ static void one_manifest(void **state, size_t *allowed, size_t *by_lease)
 	c = test_compile(t.data, &nobody);
 	assert_int_equal(c.result, 0);
 	load_image(h, c.img);
+	set_state(h, SLUICE_MODE_ENFORCE, image_flags(c.img) & IMAGE_NAMES ? SLUICE_STATE_NAMES : 0, 1);
 	v.img = c.img;
 	v.nleases = random_leases(h, c.img, leases);
 	for (uint16_t i = 0; i < PROBES; i++) {

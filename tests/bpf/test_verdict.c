@@ -154,7 +154,7 @@ static void precedence_between_sets(void **state)
 	for (uint32_t precedence = 99; precedence <= 101; precedence++) {
 		address.precedence = precedence;
 		add_rule(*state, TEST_POLICY, 5, IPPROTO_TCP, 443, 16, address);
-		set_state(*state, SLUICE_MODE_ENFORCE, 0, (uint16_t)precedence);
+		set_state(*state, SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, (uint16_t)precedence);
 		if (precedence < 100)
 			ASK(*state, allowed);
 		else
@@ -177,7 +177,7 @@ static void settled_row_asks_no_lease(void **state)
 	ASK(*state, allowed);
 	address.settled = 1;
 	add_rule(*state, TEST_POLICY, 5, IPPROTO_TCP, 443, 16, address);
-	set_state(*state, SLUICE_MODE_ENFORCE, 0, 2);
+	set_state(*state, SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 2);
 	ASK(*state, denied);
 }
 
@@ -293,14 +293,27 @@ static void two_clocks(void **state)
 	set_lease(h, PEER4, 1, false);
 	expect_pass(h, &data);
 	expect_drop(h, &other, NO);
-	set_state(h, SLUICE_MODE_ENFORCE, 0, 2); /* judged again: the name is still allowed */
+	set_state(h, SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 2); /* judged again: the name is still allowed */
 	expect_pass(h, &data);
 	add_rule(h, TEST_POLICY, SLUICE_SET_NAME | 1, IPPROTO_TCP, 443, 16,
 		 (struct sluice_rule){ .precedence = SLUICE_PRECEDENCE_DENY, .rule = 4, .verdict = SLUICE_DENY });
 	expect_pass(h, &data);
-	set_state(h, SLUICE_MODE_ENFORCE, 0, 3); /* and now it is not */
+	set_state(h, SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 3); /* and now it is not */
 	expect_drop(h, &data, SLUICE_REASON_CUT);
 	expect_drop(h, &data, NO);
+}
+
+/* An endpoint whose questions go past the proxy has nothing of what others have asked for. */
+static void no_lease_without_names(void **state)
+{
+	struct harness *h = *state;
+	struct frame syn = pod_tcp(PEER4, 1000, 443, SYN);
+
+	allow_name(h, PEER4, 1, IPPROTO_TCP, 443);
+	set_state(h, SLUICE_MODE_ENFORCE, 0, 1);
+	expect_drop(h, &syn, NO);
+	set_state(h, SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1);
+	expect_pass(h, &syn);
 }
 
 /* What an address rule opened is not kept alive by a name that once had that address. */
@@ -314,7 +327,7 @@ static void expired_lease_speaks_for_its_own_flows_only(void **state)
 	expect_pass(h, &syn);
 	set_lease(h, PEER4, 1, false);
 	add_dest(h, TEST_POLICY, PEER4, 0, 0);
-	set_state(h, SLUICE_MODE_ENFORCE, 0, 2);
+	set_state(h, SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 2);
 	expect_drop(h, &data, SLUICE_REASON_CUT);
 }
 
@@ -472,6 +485,7 @@ int main(void)
 		TEST(lease_of_the_dead_is_not_inherited),
 		TEST(a_flow_marks_its_lease),
 		TEST(two_clocks),
+		TEST(no_lease_without_names),
 		TEST(broken_tree_opens_nothing),
 		TEST(expired_lease_speaks_for_its_own_flows_only),
 		TEST(addresses_no_name_opens),
