@@ -251,6 +251,23 @@ static void fill_bare(struct harness *h, const char *addr)
 		exit(1);
 }
 
+#define RULES_EACH 20 /* of another policy: sets, each with a port */
+
+/* Everything outside is of one set; what grows is the rules of other policies. */
+static void fill_rules(struct harness *h, const char *addr)
+{
+	static unsigned int n;
+	struct sluice_rule rule = { .precedence = SLUICE_PRECEDENCE_ALLOW, .rule = 1, .verdict = SLUICE_ALLOW };
+
+	(void)addr;
+	if (h->ndests == 0) {
+		add_dest(h, TEST_POLICY, "0.0.0.0/0", 1, 0);
+		n = 0;
+	}
+	add_rule(h, TEST_POLICY + 1 + n / RULES_EACH, 1 + n % RULES_EACH, IPPROTO_TCP, 443, 16, rule);
+	n++;
+}
+
 #define PODS 10000
 
 /* So that there is something in the table of cluster addresses. */
@@ -278,6 +295,7 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 		{ &ours, "CIDRs of /32", cidrs, ARRAY_SIZE(cidrs), fill_address, address },
 		{ &ours, "CIDRs of /24", cidrs, ARRAY_SIZE(cidrs), fill_network, address },
 		{ &ours, "CIDRs of /64, IPv6", cidrs, ARRAY_SIZE(cidrs), fill_network6, address6 },
+		{ &ours, "rules of other policies", leases, ARRAY_SIZE(leases) - quick, fill_rules, address },
 		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease, address },
 	};
 

@@ -5,6 +5,10 @@
  * compared with the one of the same turn without programs, and the median of those ratios is printed, by wall time and by
  * the process's CPU time, in which the kernel's work for both ends is (nothing here waits for another process).
  *
+ * The stream is one connection that never rests while its guards are exchanged, written and read by a thread each, of which
+ * each has a processor of its own where there are two: what a new connection finds out about its path, and where the
+ * scheduler puts its ends, would be more than what is looked for.
+ *
  *   bench-bpf-veth [--quick] [--clsact]
  *
  * Programs are attached by TCX where the kernel has it, as the agent does; --clsact: by filters all the same.
@@ -14,6 +18,9 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,16 +33,18 @@
 #include "tests/bpf/harness.h"
 
 #define PREFIXES  10000
-#define MAX_TURNS 25
-#define CHUNK	  65536
+#define MAX_TURNS 400
+#define CHUNK	  131072 /* a write, as iperf3(1) has it */
+#define SETTLE_NS 2000000
+#define NFT_EVERY 5 /* turns: ten thousand elements take their time */
 
 enum guard { NOTHING, EMPTY, SLUICE, NFTABLES, GUARDS };
 
 static const char *const guard_names[GUARDS] = { "no programs", "empty ones", "Sluice", "nftables" };
 static struct bare_bpf *bare;
-static int turns = 15;
-static int rounds = 4000; /* chunks of a stream */
-static int connections = 1500;
+static int turns = 100;
+static long slice_ns = 20000000; /* of the stream */
+static int connections = 400;
 static bool have_nft;
 static bool tcx;
 
@@ -170,69 +179,132 @@ static void guard_set(struct harness *h, enum guard g, bool on)
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
-static int listener(struct sockaddr_in *ret_at)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof(*ret_at);
+static struct {
+	int fd;
+	struct sockaddr_in at;
+} listener;
 
-	*ret_at = (struct sockaddr_in){ .sin_family = AF_INET };
-	must(fd >= 0 && inet_pton(AF_INET, NODE4, &ret_at->sin_addr) == 1, "socket");
-	must(bind(fd, (struct sockaddr *)ret_at, sizeof(*ret_at)) == 0 && listen(fd, 16) == 0, "listen");
-	must(getsockname(fd, (struct sockaddr *)ret_at, &len) == 0, "getsockname");
-	return fd;
+static void listen_on_node(void)
+{
+	struct sockaddr_in *at = &listener.at;
+	socklen_t len = sizeof(*at);
+
+	at->sin_family = AF_INET;
+	listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	must(listener.fd >= 0 && inet_pton(AF_INET, NODE4, &at->sin_addr) == 1, "socket");
+	must(bind(listener.fd, (struct sockaddr *)at, len) == 0 && listen(listener.fd, 16) == 0, "listen");
+	must(getsockname(listener.fd, (struct sockaddr *)at, &len) == 0, "getsockname");
 }
 
 /* Both ends are ours and the veth takes no time of its own: when connect returns, the connection waits to be accepted. */
-static void open_pair(struct harness *h, int listen_fd, const struct sockaddr_in *at, int *ret_pod, int *ret_node)
+static void open_pair(struct harness *h, int *ret_pod, int *ret_node)
 {
 	static const struct linger at_once = { .l_onoff = 1 };
 
 	*ret_pod = pod_socket(h, AF_INET, SOCK_STREAM, 0);
-	must(connect(*ret_pod, (const struct sockaddr *)at, sizeof(*at)) == 0, "connect");
-	*ret_node = accept(listen_fd, NULL, NULL);
+	must(connect(*ret_pod, (const struct sockaddr *)&listener.at, sizeof(listener.at)) == 0, "connect");
+	*ret_node = accept(listener.fd, NULL, NULL);
 	must(*ret_node >= 0, "accept");
 	/* A reset leaves no TIME_WAIT behind, so that ports do not run out. */
 	must(setsockopt(*ret_pod, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) == 0, "linger");
 }
 
-static void stream(struct harness *h, int listen_fd, const struct sockaddr_in *at)
-{
-	static char chunk[CHUNK];
+/* The stream: it flows until `stop`. */
+static struct {
 	int pod, node;
+	pthread_t writer, reader;
+	atomic_ullong bytes; /* that have arrived */
+	atomic_bool stop;
+} stream;
 
-	open_pair(h, listen_fd, at, &pod, &node);
-	for (int i = 0; i < rounds; i++) {
-		must(send(pod, chunk, sizeof(chunk), 0) == CHUNK, "send");
-		must(recv(node, chunk, sizeof(chunk), MSG_WAITALL) == CHUNK, "recv");
-	}
-	close(node);
-	close(pod);
+/* Where there is one only, both share it. */
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	(void)sched_setaffinity(0, sizeof(set), &set);
 }
 
-static void connect_often(struct harness *h, int listen_fd, const struct sockaddr_in *at)
+static void *stream_write(void *arg)
 {
+	static char chunk[CHUNK];
+
+	(void)arg;
+	pin(0);
+	while (!stream.stop)
+		must(send(stream.pod, chunk, sizeof(chunk), 0) > 0, "send");
+	must(shutdown(stream.pod, SHUT_WR) == 0, "shutdown");
+	return NULL;
+}
+
+static void *stream_read(void *arg)
+{
+	static char chunk[CHUNK];
+	ssize_t n;
+
+	(void)arg;
+	pin(1);
+	while ((n = recv(stream.node, chunk, sizeof(chunk), 0)) > 0)
+		stream.bytes += (unsigned long long)n;
+	return NULL;
+}
+
+static void stream_open(struct harness *h)
+{
+	open_pair(h, &stream.pod, &stream.node);
+	must(pthread_create(&stream.writer, NULL, stream_write, NULL) == 0, "thread");
+	must(pthread_create(&stream.reader, NULL, stream_read, NULL) == 0, "thread");
+}
+
+static void stream_close(void)
+{
+	stream.stop = true;
+	pthread_join(stream.writer, NULL);
+	pthread_join(stream.reader, NULL);
+	close(stream.node);
+	close(stream.pod);
+}
+
+static void rest(long ns)
+{
+	struct timespec t = { .tv_nsec = ns };
+
+	while (nanosleep(&t, &t))
+		;
+}
+
+static struct rate stream_slice(struct harness *h)
+{
+	double wall, cpu;
+	unsigned long long bytes;
+
+	(void)h;
+	rest(SETTLE_NS);
+	bytes = stream.bytes;
+	wall = now(CLOCK_MONOTONIC);
+	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+	rest(slice_ns);
+	bytes = stream.bytes - bytes;
+	wall = now(CLOCK_MONOTONIC) - wall;
+	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	return (struct rate){ (double)bytes / wall, (double)bytes / cpu };
+}
+
+static struct rate connect_slice(struct harness *h)
+{
+	double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
 	int pod, node;
 
 	for (int i = 0; i < connections; i++) {
-		open_pair(h, listen_fd, at, &pod, &node);
+		open_pair(h, &pod, &node);
 		close(pod);
 		close(node);
 	}
-}
-
-static struct rate timed(struct harness *h, void (*load)(struct harness *, int, const struct sockaddr_in *), int units)
-{
-	double wall, cpu;
-	struct sockaddr_in at;
-	int fd = listener(&at);
-
-	wall = now(CLOCK_MONOTONIC);
-	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
-	load(h, fd, &at);
 	wall = now(CLOCK_MONOTONIC) - wall;
 	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	close(fd);
-	return (struct rate){ units / wall, units / cpu };
+	return (struct rate){ connections / wall, connections / cpu };
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
@@ -250,51 +322,71 @@ static double median(double *values, int n)
 	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-static void report(const char *what, struct rate (*r)[GUARDS], double unit)
+/* What a guard came to in the turns it took part in. */
+struct results {
+	struct rate of[MAX_TURNS][GUARDS];
+};
+
+static bool takes_part(enum guard g, int turn)
+{
+	return g != NFTABLES || (have_nft && turn % NFT_EVERY == 0);
+}
+
+static void report(const char *what, const struct results *r, double unit)
 {
 	for (int g = 0; g < GUARDS; g++) {
 		double rate[MAX_TURNS], wall[MAX_TURNS], cpu[MAX_TURNS];
+		int n = 0;
 
-		if (g == NFTABLES && !have_nft)
-			continue;
 		for (int i = 0; i < turns; i++) {
-			rate[i] = r[i][g].wall * unit;
-			wall[i] = r[i][g].wall / r[i][NOTHING].wall;
-			cpu[i] = r[i][g].cpu / r[i][NOTHING].cpu;
+			if (!takes_part((enum guard)g, i))
+				continue;
+			rate[n] = r->of[i][g].wall * unit;
+			wall[n] = r->of[i][g].wall / r->of[i][NOTHING].wall;
+			cpu[n++] = r->of[i][g].cpu / r->of[i][NOTHING].cpu;
 		}
-		printf("%-26s %-12s %10.1f %8.3f %8.3f\n", what, guard_names[g], median(rate, turns),
-		       median(wall, turns), median(cpu, turns));
+		if (n)
+			printf("%-26s %-12s %10.1f %8.3f %8.3f\n", what, guard_names[g], median(rate, n),
+			       median(wall, n), median(cpu, n));
+	}
+}
+
+/* One measure of all guards, in turns; the first warms up and is not kept. */
+static void take_turns(struct harness *h, struct results *ret, struct rate (*slice)(struct harness *h))
+{
+	for (int i = -1; i < turns; i++) {
+		for (int k = 0; k < GUARDS; k++) {
+			enum guard g = (enum guard)((k + i + GUARDS) % GUARDS);
+			struct rate r;
+
+			if (!takes_part(g, i))
+				continue;
+			guard_set(h, g, true);
+			r = slice(h);
+			guard_set(h, g, false);
+			if (i >= 0)
+				ret->of[i][g] = r;
+		}
 	}
 }
 
 static void compare(void **state)
 {
-	static struct rate streams[MAX_TURNS][GUARDS], conns[MAX_TURNS][GUARDS];
+	static struct results streams, conns;
 	struct harness *h = *state;
 
-	for (int i = -1; i < turns; i++) { /* the first turn warms up and is not kept */
-		for (int k = 0; k < GUARDS; k++) {
-			enum guard g = (enum guard)((k + i + GUARDS) % GUARDS);
-			struct rate s, c;
-
-			if (g == NFTABLES && !have_nft)
-				continue;
-			must(harness_reset(state) == 0, "reset");
-			fill(h);
-			h->settings->flow_quota = h->settings->tombstone_quota = 65536;
-			guard_set(h, g, true);
-			s = timed(h, stream, rounds);
-			c = timed(h, connect_often, connections);
-			guard_set(h, g, false);
-			if (i >= 0) {
-				streams[i][g] = s;
-				conns[i][g] = c;
-			}
-		}
-	}
+	must(harness_reset(state) == 0, "reset");
+	fill(h);
+	h->settings->flow_quota = h->settings->tombstone_quota = 65536;
+	listen_on_node();
+	stream_open(h);
+	take_turns(h, &streams, stream_slice);
+	stream_close();
+	take_turns(h, &conns, connect_slice);
+	close(listener.fd);
 	printf("%-26s %-12s %10s %8s %8s\n", "through the veth", "", "per second", "wall", "by CPU");
-	report("one stream, MB", streams, CHUNK / 1e6);
-	report("connections", conns, 1);
+	report("one stream, MB", &streams, 1e-6);
+	report("connections", &conns, 1);
 }
 
 int main(int argc, char **argv)
@@ -305,7 +397,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--quick") == 0) {
 			turns = 2;
-			rounds = connections = 50;
+			slice_ns = SETTLE_NS;
+			connections = 50;
 		}
 		clsact = clsact || strcmp(argv[i], "--clsact") == 0;
 	}
