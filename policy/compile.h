@@ -53,7 +53,7 @@ struct kept_pod {
 	uint64_t version; /* greater than that of every one before, of this name or another; not 0 */
 };
 
-/* kubernetes.io/metadata.name is implied. A namespace that is not listed has no other label. */
+/* kubernetes.io/metadata.name is implied. Of one that is not listed, see inventory.namespaces_told. */
 struct inventory_namespace {
 	const char *name;
 	const struct label *labels;
@@ -127,6 +127,11 @@ struct inventory {
 	size_t nkept;
 	const struct inventory_namespace *namespaces;
 	size_t nnamespaces;
+	/*
+	 * Whoever lists them lists all, so that of one that is missing the labels are not known yet: a rule that asks for them
+	 * allows none of its pods, and denies all. false: one that is missing has no label.
+	 */
+	bool namespaces_told;
 	const struct inventory_node *nodes;
 	size_t nnodes;
 	const struct inventory_service *services;

@@ -145,14 +145,22 @@ static void put(struct summing *s, uint64_t n)
 	strbuf_add(s->out, &n, sizeof(n));
 }
 
-static int put_pods(struct summing *s, const struct selector *selector)
+static int put_pods(struct summing *s, const struct selector *selector, bool possible)
 {
 	const struct picked *pods;
 
-	if (resolver_find(s->r, selector, &pods) < 0)
+	if (resolver_find(s->r, selector, possible, &pods) < 0)
 		return -ENOMEM;
 	put(s, pods->sum);
 	return 0;
+}
+
+/* Those that a Pass is sure of pass, and the others do not. */
+static int put_found(struct summing *s, const struct entry *e, const struct selector *selector)
+{
+	if (e->action == ACTION_PASS && put_pods(s, selector, false) < 0)
+		return -ENOMEM;
+	return put_pods(s, selector, e->action != ACTION_ALLOW);
 }
 
 static void put_groups(struct summing *s, const struct peer *peer)
@@ -193,9 +201,9 @@ static int put_peer(struct summing *s, const struct entry *e, const struct peer 
 	switch (peer->kind) {
 	case PEER_ANY:
 	case PEER_CLUSTER:
-		return e->nnamed ? put_pods(s, NULL) : 0;
+		return e->nnamed ? put_pods(s, NULL, false) : 0;
 	case PEER_PODS:
-		return put_pods(s, &peer->selector);
+		return put_found(s, e, &peer->selector);
 	case PEER_CIDR_GROUP:
 		put_groups(s, peer);
 		return 0;

@@ -334,11 +334,38 @@ static int lower_pods(struct lowering *lo, const struct entry *e, const struct g
 {
 	const struct picked *found;
 
-	if (resolver_find(lo->resolver, selector, &found) < 0)
+	if (resolver_find(lo->resolver, selector, e->action == ACTION_DENY, &found) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < lo->index->npods; i++)
 		if (picked_has(found, &lo->resolver->pods.slots, i) && lower_pod(lo, e, grant, lo->index->pods[i]) < 0)
 			return -ENOMEM;
+	return 0;
+}
+
+/*
+ * Whether a Pass means them is not known, as their Namespace is not: with it an allow of a lower tier might open them,
+ * without it one of this tier. So they are denied here.
+ */
+static int lower_doubtful(struct lowering *lo, const struct entry *e, const struct grant *grant,
+			  const struct peer *peer)
+{
+	struct grant deny = *grant;
+	const struct picked *found;
+
+	if (e->action != ACTION_PASS || !resolver_doubts(lo->resolver, &peer->selector))
+		return 0;
+	if (resolver_find(lo->resolver, &peer->selector, true, &found) < 0)
+		return -ENOMEM;
+	deny.rank.action = ACTION_DENY;
+	for (size_t i = 0; i < lo->index->npods; i++) {
+		const struct subject *pod = lo->index->pods[i];
+
+		if (!picked_has(found, &lo->resolver->pods.slots, i) ||
+		    selector_match_peer(&peer->selector, pod, lo->index->inv) != MATCH_UNKNOWN)
+			continue;
+		if (lower_pod(lo, e, &deny, pod) < 0)
+			return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -477,7 +504,7 @@ static int lower_peer(struct lowering *lo, const struct entry *e, const struct p
 	case PEER_CIDR_GROUP:
 		return lower_groups(lo, grant, peer);
 	case PEER_PODS:
-		return lower_pods(lo, e, grant, &peer->selector);
+		return lower_pods(lo, e, grant, &peer->selector) < 0 ? -ENOMEM : lower_doubtful(lo, e, grant, peer);
 	case PEER_NODES:
 		return bare ? 0 : lower_nodes(lo, grant, peer);
 	case PEER_APISERVER:

@@ -13,13 +13,11 @@ static const char *find_label(const struct label *labels, size_t n, const char *
 	return NULL;
 }
 
-static const char *namespace_label(const struct inventory *inv, const char *namespace_name, const char *key)
+static const struct inventory_namespace *find_namespace(const struct inventory *inv, const char *name)
 {
-	if (strcmp(key, METADATA_NAME) == 0)
-		return namespace_name;
 	for (size_t i = 0; inv && i < inv->nnamespaces; i++)
-		if (strcmp(inv->namespaces[i].name, namespace_name) == 0)
-			return find_label(inv->namespaces[i].labels, inv->namespaces[i].nlabels, key);
+		if (strcmp(inv->namespaces[i].name, name) == 0)
+			return &inv->namespaces[i];
 	return NULL;
 }
 
@@ -42,8 +40,14 @@ static bool holds(const struct requirement *r, const char *value)
 	return false;
 }
 
+static bool asks_namespace(const struct requirement *r)
+{
+	return r->scope == SCOPE_NAMESPACE_LABEL && strcmp(r->key, METADATA_NAME) != 0;
+}
+
+/* `ns`: NULL has no label. */
 static const char *subject_value(const struct requirement *r, const struct subject *subject,
-				 const struct inventory *inv)
+				 const struct inventory_namespace *ns)
 {
 	switch (r->scope) {
 	case SCOPE_LABEL:
@@ -51,21 +55,52 @@ static const char *subject_value(const struct requirement *r, const struct subje
 	case SCOPE_NAMESPACE_NAME:
 		return subject->namespace_name;
 	case SCOPE_NAMESPACE_LABEL:
-		return namespace_label(inv, subject->namespace_name, r->key);
+		if (!asks_namespace(r))
+			return subject->namespace_name;
+		return ns ? find_label(ns->labels, ns->nlabels, r->key) : NULL;
 	case SCOPE_SERVICE_ACCOUNT:
 		return subject->service_account ? subject->service_account : "default";
 	}
 	return NULL;
 }
 
+bool selector_asks_namespace(const struct selector *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (asks_namespace(&s->items[i]))
+			return true;
+	return false;
+}
+
+/* `told`: whether all namespaces are, so that of a missing one nothing is known. */
+static enum match match(const struct selector *s, const struct subject *subject, const struct inventory *inv, bool told)
+{
+	const struct inventory_namespace *ns = NULL;
+	enum match ret = MATCH_YES;
+
+	if (s->namespace_name && strcmp(s->namespace_name, subject->namespace_name) != 0)
+		return MATCH_NO;
+	for (size_t i = 0; i < s->count; i++) {
+		const struct requirement *r = &s->items[i];
+
+		if (!ns && asks_namespace(r))
+			ns = find_namespace(inv, subject->namespace_name);
+		if (told && !ns && asks_namespace(r))
+			ret = MATCH_UNKNOWN;
+		else if (!holds(r, subject_value(r, subject, ns)))
+			return MATCH_NO;
+	}
+	return ret;
+}
+
 bool selector_matches(const struct selector *s, const struct subject *subject, const struct inventory *inv)
 {
-	if (s->namespace_name && strcmp(s->namespace_name, subject->namespace_name) != 0)
-		return false;
-	for (size_t i = 0; i < s->count; i++)
-		if (!holds(&s->items[i], subject_value(&s->items[i], subject, inv)))
-			return false;
-	return true;
+	return match(s, subject, inv, false) == MATCH_YES;
+}
+
+enum match selector_match_peer(const struct selector *s, const struct subject *pod, const struct inventory *inv)
+{
+	return match(s, pod, inv, inv->namespaces_told);
 }
 
 bool selector_matches_labels(const struct selector *s, const struct label *labels, size_t n)

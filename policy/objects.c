@@ -570,6 +570,7 @@ struct inventory objects_inventory(const struct objects *o)
 {
 	return (struct inventory){ .namespaces = o->namespaces,
 				   .nnamespaces = o->nnamespaces,
+				   .namespaces_told = o->namespaces_told,
 				   .nodes = o->nodes,
 				   .nnodes = o->nnodes,
 				   .services = o->services,

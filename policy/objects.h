@@ -24,6 +24,7 @@ struct objects {
 	size_t nkept;
 	struct inventory_namespace *namespaces;
 	size_t nnamespaces;
+	bool namespaces_told;	      /* as in struct inventory */
 	struct inventory_node *nodes; /* none of them local */
 	size_t nnodes;
 	struct inventory_service *services;

@@ -64,7 +64,7 @@ static uint64_t namespace_print(const struct pods_input *in, const char *name)
 	for (size_t i = 0; i < in->inv->nnamespaces; i++)
 		if (strcmp(in->inv->namespaces[i].name, name) == 0)
 			return in->namespaces[i];
-	return 0;
+	return in->inv->namespaces_told; /* unknown, or without labels */
 }
 
 void pods_put_effect(struct strbuf *b, const struct subject *pod)

@@ -45,7 +45,7 @@ static int read_namespaces(struct resolver *r, struct strbuf *b)
 
 	free(r->namespaces);
 	r->namespaces = calloc(inv->nnamespaces + 1, sizeof(*r->namespaces));
-	r->every_namespace = 0;
+	r->every_namespace = inv->namespaces_told;
 	for (size_t i = 0; r->namespaces && i < inv->nnamespaces; i++) {
 		b->len = 0;
 		put_labels(b, inv->namespaces[i].labels, inv->namespaces[i].nlabels);
@@ -234,11 +234,12 @@ static int keep_found(struct resolver *r, uint64_t last)
 	return ret;
 }
 
-static uint64_t selector_print(const struct resolver *r, const struct selector *s)
+/* `possible`: what it finds is not what it finds for certain. */
+static uint64_t selector_print(const struct resolver *r, const struct selector *s, bool possible)
 {
 	CLEANUP(strbuf_clear) struct strbuf b = {};
 
-	put_number(&b, s != NULL);
+	put_number(&b, (s != NULL) | possible << 1);
 	put_text(&b, s && s->namespace_name ? s->namespace_name : "");
 	for (size_t i = 0; s && i < s->count; i++) {
 		put_number(&b, (uint64_t)s->items[i].scope << 32 | (uint64_t)s->items[i].operation);
@@ -253,6 +254,7 @@ static uint64_t selector_print(const struct resolver *r, const struct selector *
 struct asked {
 	const struct resolver *r;
 	const struct selector *selector;
+	bool possible;
 };
 
 static bool pod_fits(void *context, size_t index)
@@ -260,13 +262,20 @@ static bool pod_fits(void *context, size_t index)
 	const struct asked *a = context;
 	const struct subject *pod = a->r->index.pods[index];
 
-	return !pod->host_network && (!a->selector || selector_matches(a->selector, pod, a->r->index.inv));
+	if (pod->host_network || !a->selector)
+		return !pod->host_network;
+	return selector_match_peer(a->selector, pod, a->r->index.inv) >= (a->possible ? MATCH_UNKNOWN : MATCH_YES);
 }
 
-int resolver_find(struct resolver *r, const struct selector *selector, const struct picked **ret)
+bool resolver_doubts(const struct resolver *r, const struct selector *selector)
 {
-	struct asked a = { r, selector };
-	uint64_t key = selector_print(r, selector);
+	return selector && r->index.inv->namespaces_told && selector_asks_namespace(selector);
+}
+
+int resolver_find(struct resolver *r, const struct selector *selector, bool possible, const struct picked **ret)
+{
+	struct asked a = { r, selector, possible && resolver_doubts(r, selector) };
+	uint64_t key = selector_print(r, selector, a.possible);
 	struct found_pods *f;
 	uint32_t at;
 

@@ -41,7 +41,12 @@ void resolver_clear(struct resolver *r);
 
 /* The print of all that selectors see of it, its namespace's labels too. */
 uint64_t resolver_subject(const struct resolver *r, const struct subject *subject);
-/* The running pods, none on its node's network, that `selector` finds (NULL: all). Borrowed until the next. 0, -ENOMEM. */
-int resolver_find(struct resolver *r, const struct selector *selector, const struct picked **ret);
+/*
+ * The running pods, none on its node's network, that `selector` finds (NULL: all); with `possible` those too of which it
+ * is not known, as their Namespace is not. Borrowed until the next. 0, -ENOMEM.
+ */
+int resolver_find(struct resolver *r, const struct selector *selector, bool possible, const struct picked **ret);
+/* May there be such pods? What is found is the same else, and costs nothing more. */
+bool resolver_doubts(const struct resolver *r, const struct selector *selector);
 
 #endif

@@ -78,6 +78,9 @@ static int compare_grants(const void *a, const void *b)
 		return x->rank.order < y->rank.order ? -1 : 1;
 	if (x->rule != y->rule)
 		return x->rule < y->rule ? -1 : 1;
+	/* A Pass denies where it is not sure (lower.c). */
+	if (x->rank.action != y->rank.action)
+		return x->rank.action < y->rank.action ? -1 : 1;
 	if (x->ports != y->ports)
 		return x->ports < y->ports ? -1 : 1;
 	return (x->nports > y->nports) - (x->nports < y->nports);

@@ -503,7 +503,8 @@ static int view_pods(const struct sorted *all, struct objects *o)
 
 int kube_cache_view(struct kube_cache *c, struct objects *ret)
 {
-	CLEANUP(objects_clear) struct objects o = {};
+	/* Pods and Namespaces come by watches of their own: a pod may be heard of before its Namespace. */
+	CLEANUP(objects_clear) struct objects o = { .namespaces_told = true };
 
 	for (int kind = 0; kind < KUBE_KINDS; kind++) {
 		const struct sorted *all = &c->kinds[kind].all;

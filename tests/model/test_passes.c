@@ -46,6 +46,8 @@ struct run {
 	uint64_t kept;
 	uint64_t moved;
 	uint64_t wrong;
+	bool told;    /* namespaces are: a missing one is not known */
+	bool missing; /* the last one is */
 };
 
 /* ---- changes ----------------------------------------------------------------------------------------------------- */
@@ -67,7 +69,7 @@ static void change_world(struct run *run, struct rng *r)
 	size_t pod = chance(r, (uint32_t)w->npods);
 
 	generate_world(r, &other);
-	switch (chance(r, 9)) {
+	switch (chance(r, 11)) {
 	case 0:
 		w->pods[pod] = other.pods[0];
 		break;
@@ -92,6 +94,12 @@ static void change_world(struct run *run, struct rng *r)
 		break;
 	case 7:
 		memcpy(w->service_cidrs, other.service_cidrs, sizeof(w->service_cidrs));
+		break;
+	case 8:
+		run->missing = !run->missing;
+		break;
+	case 9:
+		run->told = !run->told;
 		break;
 	default:
 		w->npods -= w->npods > 2;
@@ -186,6 +194,8 @@ static void pass(struct run *run, size_t step)
 
 	memset(&run->worlds[(step + 1) % 2], 0xa5, sizeof(*now));
 	adapter_world(&run->world, now);
+	now->inv.namespaces_told = run->told;
+	now->inv.nnamespaces -= run->missing && now->inv.nnamespaces > 0;
 	kept = keep_pods(run, &now->inv, (run->seed >> 3 * step) % (run->world.npods + 1));
 	if (compiler_begin(run->compiler, run->store, &kept) < 0)
 		abort();

@@ -308,9 +308,13 @@ static void test_escape(void **state)
 static void test_namespace(void **state)
 {
 	struct kube_cache *c = *state;
+	CLEANUP(objects_clear) struct objects o = {};
 	const struct inventory_namespace *ns;
 
 	assert_null(kube_cache_namespace(c, "ns"));
+	/* One that is not there is not known yet, to the compiler too. */
+	assert_int_equal(kube_cache_view(c, &o), 0);
+	assert_true(objects_inventory(&o).namespaces_told);
 	put(c, KUBE_NAMESPACE,
 	    "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"ns\",\"labels\":{\"a\":\"b\"}}}");
 	ns = kube_cache_namespace(c, "ns");

@@ -224,6 +224,74 @@ static void selectors(void **state)
 	}
 }
 
+/*
+ * The namespace of 10.0.0.6 is not told of yet: what asks for its labels allows it to nobody, and denies it. Where nobody
+ * tells of namespaces it has none.
+ */
+static void namespaces_not_heard_of(void **state)
+{
+#define LABELS(operation)    "{matchExpressions: [{key: io.cilium.k8s.namespace.labels.team, operator: " operation "}]}"
+#define ENDPOINTS(operation) "{toEndpoints: [" LABELS(operation) "]}"
+#define ALLOWED(operation)   HEAD "  egress: [" ENDPOINTS(operation) "]\n"
+#define DENIED(operation)    HEAD "  egress: [{toEntities: [all]}]\n  egressDeny: [" ENDPOINTS(operation) "]\n"
+#define CLUSTER(rest)                                                                                                  \
+	"apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: c}\n"             \
+	"spec:\n  tier: Admin\n  priority: 1\n  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: "   \
+	"{app: web}}}}\n  egress:\n" rest
+#define TO(operation) "to: [{namespaces: {matchExpressions: [{key: team, operator: " operation "}]}}]"
+#define BY_NAME(name) "to: [{namespaces: {matchLabels: {kubernetes.io/metadata.name: " name "}}}]"
+	static const struct {
+		const char *text;
+		char told, untold;
+	} rows[] = {
+		{ ALLOWED("In, values: [red]"), '-', '-' },
+		{ ALLOWED("NotIn, values: [red]"), '-', 'A' },
+		{ ALLOWED("Exists"), '-', '-' },
+		{ ALLOWED("DoesNotExist"), '-', 'A' },
+		{ DENIED("In, values: [red]"), 'D', 'A' },
+		{ DENIED("NotIn, values: [red]"), 'D', 'D' },
+		{ DENIED("Exists"), 'D', 'A' },
+		{ HEAD "  egress: [{toEndpoints: [{matchLabels: {io.kubernetes.pod.namespace: far}}]}]\n", 'A', 'A' },
+		{ HEAD "  egress: [{toEndpoints: [{matchExpressions: [{key: app, operator: In, values: [x]}, {key: "
+		       "io.cilium.k8s.namespace.labels.team, operator: Exists}]}]}]\n  egressDeny: [{toEndpoints: "
+		       "[{matchExpressions: [{key: app, operator: In, values: [x]}, {key: "
+		       "io.cilium.k8s.namespace.labels.team, operator: Exists}]}]}]\n",
+		  '-', '-' },
+		{ CLUSTER("  - {action: Accept, " TO("DoesNotExist") "}\n  - {action: Deny, " BY_NAME("far") "}\n"),
+		  'D', 'A' },
+		{ CLUSTER("  - {action: Accept, " BY_NAME("far") "}\n  - {action: Deny, " TO("Exists") "}\n"), 'A',
+		  'A' },
+		/* A Pass would skip the Deny, and its absence would leave the Accept. */
+		{ CLUSTER("  - {action: Pass, " TO("DoesNotExist") "}\n  - {action: Deny, " BY_NAME("far") "}\n"), 'D',
+		  'A' },
+		{ CLUSTER("  - {action: Pass, " TO("Exists") "}\n  - {action: Accept, " BY_NAME("far") "}\n"), 'D',
+		  'A' },
+		{ CLUSTER("  - {action: Pass, " BY_NAME("far") "}\n  - {action: Deny, " TO("Exists") "}\n"), 'A', 'A' },
+	};
+	struct compiled c;
+	struct town t;
+
+	(void)state;
+	town_build(&t);
+	t.inv.nnamespaces = 1;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+		char got;
+
+		t.inv.namespaces_told = i % 2 == 0;
+		c = test_compile(rows[i / 2].text, &t.inv);
+		got = ask(&t, c.img, "10.0.0.6", 1);
+		if (got != (i % 2 == 0 ? rows[i / 2].told : rows[i / 2].untold))
+			fail_msg("%s: %c%s", rows[i / 2].text, got, i % 2 == 0 ? "" : " where nobody tells");
+		compiled_clear(&c);
+	}
+	/* An address that two pods have, of which one passes for certain. */
+	t.inv.namespaces_told = true;
+	t.pods[FRONT].addrs = t.pods[BLUE].addrs;
+	c = test_compile(CLUSTER("  - {action: Pass, " TO("DoesNotExist") "}\n"), &t.inv);
+	assert_int_equal(ask(&t, c.img, "10.0.0.6", 1), 'D');
+	compiled_clear(&c);
+}
+
 /* The peers of the other kinds. */
 static void other_kinds(void **state)
 {
@@ -554,6 +622,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(selectors),
+		cmocka_unit_test(namespaces_not_heard_of),
 		cmocka_unit_test(other_kinds),
 		cmocka_unit_test(services),
 		cmocka_unit_test(services_without_proxy),
