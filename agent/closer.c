@@ -2,10 +2,11 @@
 /*
  * Theory of operation
  * -------------------
- * What gets out of a pod before its interface is closed depends on when this thread runs, and on little else: one read, one
- * write (qdisc and filters, tc_close) and its answer. Niceness does not help, because it counts only within the agent's own
- * control group or session, and a node that starts many pods is busy. So the thread is real-time, where it may be. It is idle
- * but for announcements, hence cannot starve anybody.
+ * What gets out of a pod before its interface is closed depends on when this thread runs, and on who has the RTNL lock: one
+ * read, one write (qdisc and filters, tc_close), for which the kernel takes that lock three times, and its answer. Niceness
+ * does not help, because it counts only within the agent's own control group or session, and a node that starts many pods is
+ * busy. So the thread is real-time, where it may be. It is idle but for announcements, hence cannot starve anybody. For the
+ * lock nothing helps: so first of all another thread is told to put up a barrier, which does without (barrier.c).
  *
  * The kernel says of an announcement whether the interface was made now (all bits of ifi_change). Others are left alone: one of
  * them may be the node's own way out, which only the tables of discover.c tell. Mishaps are left alone too: discover.c finds
@@ -18,27 +19,24 @@
 #include <linux/rtnetlink.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "agent/barrier.h"
 #include "agent/links.h"
-#include "agent/privs.h"
+#include "agent/nft.h"
+#include "agent/rt_thread.h"
 #include "agent/tc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-#define BUFFER	       65536
-#define NEWS_BUFFER    (8 << 20)
-#define REMEMBERED     4096 /* forgetting one costs discover.c a look at it */
-#define NICE_OTHERWISE (-20)
+#define BUFFER	    65536
+#define NEWS_BUFFER (8 << 20)
+#define REMEMBERED  4096 /* forgetting one costs discover.c a look at it */
 
 struct closer {
 	int from_pod;
@@ -46,11 +44,8 @@ struct closer {
 	int end; /* eventfd: to be readable ends the thread */
 	struct mnl_socket *news;
 	struct tc_channel tc;
-	pthread_t thread;
-	bool running;
-	sem_t ready;
-	int start_error;
-	bool realtime;
+	struct barrier *barrier; /* NULL: this kernel cannot */
+	struct rt_thread thread;
 	pthread_mutex_t lock; /* of `wanted`; whoever holds it runs as the thread does, while that waits */
 	struct config_interfaces wanted;
 	_Atomic uint32_t closed[REMEMBERED]; /* at ifindex modulo their number */
@@ -72,11 +67,24 @@ static bool wants(struct closer *c, const struct link *link)
 	return ret;
 }
 
+void closer_let_through(struct closer *c, uint32_t ifindex)
+{
+	if (c->barrier)
+		barrier_take(c->barrier, ifindex);
+}
+
 static void close_one(struct closer *c, uint32_t ifindex, uint64_t start)
 {
 	uint64_t took;
+	int r;
 
-	if (tc_close(&c->tc, ifindex, c->from_pod, c->to_pod) < 0)
+	if (c->barrier)
+		barrier_put(c->barrier, ifindex);
+	r = tc_close(&c->tc, ifindex, c->from_pod, c->to_pod);
+	/* A filter of ours that is there already closes as well; an interface that is not needs nothing. */
+	if (r == 0 || r == -EEXIST || r == -ENODEV)
+		closer_let_through(c, ifindex);
+	if (r < 0)
 		return;
 	atomic_store(&c->closed[ifindex % REMEMBERED], ifindex);
 	took = clock_now() - start;
@@ -95,6 +103,7 @@ static int take_news(const struct nlmsghdr *nlh, void *data)
 	if (h->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
 	if (nlh->nlmsg_type == RTM_DELLINK) {
+		closer_let_through(c, ifindex);
 		atomic_compare_exchange_strong(&c->closed[ifindex % REMEMBERED], &ifindex, 0);
 		return MNL_CB_OK;
 	}
@@ -124,26 +133,18 @@ static void read_news(struct closer *c)
 		mnl_cb_run(c->buf, (size_t)n, 0, 0, take_news, c);
 }
 
-static void *run(void *data)
+static void run(void *context)
 {
-	const struct sched_param lowest = { .sched_priority = sched_get_priority_min(SCHED_FIFO) };
-	struct closer *c = data;
+	struct closer *c = context;
 	struct pollfd fds[] = {
 		{ .fd = mnl_socket_get_fd(c->news), .events = POLLIN },
 		{ .fd = c->end, .events = POLLIN },
 	};
 
-	c->realtime = pthread_setschedparam(pthread_self(), SCHED_FIFO, &lowest) == 0;
-	if (!c->realtime)
-		setpriority(PRIO_PROCESS, 0, NICE_OTHERWISE);
-	/* Capabilities are each thread's own. */
-	c->start_error = privs_drop();
-	sem_post(&c->ready);
-	while (c->start_error == 0 && fds[1].revents == 0) {
+	while (fds[1].revents == 0) {
 		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[0].revents)
 			read_news(c);
 	}
-	return NULL;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
@@ -159,26 +160,27 @@ static int open_news(struct closer *c)
 	return mnl_socket_setsockopt(c->news, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ? -errno : 0;
 }
 
-/* Signals are the main thread's. */
+static int open_barrier(struct closer *c)
+{
+	int r = barrier_open(&c->barrier);
+
+	if (r >= 0 || !nft_is_lacking(r))
+		return r;
+	log_warning("this kernel's nf_tables has no chains for one interface (CONFIG_NF_TABLES_NETDEV): on a busy node "
+		    "a new "
+		    "pod may get more out before its interface is closed");
+	return 0;
+}
+
 static int start(struct closer *c)
 {
-	sigset_t all, before;
-	int r;
+	int r = rt_thread_start(&c->thread, 0, run, c);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&c->thread, NULL, run, c);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r < 0)
-		return r;
-	c->running = true;
-	while (sem_wait(&c->ready) < 0)
-		continue;
-	if (c->start_error == 0 && !c->realtime)
+	if (r == 0 && !c->thread.realtime)
 		log_warning(
 			"interfaces are closed without real-time priority (it takes CAP_SYS_NICE, and with cgroup v1 "
 			"a cpu.rt_runtime_us): on a busy node a new pod may get more out before it is");
-	return c->start_error;
+	return r;
 }
 
 static void init_lock(struct closer *c)
@@ -189,7 +191,6 @@ static void init_lock(struct closer *c)
 	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
 	pthread_mutex_init(&c->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
-	sem_init(&c->ready, 0, 0);
 }
 
 int closer_open(int from_pod, int to_pod, const struct config_interfaces *wanted, struct closer **ret)
@@ -210,6 +211,8 @@ int closer_open(int from_pod, int to_pod, const struct config_interfaces *wanted
 	if (r == 0)
 		r = open_news(c);
 	if (r == 0)
+		r = open_barrier(c);
+	if (r == 0)
 		r = start(c);
 	if (r == 0)
 		*ret = TAKE_PTR(c);
@@ -220,16 +223,15 @@ void closer_freep(struct closer **c)
 {
 	if (!*c)
 		return;
-	if ((*c)->running) {
+	if ((*c)->thread.running)
 		eventfd_write((*c)->end, 1);
-		pthread_join((*c)->thread, NULL);
-	}
+	rt_thread_join(&(*c)->thread);
+	barrier_freep(&(*c)->barrier);
 	if ((*c)->news)
 		mnl_socket_close((*c)->news);
 	tc_channel_close(&(*c)->tc);
 	closep(&(*c)->end);
 	pthread_mutex_destroy(&(*c)->lock);
-	sem_destroy(&(*c)->ready);
 	free(*c);
 	*c = NULL;
 }
@@ -246,6 +248,16 @@ bool closer_has(const struct closer *c, uint32_t ifindex)
 	return atomic_load(&c->closed[ifindex % REMEMBERED]) == ifindex;
 }
 
+uint64_t closer_without_barrier(const struct closer *c)
+{
+	return c->barrier ? barrier_failed(c->barrier) : 0;
+}
+
+uint64_t closer_slowest_barrier(const struct closer *c)
+{
+	return c->barrier ? barrier_slowest(c->barrier) : 0;
+}
+
 uint64_t closer_slowest(const struct closer *c)
 {
 	return atomic_load(&c->slowest);
@@ -253,5 +265,5 @@ uint64_t closer_slowest(const struct closer *c)
 
 bool closer_is_realtime(const struct closer *c)
 {
-	return c->realtime;
+	return c->thread.realtime;
 }

@@ -8,8 +8,8 @@
  * pod's: the Amazon VPC CNI gives pods of an IPv6 cluster an interface for IPv4 (v4if0; v6if0 the other way round), whose end
  * here has a name by chance.
  *
- * When the kernel announces that one was made, closer.c's thread puts the programs on it at once; without an endpoint they drop
- * everything. What it leaves (was there before, became a pod's later, has something on it already) gets the program for what the
+ * When the kernel announces that one was made, closer.c's threads put a barrier up and the programs on it at once; without an
+ * endpoint these drop everything. What it leaves (was there before, became a pod's later, has something on it already) gets the program for what the
  * pod sends here, first of all. What is slow or can wait comes after: the other program; a slot of the endpoint table in
  * quarantine, so that its drops are counted under its name and the node's own probes are answered at the addresses that host
  * routes lead to; then whoever knows the pod puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which
@@ -150,6 +150,8 @@ static void guard(struct discover *d, struct link *link)
 	}
 	if (r <= 0)
 		return;
+	if (!whole)
+		closer_let_through(d->closer, link->ifindex);
 	set_guarded(d, link);
 	link->half = !whole;
 	d->closed++;
@@ -163,8 +165,10 @@ static void on_changed(void *context, struct link *link)
 		return;
 	if (!is_pods(d, link) && !endpoints_wants(d->e, link->name)) {
 		link->found_closed = !owner_of(d, link->ifindex) && kernel_present(d->k, link->ifindex);
-		if (!link->found_closed)
+		if (!link->found_closed) {
+			closer_let_through(d->closer, link->ifindex);
 			return;
+		}
 	}
 	d->last_new = clock_now();
 	guard(d, link);
@@ -181,6 +185,7 @@ static void on_gone(void *context, struct link *link)
 {
 	struct discover *d = context;
 
+	closer_let_through(d->closer, link->ifindex);
 	release_slot(d, link);
 	free(link->claim);
 	link->claim = NULL;
@@ -563,9 +568,12 @@ json_t *discover_json(const struct discover *d)
 	}
 	if (d->slowest_ns > slowest)
 		slowest = d->slowest_ns;
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "guarded", guarded, "unknown", unknown,
-			 "without_slot", (json_int_t)d->no_slot, "closed_at_announcement", (json_int_t)d->closed,
-			 "slowest_microseconds", (json_int_t)(slowest / 1000), "failed", (json_int_t)d->failed,
-			 "repaired", (json_int_t)d->repaired, "unsettled", (json_int_t)d->unsettled, "resyncs",
-			 (json_int_t)links_resyncs(d->links), "realtime", closer_is_realtime(d->closer));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "guarded", guarded, "unknown",
+			 unknown, "without_slot", (json_int_t)d->no_slot, "closed_at_announcement",
+			 (json_int_t)d->closed, "slowest_microseconds", (json_int_t)(slowest / 1000),
+			 "slowest_barrier_microseconds", (json_int_t)(closer_slowest_barrier(d->closer) / 1000),
+			 "without_barrier", (json_int_t)closer_without_barrier(d->closer), "failed",
+			 (json_int_t)d->failed, "repaired", (json_int_t)d->repaired, "unsettled",
+			 (json_int_t)d->unsettled, "resyncs", (json_int_t)links_resyncs(d->links), "realtime",
+			 closer_is_realtime(d->closer));
 }

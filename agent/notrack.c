@@ -39,7 +39,6 @@
 #include "bpf/abi.h"
 
 #define TABLE	    "sluice"
-#define MESSAGE_MAX 1024
 #define DNS_PORT    53
 #define LOOPBACK    1
 #define PORT_SOURCE 0 /* where TCP and UDP both have it */
@@ -328,7 +327,7 @@ static int shows(struct notrack *n, struct nlmsghdr *question, const struct nlms
 
 static int chain_is_whole(struct notrack *n, const struct chain *c)
 {
-	char wanted[MESSAGE_MAX], buf[MESSAGE_MAX];
+	char wanted[NFT_MESSAGE_MAX], buf[NFT_MESSAGE_MAX];
 	struct nlmsghdr *question = put_message(buf, NFT_MSG_GETCHAIN, NLM_F_ACK);
 	int r;
 
@@ -345,7 +344,7 @@ static int chain_is_whole(struct notrack *n, const struct chain *c)
 
 static int table_is_whole(struct notrack *n)
 {
-	char wanted[MESSAGE_MAX], buf[MESSAGE_MAX];
+	char wanted[NFT_MESSAGE_MAX], buf[NFT_MESSAGE_MAX];
 	int r = shows(n, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), put_table(wanted));
 
 	for (size_t i = 0; r > 0 && i < ARRAY_SIZE(chains); i++)
@@ -355,93 +354,28 @@ static int table_is_whole(struct notrack *n)
 
 /* ---- changing ---------------------------------------------------------------------------------------------------------- */
 
-struct batch {
-	struct mnl_nlmsg_batch *messages;
-	uint32_t seq;
-	char buf[NLSOCK_BUFFER];
-};
-
-static void *batch_at(struct batch *b)
+static void batch_make(struct nft_batch *b)
 {
-	return mnl_nlmsg_batch_current(b->messages);
-}
-
-static void batch_add(struct batch *b, struct nlmsghdr *nlh)
-{
-	nlh->nlmsg_seq = b->seq++;
-	mnl_nlmsg_batch_next(b->messages);
-}
-
-static void batch_edge(struct batch *b, uint16_t type)
-{
-	batch_add(b, nft_put_edge(batch_at(b), type));
-}
-
-/*
- * What is wrong is answered, and the last message in any case, since it asks for it. An answer to the first says that none was
- * looked at.
- */
-static int batch_result(struct nlsock *n, uint32_t first, uint32_t last)
-{
-	int result = 0;
-
-	for (;;) {
-		ssize_t len = mnl_socket_recvfrom(n->socket, n->buf, sizeof(n->buf));
-		int left = (int)len;
-
-		if (len < 0)
-			return -errno;
-		for (const struct nlmsghdr *nlh = (void *)n->buf; mnl_nlmsg_ok(nlh, left);
-		     nlh = mnl_nlmsg_next(nlh, &left)) {
-			const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
-
-			if (nlh->nlmsg_type != NLMSG_ERROR)
-				continue;
-			if (e->error && result == 0)
-				result = e->error;
-			if (e->msg.nlmsg_seq == first || e->msg.nlmsg_seq == last)
-				return result;
-		}
-	}
-}
-
-static void batch_make(struct batch *b)
-{
-	batch_add(b, put_table(batch_at(b)));
+	nft_batch_add(b, put_table(nft_batch_at(b)));
 	for (size_t i = 0; i < ARRAY_SIZE(chains); i++) {
-		struct nlmsghdr *rule;
-
-		batch_add(b, put_chain(batch_at(b), &chains[i]));
-		rule = put_rule(batch_at(b), &chains[i]);
-		rule->nlmsg_flags |= i + 1 == ARRAY_SIZE(chains) ? NLM_F_ACK : 0;
-		batch_add(b, rule);
+		nft_batch_add(b, put_chain(nft_batch_at(b), &chains[i]));
+		nft_batch_add(b, put_rule(nft_batch_at(b), &chains[i]));
 	}
 }
 
 /* The table, whatever it is, goes; ours takes its place if `make`. All at once, or nothing. */
 static int replace(struct notrack *n, bool make)
 {
-	struct nlsock *nft = n->nft;
-	uint32_t first = nft->seq + 1, last;
-	struct batch b = { .seq = first };
-	ssize_t sent;
+	struct nft_batch b;
 
-	b.messages = mnl_nlmsg_batch_start(b.buf, sizeof(b.buf) / 2);
-	if (!b.messages)
-		return -ENOMEM;
-	batch_edge(&b, NFNL_MSG_BATCH_BEGIN);
+	nft_batch_begin(&b, n->nft);
 	/* What is not there cannot be deleted: made first. */
 	if (make)
-		batch_add(&b, put_table_name(batch_at(&b), NFT_MSG_NEWTABLE, NLM_F_CREATE));
-	batch_add(&b, put_table_name(batch_at(&b), NFT_MSG_DELTABLE, make ? 0 : NLM_F_ACK));
+		nft_batch_add(&b, put_table_name(nft_batch_at(&b), NFT_MSG_NEWTABLE, NLM_F_CREATE));
+	nft_batch_add(&b, put_table_name(nft_batch_at(&b), NFT_MSG_DELTABLE, 0));
 	if (make)
 		batch_make(&b);
-	last = b.seq - 1;
-	batch_edge(&b, NFNL_MSG_BATCH_END);
-	nft->seq = b.seq;
-	sent = mnl_socket_sendto(nft->socket, mnl_nlmsg_batch_head(b.messages), mnl_nlmsg_batch_size(b.messages));
-	mnl_nlmsg_batch_stop(b.messages);
-	return sent < 0 ? -errno : batch_result(nft, first, last);
+	return nft_batch_send(&b, n->nft);
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------------ */
@@ -472,7 +406,7 @@ int notrack_ensure(struct notrack *n, bool *ret_made)
 
 int notrack_exists(struct notrack *n)
 {
-	char buf[MESSAGE_MAX];
+	char buf[NFT_MESSAGE_MAX];
 	int r = nlsock_talk(n->nft, put_table_name(buf, NFT_MSG_GETTABLE, NLM_F_ACK), NULL, NULL);
 
 	return r == 0 ? 1 : r == -ENOENT ? 0 : r;

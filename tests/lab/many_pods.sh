@@ -20,6 +20,7 @@ make() { # NAME COUNT OPTION…
 	sleep 0.5
 }
 report() { node python3 "$tests_lab/many_pods.py" report "$(lab_dir)/pods-$1.json" "$canary" "${@:2}"; }
+no_barriers() { [ "$(node nft list table netdev sluice-barrier | grep -c pod-)" = 0 ]; }
 nothing_left() { [ "$(node ls /sys/fs/bpf/sluice/links | wc -l)" -le 4 ]; }
 
 lab_begin
@@ -39,8 +40,10 @@ sluice_start
 make announced "$count"
 check "agent alone: each of $count pods is closed" report announced
 interfaces() { bpfctl -o json status | json "x['agent']['details']['interfaces']['$1']"; }
-echo "     from reading an announcement to its programs, at worst: $(interfaces slowest_microseconds) us;" \
-	"real-time: $(interfaces realtime)"
+echo "     from reading an announcement to the barrier, at worst: $(interfaces slowest_barrier_microseconds) us;" \
+	"to its programs: $(interfaces slowest_microseconds) us; real-time: $(interfaces realtime)"
+equal "none went without a barrier" 0 "$(interfaces without_barrier)"
+check "nor is any left" await 5 no_barriers
 check "they have gone, and so have their links" await 5 nothing_left
 make cni-agent "$with_cni" --cni "$BUILD/bin/sluice-cni" --settings "$no_wait"
 check "sluice-cni with the agent: nothing gets out of $with_cni pods" report cni-agent --none
