@@ -34,7 +34,7 @@ struct bundle {
 	uint8_t data[BUNDLE_MAX][BUNDLE_SIZE];
 };
 
-/* There must be room: count < BUNDLE_MAX, len <= BUNDLE_SIZE. */
+/* There must be room: count < BUNDLE_MAX, 0 < len <= BUNDLE_SIZE. (A packet of several has no place for an empty one.) */
 void bundle_add(struct bundle *b, const uint8_t *msg, size_t len);
 
 /*

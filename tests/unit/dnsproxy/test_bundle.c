@@ -184,6 +184,37 @@ static void what_failed_is_kept(void **state)
 	assert_received('c', 40);
 }
 
+/* What a refusal that came back was about. */
+static void assert_refused(char which, size_t len)
+{
+	char data[BUNDLE_SIZE];
+
+	assert_int_equal(recv(sender, data, sizeof(data), MSG_ERRQUEUE), len);
+	assert_int_equal(data[0], which);
+}
+
+/*
+ * Each is refused before the next is sent, so that one at a time leaves. Had the first stayed where it was, it would have
+ * left in the others' place.
+ */
+static void what_was_sent_is_not_sent_again(void **state)
+{
+	struct pollfd p = { sender, 0, 0 };
+	bool singly = true;
+
+	(void)state;
+	turn_on(sender, IPPROTO_IP, IP_RECVERR);
+	closep(&receiver);
+	add('a', 50);
+	add('b', 40);
+	add('c', 30);
+	send_all(&singly);
+	assert_int_equal(poll(&p, 1, 1000), 1);
+	assert_refused('a', 50);
+	assert_refused('b', 40);
+	assert_refused('c', 30);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -192,6 +223,7 @@ int main(void)
 		TEST(they_arrive_one_by_one),	       TEST(a_full_one_arrives),
 		TEST(equal_ones_go_as_one_packet),     TEST(singly_is_singly),
 		TEST(who_takes_none_gets_them_singly), TEST(what_failed_is_kept),
+		TEST(what_was_sent_is_not_sent_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
