@@ -58,6 +58,8 @@ await 10 not lab alive sluiced
 check "without the configuration it is not found" not grep -qE 'elsewhere|sluice-cni' < <(bpfctl cleanup -n)
 check "a dry run names the list" grep -q "would remove file: $conf/00-sluice.conflist" < <(bpfctl cleanup -n --config "$config")
 check "and removes nothing" test -x "$bin/sluice-cni"
+check "the configuration may come by a pipe" grep -q "would remove file: $conf/00-sluice.conflist" \
+	< <(cat "$config" | bpfctl cleanup -n --config /dev/stdin)
 echo 'nonsense: true' >"$config.bad"
 check "a configuration that is none removes nothing" not quiet bpfctl cleanup --config "$config.bad"
 check "with it" bpfctl cleanup --config "$config"
