@@ -16,7 +16,7 @@ own_headers() {
 	policy) echo "(base|policy)/.*|$contracts" ;;
 	dnsproxy) echo "(base|policy|dnsproxy)/.*|$contracts" ;;
 	agent) echo "(base|policy|dnsproxy|agent)/.*|$contracts|[a-z_]+\.skel\.h" ;;
-	tools) echo "(base|policy|tools)/.*|$contracts|agent/(api|config|flowlog|notrack)\.h|dnsproxy/settings\.h" ;;
+	tools) echo "(base|policy|tools)/.*|$contracts|agent/(api|config|flowlog|nlsock|notrack)\.h|dnsproxy/settings\.h" ;;
 	tests) echo '.*' ;;
 	*) echo 'no-such-room' ;;
 	esac

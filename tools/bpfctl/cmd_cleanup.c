@@ -231,7 +231,7 @@ static void list_linked(const struct cleanup *c, struct netlink_indexes *ret)
 	}
 }
 
-static void remove_filters(struct cleanup *c, struct netlink *nl, const struct netlink_indexes *linked)
+static void remove_filters(struct cleanup *c, struct nlsock *nl, const struct netlink_indexes *linked)
 {
 	int r = nl ? netlink_remove_filters(nl, linked, c->dry, report, c) : 0;
 
@@ -239,7 +239,7 @@ static void remove_filters(struct cleanup *c, struct netlink *nl, const struct n
 		report(c, "filters", "of all interfaces", r);
 }
 
-static void remove_routing(struct cleanup *c, struct netlink *nl)
+static void remove_routing(struct cleanup *c, struct nlsock *nl)
 {
 	int r = nl ? netlink_remove_rules(nl, c->dry, report, c) : 0;
 
@@ -381,9 +381,9 @@ static void note_proxy(const struct ctl *ctl)
 
 static void remove_all(struct cleanup *c, bool pins)
 {
-	__attribute__((cleanup(netlink_freep))) struct netlink *nl = NULL;
+	CLEANUP(nlsock_freep) struct nlsock *nl = NULL;
 	struct netlink_indexes linked = {};
-	int r = netlink_open(&nl);
+	int r = nlsock_open(NETLINK_ROUTE, &nl);
 
 	if (r < 0)
 		report(c, "filters, rules and routes", "(no netlink)", r);

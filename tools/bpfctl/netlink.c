@@ -9,7 +9,6 @@
 #include "tools/bpfctl/netlink.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
@@ -18,16 +17,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "bpf/abi.h"
-
-struct netlink {
-	struct mnl_socket *socket;
-	uint32_t seq;
-	uint32_t port;
-};
 
 struct messages {
 	struct nlmsghdr **items;
@@ -42,31 +34,6 @@ static void messages_clear(struct messages *m)
 	*m = (struct messages){};
 }
 #define _cleanup_messages_ __attribute__((cleanup(messages_clear)))
-
-void netlink_freep(struct netlink **nl)
-{
-	if (!*nl)
-		return;
-	if ((*nl)->socket)
-		mnl_socket_close((*nl)->socket);
-	free(*nl);
-	*nl = NULL;
-}
-
-int netlink_open(struct netlink **ret)
-{
-	__attribute__((cleanup(netlink_freep))) struct netlink *nl = calloc(1, sizeof(*nl));
-
-	if (!nl)
-		return -ENOMEM;
-	nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!nl->socket || mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	nl->port = mnl_socket_get_portid(nl->socket);
-	nl->seq = (uint32_t)time(NULL);
-	*ret = TAKE_PTR(nl);
-	return 0;
-}
 
 static int keep_message(const struct nlmsghdr *nlh, void *data)
 {
@@ -83,29 +50,7 @@ static int keep_message(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-/* Sends and reads until the end of the dump or the acknowledgement. */
-static int talk(struct netlink *nl, struct nlmsghdr *nlh, struct messages *ret)
-{
-	_cleanup_free_ char *buf = malloc(65536);
-	int r = MNL_CB_OK;
-
-	if (!buf)
-		return -ENOMEM;
-	nlh->nlmsg_seq = ++nl->seq;
-	nlh->nlmsg_pid = nl->port;
-	if (mnl_socket_sendto(nl->socket, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	while (r > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(nl->socket, buf, 65536);
-
-		if (n < 0)
-			return -errno;
-		r = mnl_cb_run(buf, (size_t)n, nl->seq, nl->port, ret ? keep_message : NULL, ret);
-	}
-	return r < 0 ? -errno : 0;
-}
-
-static int dump(struct netlink *nl, uint16_t type, const void *header, size_t len, struct messages *ret)
+static int dump(struct nlsock *nl, uint16_t type, const void *header, size_t len, struct messages *ret)
 {
 	char buf[MNL_NLMSG_HDRLEN + 64] = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -113,14 +58,14 @@ static int dump(struct netlink *nl, uint16_t type, const void *header, size_t le
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	memcpy(mnl_nlmsg_put_extra_header(nlh, len), header, len);
-	return talk(nl, nlh, ret);
+	return nlsock_talk(nl, nlh, keep_message, ret);
 }
 
-static int send_back(struct netlink *nl, struct nlmsghdr *nlh, uint16_t type)
+static int send_back(struct nlsock *nl, struct nlmsghdr *nlh, uint16_t type)
 {
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	return talk(nl, nlh, NULL);
+	return nlsock_talk(nl, nlh, NULL, NULL);
 }
 
 static const struct nlattr *find_attr(const struct nlmsghdr *nlh, size_t header, uint16_t type)
@@ -166,7 +111,7 @@ static bool rule_is_ours(const struct nlmsghdr *nlh)
 	return table == SLUICE_ROUTE_TABLE;
 }
 
-static int remove_rules_of(struct netlink *nl, uint8_t family, bool dry, netlink_report_fn *report, void *context)
+static int remove_rules_of(struct nlsock *nl, uint8_t family, bool dry, netlink_report_fn *report, void *context)
 {
 	_cleanup_messages_ struct messages found = {};
 	struct fib_rule_hdr h = { .family = family };
@@ -187,7 +132,7 @@ static int remove_rules_of(struct netlink *nl, uint8_t family, bool dry, netlink
 	return r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
 }
 
-int netlink_remove_rules(struct netlink *nl, bool dry, netlink_report_fn *report, void *context)
+int netlink_remove_rules(struct nlsock *nl, bool dry, netlink_report_fn *report, void *context)
 {
 	int r = remove_rules_of(nl, AF_INET, dry, report, context);
 
@@ -199,7 +144,7 @@ static bool table_is_ours(uint32_t table)
 	return table == SLUICE_ROUTE_TABLE || table == SLUICE_ANSWER_TABLE;
 }
 
-static int remove_routes_of(struct netlink *nl, uint8_t family, bool dry, netlink_report_fn *report, void *context)
+static int remove_routes_of(struct nlsock *nl, uint8_t family, bool dry, netlink_report_fn *report, void *context)
 {
 	_cleanup_messages_ struct messages found = {};
 	struct rtmsg h = { .rtm_family = family };
@@ -220,7 +165,7 @@ static int remove_routes_of(struct netlink *nl, uint8_t family, bool dry, netlin
 }
 
 /* By which the interfaces of pods on branch ENIs pass rp_filter (agent/answer_way.h). */
-static int remove_addresses(struct netlink *nl, bool dry, netlink_report_fn *report, void *context)
+static int remove_addresses(struct nlsock *nl, bool dry, netlink_report_fn *report, void *context)
 {
 	static const uint8_t ours[] = SLUICE_ANSWER_ADDRESS;
 	_cleanup_messages_ struct messages found = {};
@@ -242,7 +187,7 @@ static int remove_addresses(struct netlink *nl, bool dry, netlink_report_fn *rep
 	return r;
 }
 
-int netlink_remove_routes(struct netlink *nl, bool dry, netlink_report_fn *report, void *context)
+int netlink_remove_routes(struct nlsock *nl, bool dry, netlink_report_fn *report, void *context)
 {
 	int r = remove_routes_of(nl, AF_INET, dry, report, context);
 
@@ -287,7 +232,7 @@ static const char *filter_program(const struct nlmsghdr *nlh)
 }
 
 /* Only what names the filter: the kernel refuses a deletion that carries the dumped options. */
-static int delete_filter(struct netlink *nl, const struct nlmsghdr *found)
+static int delete_filter(struct nlsock *nl, const struct nlmsghdr *found)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE > 8192 ? 8192 : 4096];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -298,7 +243,7 @@ static int delete_filter(struct netlink *nl, const struct nlmsghdr *found)
 	return send_back(nl, nlh, RTM_DELTFILTER);
 }
 
-static int delete_clsact(struct netlink *nl, int ifindex)
+static int delete_clsact(struct nlsock *nl, int ifindex)
 {
 	char buf[256];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -317,7 +262,7 @@ struct hook_result {
 	bool clsact; /* there is one */
 };
 
-static int remove_on_hook(struct netlink *nl, int ifindex, uint32_t minor, bool dry, netlink_report_fn *report,
+static int remove_on_hook(struct nlsock *nl, int ifindex, uint32_t minor, bool dry, netlink_report_fn *report,
 			  void *context, struct hook_result *result)
 {
 	_cleanup_messages_ struct messages found = {};
@@ -358,7 +303,7 @@ static bool is_linked(const struct netlink_indexes *linked, int ifindex)
 	return false;
 }
 
-static int remove_on_interface(struct netlink *nl, int ifindex, bool linked, bool dry, netlink_report_fn *report,
+static int remove_on_interface(struct nlsock *nl, int ifindex, bool linked, bool dry, netlink_report_fn *report,
 			       void *context)
 {
 	struct hook_result result = {};
@@ -373,8 +318,8 @@ static int remove_on_interface(struct netlink *nl, int ifindex, bool linked, boo
 	return r;
 }
 
-int netlink_remove_filters(struct netlink *nl, const struct netlink_indexes *linked, bool dry,
-			   netlink_report_fn *report, void *context)
+int netlink_remove_filters(struct nlsock *nl, const struct netlink_indexes *linked, bool dry, netlink_report_fn *report,
+			   void *context)
 {
 	_cleanup_messages_ struct messages links = {};
 	struct ifinfomsg h = { .ifi_family = AF_UNSPEC };

@@ -7,20 +7,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/nlsock.h"
+
 /* Told of each thing found (`error` 0: it is removed, or would be; else why not). `kind` is "rule", "route", ... */
 typedef void netlink_report_fn(void *context, const char *kind, const char *what, int error);
 
-struct netlink;
-int netlink_open(struct netlink **ret); /* 0 or -errno */
-void netlink_freep(struct netlink **nl);
-
 /*
- * Each finds what is ours in this network namespace, both families, reports it, and removes it unless `dry`. 0, or
- * -errno when looking itself failed.
+ * `nl` is of NETLINK_ROUTE. Each finds what is ours in this network namespace, both families, reports it, and removes it
+ * unless `dry`. 0, or -errno when looking itself failed.
  */
-int netlink_remove_rules(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+int netlink_remove_rules(struct nlsock *nl, bool dry, netlink_report_fn *report, void *context);
 /* And the addresses that go with them. */
-int netlink_remove_routes(struct netlink *nl, bool dry, netlink_report_fn *report, void *context);
+int netlink_remove_routes(struct nlsock *nl, bool dry, netlink_report_fn *report, void *context);
 /*
  * Filters by the names of our programs; a clsact qdisc goes with its last filter when that one was ours. On the interfaces of
  * `linked`, where links took the filters' place, an empty one is ours too.
@@ -29,7 +27,7 @@ struct netlink_indexes {
 	uint32_t *items;
 	size_t count;
 };
-int netlink_remove_filters(struct netlink *nl, const struct netlink_indexes *linked, bool dry,
-			   netlink_report_fn *report, void *context);
+int netlink_remove_filters(struct nlsock *nl, const struct netlink_indexes *linked, bool dry, netlink_report_fn *report,
+			   void *context);
 
 #endif
