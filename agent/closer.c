@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "agent/barrier.h"
 #include "agent/links.h"
@@ -36,7 +37,8 @@
 
 #define BUFFER	    65536
 #define NEWS_BUFFER (8 << 20)
-#define REMEMBERED  4096 /* forgetting one costs discover.c a look at it */
+#define AWAIT_NSEC  NSEC_PER_SEC /* only where news were lost */
+#define REMEMBERED  4096	 /* forgetting one costs discover.c a look at it */
 
 struct closer {
 	int from_pod;
@@ -48,6 +50,9 @@ struct closer {
 	struct rt_thread thread;
 	pthread_mutex_t lock; /* of `wanted`; whoever holds it runs as the thread does, while that waits */
 	struct config_interfaces wanted;
+	pthread_cond_t looked;	   /* at one more, with `lock` */
+	uint32_t seen[REMEMBERED]; /* has done with them, likewise */
+	bool unheard; /* somebody waited in vain: news were lost, and the next need not wait until more come */
 	_Atomic uint32_t closed[REMEMBERED]; /* at ifindex modulo their number */
 	_Atomic uint64_t slowest;
 	char buf[BUFFER] __attribute__((aligned(NLMSG_ALIGNTO)));
@@ -92,6 +97,16 @@ static void close_one(struct closer *c, uint32_t ifindex, uint64_t start)
 		atomic_store(&c->slowest, took);
 }
 
+/* Also when it has gone since: whoever is behind with the news need not wait for one of the past. */
+static void set_seen(struct closer *c, uint32_t ifindex)
+{
+	pthread_mutex_lock(&c->lock);
+	c->seen[ifindex % REMEMBERED] = ifindex;
+	c->unheard = false;
+	pthread_cond_broadcast(&c->looked);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static int take_news(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *h = mnl_nlmsg_get_payload(nlh);
@@ -112,6 +127,7 @@ static int take_news(const struct nlmsghdr *nlh, void *data)
 	links_parse(nlh, &link);
 	if (wants(c, &link))
 		close_one(c, ifindex, start);
+	set_seen(c, ifindex);
 	return MNL_CB_OK;
 }
 
@@ -185,8 +201,13 @@ static int start(struct closer *c)
 
 static void init_lock(struct closer *c)
 {
+	pthread_condattr_t clock;
 	pthread_mutexattr_t attr;
 
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->looked, &clock);
+	pthread_condattr_destroy(&clock);
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
 	pthread_mutex_init(&c->lock, &attr);
@@ -231,6 +252,7 @@ void closer_freep(struct closer **c)
 		mnl_socket_close((*c)->news);
 	tc_channel_close(&(*c)->tc);
 	closep(&(*c)->end);
+	pthread_cond_destroy(&(*c)->looked);
 	pthread_mutex_destroy(&(*c)->lock);
 	free(*c);
 	*c = NULL;
@@ -240,6 +262,19 @@ void closer_configure(struct closer *c, const struct config_interfaces *wanted)
 {
 	pthread_mutex_lock(&c->lock);
 	c->wanted = *wanted;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void closer_await(struct closer *c, uint32_t ifindex)
+{
+	uint64_t end = clock_now() + AWAIT_NSEC;
+	const struct timespec until = { (time_t)(end / NSEC_PER_SEC), (long)(end % NSEC_PER_SEC) };
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (r == 0 && !c->unheard && c->seen[ifindex % REMEMBERED] != ifindex)
+		r = pthread_cond_timedwait(&c->looked, &c->lock, &until);
+	c->unheard |= r != 0;
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -19,6 +19,8 @@ int closer_open(int from_pod, int to_pod, const struct config_interfaces *wanted
 void closer_freep(struct closer **c);
 
 void closer_configure(struct closer *c, const struct config_interfaces *wanted);
+/* Waits until the closing thread has done what it does to an interface whose making was announced; not for long. */
+void closer_await(struct closer *c, uint32_t ifindex);
 /* Did the interface of that index get both programs here? When it has gone, no longer. */
 bool closer_has(const struct closer *c, uint32_t ifindex);
 /* The programs are on it by other means, or it is no pod's: the barrier (barrier.h) goes, if there still is one. */

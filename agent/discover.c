@@ -9,11 +9,11 @@
  * here has a name by chance.
  *
  * When the kernel announces that one was made, closer.c's threads put a barrier up and the programs on it at once; without an
- * endpoint these drop everything. What it leaves (was there before, became a pod's later, has something on it already) gets the program for what the
- * pod sends here, first of all. What is slow or can wait comes after: the other program; a slot of the endpoint table in
- * quarantine, so that its drops are counted under its name and the node's own probes are answered at the addresses that host
- * routes lead to; then whoever knows the pod puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which
- * would hold up the next announcement.
+ * endpoint these drop everything. Here it is waited for, not done as well: it takes a lock that whoever makes interfaces needs. What
+ * is left (was there before, became a pod's later, has something on it already) gets the program for what the pod sends here, first
+ * of all. What is slow or can wait comes after: the other program; a slot of the endpoint table in quarantine, so that its drops are
+ * counted under its name and the node's own probes are answered at the addresses that host routes lead to; then whoever knows the
+ * pod puts an endpoint on it; and the exchange of filters for TCX links (attach.c), which would hold up the next announcement.
  *
  * An interface on which something of ours was found is closed likewise, wherever it came from: sluice-cni puts it there
  * before the agent hears of the pod.
@@ -56,6 +56,7 @@ struct discover {
 	/* For status. */
 	uint64_t closed;     /* interfaces that were closed at their announcement */
 	uint64_t slowest_ns; /* from reading an announcement to the programs being on */
+	uint64_t by_hand;    /* of them those that the closing thread left */
 	uint64_t failed;     /* could not be closed */
 	uint64_t no_slot;    /* closed, but the table of endpoints has no room for them */
 	uint64_t repaired;
@@ -141,9 +142,15 @@ static int close_it(struct discover *d, const struct link *link)
 
 static void guard(struct discover *d, struct link *link)
 {
-	bool whole = closer_has(d->closer, link->ifindex);
-	int r = whole ? 1 : close_it(d, link);
+	bool whole;
+	int r;
 
+	/* What it is at will be there at least as soon as what is done here, and both would wait for the same lock. */
+	if (link->announced)
+		closer_await(d->closer, link->ifindex);
+	link->announced = false;
+	whole = closer_has(d->closer, link->ifindex);
+	r = whole ? 1 : close_it(d, link);
 	if (r < 0) {
 		d->failed++;
 		log_error("%s: a pod's interface that cannot be closed: %s", link->name, strerror(-r));
@@ -155,6 +162,7 @@ static void guard(struct discover *d, struct link *link)
 	set_guarded(d, link);
 	link->half = !whole;
 	d->closed++;
+	d->by_hand += !whole;
 }
 
 static void on_changed(void *context, struct link *link)
@@ -568,12 +576,12 @@ json_t *discover_json(const struct discover *d)
 	}
 	if (d->slowest_ns > slowest)
 		slowest = d->slowest_ns;
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "guarded", guarded, "unknown",
-			 unknown, "without_slot", (json_int_t)d->no_slot, "closed_at_announcement",
-			 (json_int_t)d->closed, "slowest_microseconds", (json_int_t)(slowest / 1000),
-			 "slowest_barrier_microseconds", (json_int_t)(closer_slowest_barrier(d->closer) / 1000),
-			 "without_barrier", (json_int_t)closer_without_barrier(d->closer), "failed",
-			 (json_int_t)d->failed, "repaired", (json_int_t)d->repaired, "unsettled",
-			 (json_int_t)d->unsettled, "resyncs", (json_int_t)links_resyncs(d->links), "realtime",
-			 closer_is_realtime(d->closer));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "guarded", guarded,
+			 "unknown", unknown, "without_slot", (json_int_t)d->no_slot, "closed_at_announcement",
+			 (json_int_t)d->closed, "closed_by_hand", (json_int_t)d->by_hand, "slowest_microseconds",
+			 (json_int_t)(slowest / 1000), "slowest_barrier_microseconds",
+			 (json_int_t)(closer_slowest_barrier(d->closer) / 1000), "without_barrier",
+			 (json_int_t)closer_without_barrier(d->closer), "failed", (json_int_t)d->failed, "repaired",
+			 (json_int_t)d->repaired, "unsettled", (json_int_t)d->unsettled, "resyncs",
+			 (json_int_t)links_resyncs(d->links), "realtime", closer_is_realtime(d->closer));
 }

@@ -219,10 +219,12 @@ static int take_link(struct links *l, const struct nlmsghdr *nlh, bool reading)
 			link = NULL;
 		}
 	}
-	if (!link)
+	if (!link) {
 		link = insert(l, (uint32_t)h->ifi_index);
-	if (!link)
-		return -ENOMEM;
+		if (!link)
+			return -ENOMEM;
+		link->announced = h->ifi_change == ~0u;
+	}
 	links_parse(nlh, link);
 	link->seen = true;
 	tell_changed(l, link);

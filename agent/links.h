@@ -30,6 +30,7 @@ struct link {
 	struct sluice_addr routes[SLUICE_ENDPOINT_ADDRS]; /* /32 and /128, of any table */
 	size_t nroutes;
 	uint32_t apart; /* bit i: routes[i] is of a table that only some are led to, as a branch ENI's is */
+	bool announced; /* its making was news */
 	bool seen;	/* in the present reading of everything */
 	/* discover.c's own: */
 	uint32_t slot;	     /* in quarantine; 0: none */

@@ -41,7 +41,8 @@ make announced "$count"
 check "agent alone: each of $count pods is closed" report announced
 interfaces() { bpfctl -o json status | json "x['agent']['details']['interfaces']['$1']"; }
 echo "     from reading an announcement to the barrier, at worst: $(interfaces slowest_barrier_microseconds) us;" \
-	"to its programs: $(interfaces slowest_microseconds) us; real-time: $(interfaces realtime)"
+	"to its programs: $(interfaces slowest_microseconds) us; by the ordinary thread: $(interfaces closed_by_hand), two of before;" \
+	"real-time: $(interfaces realtime)"
 equal "none went without a barrier" 0 "$(interfaces without_barrier)"
 check "nor is any left" await 5 no_barriers
 check "they have gone, and so have their links" await 5 nothing_left

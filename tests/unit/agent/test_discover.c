@@ -27,6 +27,7 @@
 
 #define SKIP	77
 #define MANY	40
+#define BURST	100
 #define WAIT_MS 5000
 #define TOO_FEW 4096 /* bytes of news, which the kernel doubles */
 
@@ -191,6 +192,33 @@ static void test_closed_without_the_main_loop(void **state)
 	assert_int_equal(counted(&n, "failed"), 0);
 	assert_int_equal(counted(&n, "unknown"), 2);
 	assert_int_equal(state_of(&n, "eni1"), ATTACH_STATE_FIRST);
+}
+
+/* Whoever makes interfaces holds the lock that both threads need: the main loop hears of each, and leaves it to the other. */
+static void test_the_main_loop_waits(void **state)
+{
+	CLEANUP(node_close) struct node n;
+	pid_t maker;
+	int status = -1;
+
+	(void)state;
+	node_open(&n, true);
+	maker = fork();
+	if (maker == 0) {
+		char line[160];
+
+		snprintf(line, sizeof(line),
+			 "for i in $(seq %d); do echo link add eni$i up type veth peer name p$i netns %d; done | "
+			 "ip -batch -",
+			 BURST, elsewhere);
+		_exit(system(line) != 0);
+	}
+	while (waitpid(maker, &status, WNOHANG) == 0)
+		discover_read(n.d);
+	discover_read(n.d);
+	assert_int_equal(status, 0);
+	assert_int_equal(counted(&n, "closed_at_announcement"), BURST);
+	assert_int_equal(counted(&n, "closed_by_hand"), 0);
 }
 
 static void test_others_are_left_alone(void **state)
@@ -453,6 +481,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_closed_without_the_main_loop, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_main_loop_waits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_others_are_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_way_out_stays_open, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_siblings, set_up, tear_down),
