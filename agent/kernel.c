@@ -159,10 +159,22 @@ static const struct sizing sizes[] = {
 	{ SLUICE_MAP_EVENTS, offsetof(struct config_limits, events) },
 };
 
+/* Of lines: as many as leases, and the next power of two. */
+static uint32_t lease_lines(const struct config_limits *limits)
+{
+	uint32_t lines = 1;
+
+	while (lines < limits->leases)
+		lines *= 2;
+	return lines;
+}
+
 static uint32_t configured_size(const struct config_limits *limits, const char *map)
 {
 	if (strcmp(map, SLUICE_MAP_DESTS) == 0)
 		return dest_pages(limits);
+	if (strcmp(map, SLUICE_MAP_LEASE_LINES) == 0)
+		return lease_lines(limits);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		if (strcmp(sizes[i].map, map) == 0)
 			return *(const uint32_t *)((const char *)limits + sizes[i].limit);
@@ -245,6 +257,7 @@ static int map_all(struct kernel *k)
 	k->dests = bpf_map__fd(k->skel->maps.dests);
 	k->rules = bpf_map__fd(k->skel->maps.rules);
 	k->leases = bpf_map__fd(k->skel->maps.leases);
+	k->lines = (struct lines){ bpf_map__fd(k->skel->maps.lease_lines), k->settings };
 	k->names = bpf_map__fd(k->skel->maps.names);
 	k->cluster = bpf_map__fd(k->skel->maps.cluster);
 	k->flows = bpf_map__fd(k->skel->maps.flows);
@@ -258,6 +271,7 @@ static int init_settings(struct kernel *k)
 {
 	struct sluice_settings *s = k->settings;
 
+	s->lease_lines = bpf_map__max_entries(k->skel->maps.lease_lines);
 	if (s->abi == SLUICE_ABI_VERSION) {
 		k->adopted = true;
 		return 0;

@@ -12,6 +12,7 @@
 
 #include "agent/config.h"
 #include "bpf/abi.h"
+#include "dnsproxy/lines.h"
 
 struct kernel {
 	struct veth_bpf *skel;
@@ -34,6 +35,7 @@ struct kernel {
 	uint32_t max_dests; /* prefixes that all policies together may have */
 	/* Map fds, owned by the skeleton. */
 	int ifindexes, labels, dests, rules, leases, names, cluster, flows, events, totals;
+	struct lines lines;
 	int proxy_peers; /* -1: there is no filter for the proxy (proxy_filter.h) */
 };
 

@@ -186,8 +186,12 @@ static void delete_lease(const struct kernel *k, const struct sluice_lease_key *
 {
 	struct sluice_lease last;
 
-	if (bpf_map_lookup_and_delete_elem(k->leases, key, &last) == 0 && !lease_is_over(&last, now))
+	if (bpf_map_lookup_and_delete_elem(k->leases, key, &last) < 0)
+		return;
+	if (!lease_is_over(&last, now))
 		bpf_map_update_elem(k->leases, key, &last, BPF_NOEXIST);
+	else
+		lines_clear(&k->lines, key);
 }
 
 static int sweep_lease(const void *key, const void *value, void *context)

@@ -7,6 +7,7 @@
 
 #include "agent/mapwalk.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "policy/array.h"
 #include "policy/pages.h"
 
@@ -175,6 +176,7 @@ struct carry {
 	const struct tables_move *moves;
 	size_t count;
 	size_t failed;
+	uint64_t now;
 };
 
 /* True: there is room, or it is there already. */
@@ -224,6 +226,14 @@ static bool carry_slot(struct carry *c, const struct image *img, const struct sl
 	return fits;
 }
 
+static bool put_lease(const struct carry *c, const struct sluice_lease *lease)
+{
+	if (bpf_map_update_elem(c->k->leases, &lease->key, lease, BPF_ANY) < 0)
+		return false;
+	lines_put(&c->k->lines, lease, c->now);
+	return true;
+}
+
 static int carry_lease(const void *key, const void *value, void *context)
 {
 	const struct sluice_lease_key *k = key;
@@ -240,8 +250,8 @@ static int carry_lease(const void *key, const void *value, void *context)
 			lease = (struct sluice_lease){ .key = { .policy = c->moves[i].to, .addr = k->addr } };
 		for (size_t s = 0; s < SLUICE_LEASE_SLOTS; s++)
 			fits = carry_slot(c, c->moves[i].img, &old->slots[s], &lease, &changed) && fits;
-		if (changed && bpf_map_update_elem(c->k->leases, &lease.key, &lease, BPF_ANY) < 0)
-			fits = false;
+		if (changed)
+			fits = put_lease(c, &lease) && fits;
 		c->failed += !fits;
 	}
 	return 0;
@@ -249,7 +259,7 @@ static int carry_lease(const void *key, const void *value, void *context)
 
 size_t tables_carry_leases(const struct kernel *k, const struct tables_move *moves, size_t count)
 {
-	struct carry c = { .k = k, .moves = moves, .count = count };
+	struct carry c = { .k = k, .moves = moves, .count = count, .now = clock_now() };
 
 	if (count &&
 	    mapwalk(k->leases, sizeof(struct sluice_lease_key), sizeof(struct sluice_lease), carry_lease, &c) < 0)

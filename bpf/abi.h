@@ -26,17 +26,18 @@
 #define SLUICE_ABI_VERSION 3
 
 /* Pinned under PINPATH/<name>; links under PINPATH/links/<ifindex>-<from|to> and SLUICE_CGROUP_LINK. */
-#define SLUICE_MAP_SETTINGS	 "settings"  /* array[1], mmapable: struct sluice_settings */
-#define SLUICE_MAP_IFINDEXES	 "ifindexes" /* hash: __u32 ifindex -> struct sluice_if */
-#define SLUICE_MAP_ENDPOINTS	 "endpoints" /* array, mmapable: struct sluice_endpoint, index = endpoint id */
-#define SLUICE_MAP_RUNTIME	 "runtime"   /* array, mmapable: struct sluice_runtime, index = endpoint id */
-#define SLUICE_MAP_LABELS	 "labels"    /* array: struct sluice_label, index = endpoint id; user space only */
-#define SLUICE_MAP_DESTS	 "dests"     /* hash: __u64 SLUICE_DEST_KEY -> struct sluice_dest_page */
-#define SLUICE_MAP_RULES	 "rules"     /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
-#define SLUICE_MAP_LEASES	 "leases"    /* hash: struct sluice_lease_key -> struct sluice_lease */
-#define SLUICE_MAP_LEASE_USE	 "lease_use" /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
-#define SLUICE_MAP_NAMES	 "names"     /* hash: __u64 name id -> struct sluice_name; user space only */
-#define SLUICE_MAP_CLUSTER	 "cluster"   /* hash: struct sluice_addr -> struct sluice_cluster */
+#define SLUICE_MAP_SETTINGS	 "settings"    /* array[1], mmapable: struct sluice_settings */
+#define SLUICE_MAP_IFINDEXES	 "ifindexes"   /* hash: __u32 ifindex -> struct sluice_if */
+#define SLUICE_MAP_ENDPOINTS	 "endpoints"   /* array, mmapable: struct sluice_endpoint, index = endpoint id */
+#define SLUICE_MAP_RUNTIME	 "runtime"     /* array, mmapable: struct sluice_runtime, index = endpoint id */
+#define SLUICE_MAP_LABELS	 "labels"      /* array: struct sluice_label, index = endpoint id; user space only */
+#define SLUICE_MAP_DESTS	 "dests"       /* hash: __u64 SLUICE_DEST_KEY -> struct sluice_dest_page */
+#define SLUICE_MAP_RULES	 "rules"       /* LPM trie: struct sluice_rule_key -> struct sluice_rule */
+#define SLUICE_MAP_LEASES	 "leases"      /* hash: struct sluice_lease_key -> struct sluice_lease */
+#define SLUICE_MAP_LEASE_LINES	 "lease_lines" /* array, mmapable: struct sluice_lease_line, index by bpf/lease_line.h */
+#define SLUICE_MAP_LEASE_USE	 "lease_use"   /* array, mmapable: __u64 CLOCK_MONOTONIC ns, index by bpf/lease_use.h */
+#define SLUICE_MAP_NAMES	 "names"       /* hash: __u64 name id -> struct sluice_name; user space only */
+#define SLUICE_MAP_CLUSTER	 "cluster"     /* hash: struct sluice_addr -> struct sluice_cluster */
 #define SLUICE_MAP_CLUSTER_QUIET "cluster_quiet" /* array, mmapable: __u64, bits by bpf/cluster_quiet.h */
 #define SLUICE_MAP_FLOWS	 "flows"	 /* hash: struct sluice_flow_key -> struct sluice_flow */
 #define SLUICE_MAP_FRAGS	 "frags"	 /* LRU hash: struct sluice_frag_key -> struct sluice_frag */
@@ -55,6 +56,7 @@
 #define SLUICE_MAX_DESTS	   262144 /* prefixes of all policies; what pages they take: policy/pages.h */
 #define SLUICE_MAX_RULES	   262144
 #define SLUICE_MAX_LEASES	   131072
+#define SLUICE_MAX_LEASE_LINES	   131072 /* a power of two; 8 MB. Follows the leases: agent/kernel.c */
 #define SLUICE_MAX_NAMES	   131072
 #define SLUICE_MAX_CLUSTER	   131072
 #define SLUICE_MAX_FLOWS	   262144
@@ -125,10 +127,11 @@ struct sluice_settings {
 	__u32 next_generation; /* next endpoint generation; user space only */
 	__u32 reject_rate;     /* answers to denied packets per second and endpoint; 0 = no limit */
 	__u64 agent_heartbeat; /* CLOCK_MONOTONIC ns, written by the agent's sweep; tells readers it is alive */
-	__u64 name_key[2];     /* SipHash-2-4 key of name ids, random when the map is made; user space only */
-	__u64 dns_log_next;    /* number of the next DNS record for the flow log; user space only */
+	__u64 name_key
+		[2]; /* SipHash-2-4 key of name ids, random when the map is made; the first: bpf/lease_line.h too */
+	__u64 dns_log_next; /* number of the next DNS record for the flow log; user space only */
 	__u32 reject_burst;
-	__u32 reserved;
+	__u32 lease_lines; /* how many SLUICE_MAP_LEASE_LINES has, a power of two; 0: not said yet */
 };
 _Static_assert(sizeof(struct sluice_settings) == 96, "abi");
 
@@ -421,6 +424,19 @@ struct sluice_lease {
 	struct sluice_lease_slot slots[SLUICE_LEASE_SLOTS];
 };
 _Static_assert(sizeof(struct sluice_lease) == 24 + 8 * 24, "abi");
+
+/*
+ * Copy of a lease of which one slot speaks, in one line of memory, where the hash waits for three or four one after the
+ * other. The table has no chains: a lease may have no line, or lose it to another. It only ever adds an allow; where it
+ * opens nothing the lease is asked. bpf/lease_line.h has the rules.
+ */
+struct sluice_lease_line {
+	struct sluice_lease_key key;
+	struct sluice_lease_slot slot;
+	__u64 check; /* over all of the above, so that a line read while it is written is known for one */
+	__u64 zero;
+};
+_Static_assert(sizeof(struct sluice_lease_line) == 64, "abi");
 
 struct sluice_name {
 	__u64 id; /* SipHash-2-4 of the text under settings.name_key (base/siphash.h); never 0 */

@@ -142,9 +142,32 @@ static SLUICE_INLINE bool decide_by_addresses(const struct sluice_tables *t, con
 	return !d->settled && !in_cluster && !addr_no_name_opens(&q->remote);
 }
 
+/* What one slot of a lease opens, where that is better than `best`. Leases only ever add an allow (hazard 23). */
+static SLUICE_INLINE void decide_by_slot(const struct sluice_tables *t, const struct sluice_query *q,
+					 const struct sluice_decision *d, const struct sluice_lease_slot *slot,
+					 struct sluice_decision *best)
+{
+	struct sluice_rule rule;
+	__u32 set = slot->set;
+	__u64 name = slot->name;
+
+	/* Only name sets of this policy count. */
+	if (!(set & SLUICE_SET_NAME) || (!q->live && slot->expires <= q->now))
+		return;
+	if (slot->generation < q->generation)
+		return;
+	if (!tables_find_rule(t, q->policy, set, q->proto, q->port, &rule) || rule.verdict != SLUICE_ALLOW)
+		return;
+	if (decision_passed(&rule, d) || !decision_beats(&rule, best))
+		return;
+	decision_take(best, &rule);
+	best->name = name;
+	best->lease = 1;
+}
+
 /*
- * What DNS answers opened. Leases only ever add an allow, and only name sets of this policy count (hazard 23). The key
- * is compared last: had the element been recycled while we read it, nothing read from it may speak.
+ * What DNS answers opened. The key is compared last: had the element been recycled while we read it, nothing read from it
+ * may speak.
  *
  * `best` is memory to work with. In the kernel it is a map's, of which the verifier remembers nothing: what is the best
  * so far would else be another state for each way through each slot.
@@ -153,29 +176,12 @@ static SLUICE_INLINE void decide_by_lease(const struct sluice_tables *t, const s
 					  struct sluice_decision *d, struct sluice_decision *best)
 {
 	const struct sluice_lease *lease = tables_find_lease(t, q->policy, &q->remote);
-	struct sluice_rule rule;
 
 	if (!lease)
 		return;
 	*best = *d;
 	/* Unrolled for loaders without CAP_PERFMON: they may not add a variable to a pointer that differs by path. */
-	SLUICE_UNROLL for (int i = 0; i < SLUICE_LEASE_SLOTS; i++)
-	{
-		__u32 set = lease->slots[i].set;
-		__u64 name = lease->slots[i].name;
-
-		if (!(set & SLUICE_SET_NAME) || (!q->live && lease->slots[i].expires <= q->now))
-			continue;
-		if (lease->slots[i].generation < q->generation)
-			continue;
-		if (!tables_find_rule(t, q->policy, set, q->proto, q->port, &rule) || rule.verdict != SLUICE_ALLOW)
-			continue;
-		if (decision_passed(&rule, d) || !decision_beats(&rule, best))
-			continue;
-		decision_take(best, &rule);
-		best->name = name;
-		best->lease = 1;
-	}
+	SLUICE_UNROLL for (int i = 0; i < SLUICE_LEASE_SLOTS; i++) decide_by_slot(t, q, d, &lease->slots[i], best);
 	if (lease->key.policy == q->policy && addr_equal(&lease->key.addr, &q->remote))
 		*d = *best;
 }

@@ -7,6 +7,7 @@
 
 int judge_search(struct work *w);
 int judge_addresses(struct work *w);
+int judge_line(struct work *w);
 int judge_leases(struct work *w, int live);
 
 static SLUICE_INLINE void judge_ask(struct work *w, struct sluice_query *q, int live)
@@ -23,7 +24,7 @@ static SLUICE_INLINE void judge_ask(struct work *w, struct sluice_query *q, int 
 }
 
 /*
- * The verdict in three steps, each a function of its own: what one leaves in `w` the verifier knows nothing about in the
+ * The verdict in steps, each a function of its own: what one leaves in `w` the verifier knows nothing about in the
  * next, so that their paths do not multiply, and no frame holds what another needs.
  */
 SLUICE_GLOBAL int judge_search(struct work *w)
@@ -43,6 +44,25 @@ SLUICE_GLOBAL int judge_addresses(struct work *w)
 		return 0;
 	judge_ask(w, &q, 0);
 	return decide_without_leases(&w->tables, &q, &w->decision);
+}
+
+/* 1: the lease's line opens the way. Not to be asked for a flow that lives (lease_line.h). */
+SLUICE_GLOBAL int judge_line(struct work *w)
+{
+	struct sluice_lease_slot slot;
+	struct sluice_query q;
+
+	if (!w)
+		return 0;
+	judge_ask(w, &q, 0);
+	if (!lines_find(q.policy, &q.remote, &slot))
+		return 0;
+	w->best = w->decision;
+	decide_by_slot(&w->tables, &q, &w->decision, &slot, &w->best);
+	if (!w->best.lease)
+		return 0;
+	w->decision = w->best;
+	return 1;
 }
 
 SLUICE_GLOBAL int judge_leases(struct work *w, int live)
@@ -68,7 +88,7 @@ static SLUICE_INLINE int judge_reason(const struct work *w)
 static SLUICE_INLINE int judge_packet(struct work *w, int live)
 {
 	judge_search(w);
-	if (judge_addresses(w) && (w->state & SLUICE_STATE_NAMES))
+	if (judge_addresses(w) && (w->state & SLUICE_STATE_NAMES) && (live || !judge_line(w)))
 		judge_leases(w, live);
 	return judge_reason(w);
 }

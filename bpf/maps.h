@@ -73,6 +73,15 @@ struct {
 	__type(value, struct sluice_lease);
 } leases SEC(".maps");
 
+/* Nobody maps it: the flag makes its elements begin at a page, and so each at a line of memory. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SLUICE_MAX_LEASE_LINES);
+	__type(key, __u32);
+	__type(value, struct sluice_lease_line);
+} lease_lines SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

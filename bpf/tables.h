@@ -5,6 +5,7 @@
 
 #include "bpf/cluster_quiet.h"
 #include "bpf/dest_page.h"
+#include "bpf/lease_line.h"
 #include "bpf/maps.h"
 
 /*
@@ -113,6 +114,55 @@ static SLUICE_INLINE const struct sluice_lease *tables_find_lease(const struct s
 
 	(void)t;
 	return bpf_map_lookup_elem(&leases, &key);
+}
+
+/* 0: the line is for that policy and address. */
+static SLUICE_INLINE __u64 line_differs(const volatile struct sluice_lease_line *l, __u64 policy,
+					const struct sluice_addr *addr)
+{
+	return (l->key.policy ^ policy) | (l->key.addr.d[0] ^ addr->d[0]) | (l->key.addr.d[1] ^ addr->d[1]);
+}
+
+/* Copied before it is looked at, as it may be written meanwhile. */
+static SLUICE_INLINE bool line_read(const volatile struct sluice_lease_line *l, __u64 policy,
+				    const struct sluice_addr *addr, __u64 secret, struct sluice_lease_slot *ret)
+{
+	struct sluice_lease_line line;
+
+	line.key.policy = policy;
+	line.key.addr = *addr;
+	line.slot.expires = l->slot.expires;
+	line.slot.name = l->slot.name;
+	line.slot.set = l->slot.set;
+	line.slot.generation = l->slot.generation;
+	*ret = line.slot;
+	return l->check == lease_line_check(&line, secret);
+}
+
+/*
+ * The slot of the lease's line; false: it has none, or none to be believed. Both places are read before the first is
+ * judged, so that they are waited for together.
+ */
+static SLUICE_INLINE bool lines_find(__u64 policy, const struct sluice_addr *addr, struct sluice_lease_slot *ret)
+{
+	__u32 zero = 0, first, second;
+	const struct sluice_settings *s = bpf_map_lookup_elem(&settings, &zero);
+	const struct sluice_lease_line *a, *b;
+	__u64 not_a, not_b;
+
+	if (!s)
+		return false;
+	first = lease_line_index(s->lease_lines, policy, addr);
+	second = lease_line_other(first);
+	a = bpf_map_lookup_elem(&lease_lines, &first);
+	b = bpf_map_lookup_elem(&lease_lines, &second);
+	if (!a || !b)
+		return false;
+	not_a = line_differs(a, policy, addr);
+	not_b = line_differs(b, policy, addr);
+	if (!not_a)
+		return line_read(a, policy, addr, s->name_key[0], ret);
+	return !not_b && line_read(b, policy, addr, s->name_key[0], ret);
 }
 
 static SLUICE_INLINE bool tables_in_cluster(const struct sluice_tables *t, const struct sluice_addr *addr)

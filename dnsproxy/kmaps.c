@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 enum { MAP_SETTINGS, MAP_ENDPOINTS, MAP_LEASE_USE, MAP_STATS, MAP_LOG };
 
@@ -47,14 +48,20 @@ static int put_lease(void *context, const struct sluice_lease *lease)
 {
 	const struct kmaps *k = context;
 
-	return bpf_map_update_elem(k->leases, &lease->key, lease, BPF_ANY) < 0 ? -errno : 0;
+	if (bpf_map_update_elem(k->leases, &lease->key, lease, BPF_ANY) < 0)
+		return -errno;
+	lines_put(&k->lines, lease, clock_now());
+	return 0;
 }
 
 static int delete_lease(void *context, const struct sluice_lease_key *key)
 {
 	const struct kmaps *k = context;
 
-	return bpf_map_delete_elem(k->leases, key) < 0 ? -errno : 0;
+	if (bpf_map_delete_elem(k->leases, key) < 0)
+		return -errno;
+	lines_clear(&k->lines, key);
+	return 0;
 }
 
 #define BATCH 256u /* a bucket of the kernel's hash has no more, unless somebody guesses its secret */
@@ -189,6 +196,7 @@ static int open_tables(const char *pin_path, struct kmaps *k)
 		  &k->cluster },
 		{ { SLUICE_MAP_LEASES, sizeof(struct sluice_lease_key), sizeof(struct sluice_lease), true },
 		  &k->leases },
+		{ { SLUICE_MAP_LEASE_LINES, 4, sizeof(struct sluice_lease_line), true }, &k->lines.fd },
 		{ { SLUICE_MAP_NAMES, 8, sizeof(struct sluice_name), true }, &k->names },
 		{ { SLUICE_MAP_DNS_SOCKETS, 4, 8, true }, &k->sockets },
 	};
@@ -212,6 +220,7 @@ int kmaps_open(const char *pin_path, struct kmaps *k)
 
 	if (r == 0)
 		r = open_tables(pin_path, k);
+	k->lines.settings = k->maps.settings;
 	if (r == 0) {
 		snprintf(path, sizeof(path), "%s/%s", pin_path, SLUICE_MAP_SETTINGS);
 		k->pin = open(path, O_PATH | O_CLOEXEC);
@@ -239,6 +248,7 @@ void kmaps_close(struct kmaps *k)
 	closep(&k->askers);
 	closep(&k->cluster);
 	closep(&k->leases);
+	closep(&k->lines.fd);
 	closep(&k->names);
 	closep(&k->sockets);
 	closep(&k->pin);

@@ -6,10 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "dnsproxy/lines.h"
 #include "dnsproxy/maps.h"
 
 struct kmaps {
 	int interfaces, askers, cluster, leases, names, sockets;
+	struct lines lines;
 	int pin; /* O_PATH on the settings pin: tells when it was taken away */
 	void *mapped[5];
 	size_t mapped_len[5];
@@ -18,7 +20,8 @@ struct kmaps {
 
 #define KMAPS_INIT                                                                                                     \
 	{                                                                                                              \
-		.interfaces = -1, .askers = -1, .cluster = -1, .leases = -1, .names = -1, .sockets = -1, .pin = -1     \
+		.interfaces = -1, .askers = -1, .cluster = -1, .leases = -1, .names = -1, .sockets = -1, .pin = -1,    \
+		.lines.fd = -1                                                                                         \
 	}
 
 /* 0; -ENOENT while a pin is missing; -EAGAIN while the agent has not filled them in; -EPROTO when a map is not of our ABI; -errno. `k` is from KMAPS_INIT. */

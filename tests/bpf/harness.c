@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "bpf/cluster_quiet.h"
 #include "policy/array.h"
 #include "policy/pages.h"
@@ -89,6 +90,7 @@ int harness_open_sized(void **state, uint32_t flows)
 	h->runtime = map_values(h->skel->maps.runtime, sizeof(*h->runtime));
 	h->settings = map_values(h->skel->maps.settings, sizeof(*h->settings));
 	h->quiet = map_values(h->skel->maps.cluster_quiet, sizeof(*h->quiet));
+	h->lines = (struct lines){ bpf_map__fd(h->skel->maps.lease_lines), h->settings };
 	h->ring = ring_buffer__new(bpf_map__fd(h->skel->maps.events), take_event, h, NULL);
 	h->host_ifindex = (int)if_nametoindex("sluice-h");
 	h->pod_ifindex = (int)if_nametoindex("sluice-p");
@@ -223,6 +225,9 @@ int harness_reset(void **state)
 	memset(&h->runtime[TEST_ENDPOINT], 0, sizeof(h->runtime[0]));
 	memset(h->settings, 0, sizeof(*h->settings));
 	h->settings->abi = SLUICE_ABI_VERSION;
+	/* Another secret: lines of the test before are none. */
+	h->settings->name_key[0] = ++h->secret;
+	h->settings->lease_lines = bpf_map__max_entries(h->skel->maps.lease_lines);
 	h->settings->flow_quota = 1000;
 	h->settings->tombstone_quota = 1000;
 	memset(ep, 0, sizeof(*ep));
@@ -371,6 +376,12 @@ void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expir
 		.expires = expires, .name = name, .set = set, .generation = TEST_GENERATION
 	};
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &lease.key, &lease, BPF_ANY), 0);
+}
+
+void write_lease(struct harness *h, const struct sluice_lease *lease)
+{
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &lease->key, lease, BPF_ANY), 0);
+	lines_put(&h->lines, lease, clock_now());
 }
 
 void set_lease(struct harness *h, const char *addr, uint32_t set_id, bool valid)

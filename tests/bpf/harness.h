@@ -21,6 +21,7 @@
 
 #include "base/addr.h"
 #include "bpf/abi.h"
+#include "dnsproxy/lines.h"
 #include "tests/bpf/frame.h"
 #include "veth.skel.h"
 
@@ -48,6 +49,8 @@ struct harness {
 	struct sluice_runtime *runtime;
 	struct sluice_settings *settings;
 	uint64_t *quiet; /* bpf/cluster_quiet.h */
+	struct lines lines;
+	uint64_t secret; /* of the lines since the reset */
 	struct ring_buffer *ring;
 	struct sluice_event last_event;
 	int host_ifindex;
@@ -91,8 +94,10 @@ void add_dest(struct harness *h, uint64_t policy, const char *prefix, uint32_t s
 void commit_dests(struct harness *h, uint64_t policy);
 void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, uint16_t port, uint8_t port_bits,
 	      struct sluice_rule rule);
-/* A policy that has leases has name rules: the state says so from now on. */
+/* In the hash alone. A policy that has leases has name rules: the state says so from now on. */
 void add_lease(struct harness *h, const char *addr, uint32_t set, uint64_t expires, uint64_t name);
+/* With its line, as the proxy and the agent do. The state says nothing of it. */
+void write_lease(struct harness *h, const struct sluice_lease *lease);
 /* No group of addresses holds anybody of the cluster; those added afterwards take theirs out. Not so after a reset. */
 void set_quiet(struct harness *h);
 void add_cluster(struct harness *h, const char *addr, enum sluice_cluster_kind kind, bool local);

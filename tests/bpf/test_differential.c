@@ -228,11 +228,6 @@ static void add_random_lease(struct sluice_tables *t)
 
 /* ---- the kernel's side ------------------------------------------------------------------------------------------- */
 
-static void put_lease(struct harness *h, const struct sluice_lease *lease)
-{
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &lease->key, lease, BPF_ANY), 0);
-}
-
 /*
  * The kernel's rows say where no lease changes anything, as the agent's do (agent/tables.c), and the host's do not: that
  * leases are not asked then must change no answer.
@@ -263,7 +258,7 @@ static void put_tables(struct harness *h, const struct sluice_tables *t)
 		add_rule(h, TEST_POLICY, t->rules[i].set, t->rules[i].proto, t->rules[i].port, t->rules[i].bits,
 			 kernel_rule(t, &t->rules[i].rule));
 	for (size_t i = 0; i < t->nleases; i++)
-		put_lease(h, &t->leases[i]);
+		write_lease(h, &t->leases[i]);
 	set_quiet(h);
 	for (size_t i = 0; i < t->ncluster; i++) {
 		addr_format(&t->cluster[i], text);
@@ -377,7 +372,7 @@ static void change(struct harness *h, struct sluice_tables *t)
 	for (size_t i = 0; i < t->nleases; i++) {
 		for (size_t k = 0; k < SLUICE_LEASE_SLOTS; k++)
 			t->leases[i].slots[k].expires = 1;
-		put_lease(h, &t->leases[i]);
+		write_lease(h, &t->leases[i]);
 	}
 	for (size_t i = 0; i < t->nrules; i++) {
 		if (chance(4) == 0)

@@ -136,7 +136,7 @@ static size_t random_leases(struct harness *h, const struct image *img, struct s
 								  .name = 1 + i,
 								  .set = match.sets[k],
 								  .generation = TEST_GENERATION - chance(4) / 3 };
-		assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.leases), &l->key, l, BPF_ANY), 0);
+		write_lease(h, l);
 		n += match.nsets > 0;
 	}
 	return n;

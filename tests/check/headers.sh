@@ -18,7 +18,7 @@ for h in $(sources '*.h'); do
 	case $h in
 	bpf/abi_names.h) host "$h" ;;
 	bpf/decide.h) ;; # its includer says first what the tables are: bpf/tables.h, policy/verdict.c
-	bpf/abi.h | bpf/addr_class.h | bpf/cluster_quiet.h | bpf/lease_use.h | base/addr_type.h) host "$h"; kernel "$h" ;;
+	bpf/abi.h | bpf/addr_class.h | bpf/cluster_quiet.h | bpf/lease_line.h | bpf/lease_use.h | base/addr_type.h) host "$h"; kernel "$h" ;;
 	bpf/*) kernel "$h" ;;
 	*) host "$h" ;;
 	esac

@@ -6,7 +6,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 # Of each room, the project's headers it may include, and the third-party ones besides libc and the kernel's UAPI.
-contracts='bpf/(abi|addr_class|cluster_quiet|decide|dest_page|lease_use|abi_names)\.h'
+contracts='bpf/(abi|addr_class|cluster_quiet|decide|dest_page|lease_line|lease_use|abi_names)\.h'
 own_headers() {
 	case $1 in
 	base) echo 'base/.*' ;;
@@ -35,7 +35,7 @@ other_headers() {
 
 room() { # FILE
 	case $1 in
-	bpf/abi.h | bpf/addr_class.h | bpf/cluster_quiet.h | bpf/decide.h | bpf/dest_page.h | bpf/lease_use.h | bpf/abi_names.h) echo bpf-contract ;;
+	bpf/abi.h | bpf/addr_class.h | bpf/cluster_quiet.h | bpf/decide.h | bpf/dest_page.h | bpf/lease_line.h | bpf/lease_use.h | bpf/abi_names.h) echo bpf-contract ;;
 	bpf/*.bpf.c | bpf/*.h) echo bpf-kernel ;;
 	bpf/*) echo bpf-user ;;
 	*) echo "${1%%/*}" ;;

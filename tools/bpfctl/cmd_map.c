@@ -45,6 +45,8 @@ static bool is_blank(enum pin pin, uint32_t index, const void *value)
 		return ((const struct sluice_endpoint *)value)->generation == 0;
 	if (pin == PIN_LABELS)
 		return ((const struct sluice_label *)value)->generation == 0;
+	if (pin == PIN_LEASE_LINES)
+		return ((const struct sluice_lease_line *)value)->key.policy == 0;
 	if (pin == PIN_LEASE_USE)
 		return *(const uint64_t *)value == 0;
 	if (pin == PIN_DNS_LOG)

@@ -42,6 +42,8 @@ static const struct pin_shape shapes[PIN_MAX] = {
 			sizeof(struct sluice_rule) },
 	[PIN_LEASES] = { SLUICE_MAP_LEASES, "addresses that DNS answers opened", PIN_KIND_HASH,
 			 sizeof(struct sluice_lease_key), sizeof(struct sluice_lease) },
+	[PIN_LEASE_LINES] = { SLUICE_MAP_LEASE_LINES, "a short way to leases of one name", PIN_KIND_ARRAY, 4,
+			      sizeof(struct sluice_lease_line) },
 	[PIN_LEASE_USE] = { SLUICE_MAP_LEASE_USE, "when leases were last of use to a flow", PIN_KIND_SHARED, 4, 8 },
 	[PIN_NAMES] = { SLUICE_MAP_NAMES, "text of the names in leases and flows", PIN_KIND_HASH, 8,
 			sizeof(struct sluice_name) },

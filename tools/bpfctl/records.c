@@ -450,6 +450,15 @@ static json_t *lease_json(const struct records *r, const struct sluice_lease *le
 			 out_addr(&lease->key.addr), "slots", slots);
 }
 
+static json_t *line_json(const struct records *r, uint32_t index, const struct sluice_lease_line *line)
+{
+	const struct sluice_lease lease = { .key = line->key };
+	json_t *o = record_lease_slot(r, &lease, &line->slot);
+
+	set(o, "index", json_integer(index));
+	return o;
+}
+
 static json_t *frag_json(const struct sluice_frag *frag)
 {
 	const struct sluice_frag_key *key = &frag->key;
@@ -538,6 +547,8 @@ json_t *record_element(const struct records *r, enum pin pin, const void *key, c
 		return rule_json(key, value);
 	case PIN_LEASES:
 		return lease_json(r, value);
+	case PIN_LEASE_LINES:
+		return line_json(r, *(const uint32_t *)key, value);
 	case PIN_NAMES:
 		return json_pack(
 			"{s:o*, s:o*}", "id", out_hex(*(const uint64_t *)key), "name",

@@ -231,9 +231,29 @@ static void fill_network6(struct harness *h, const char *addr)
 	fill_prefix(h, addr, 64);
 }
 
+static void fill_slots(struct harness *h, const char *addr, uint32_t names)
+{
+	struct sluice_lease lease = { .key.policy = TEST_POLICY };
+
+	if (addr_parse(addr, &lease.key.addr))
+		exit(1);
+	for (uint32_t i = 0; i < names; i++)
+		lease.slots[i] = (struct sluice_lease_slot){
+			.expires = ~0ull, .name = i + 1, .set = SLUICE_SET_NAME | 1, .generation = TEST_GENERATION
+		};
+	write_lease(h, &lease);
+	h->endpoints[TEST_ENDPOINT].state |= SLUICE_STATE_NAMES;
+}
+
 static void fill_lease(struct harness *h, const char *addr)
 {
-	add_lease(h, addr, SLUICE_SET_NAME | 1, ~0ull, 1);
+	fill_slots(h, addr, 1);
+}
+
+/* Such an address has no line. */
+static void fill_two_names(struct harness *h, const char *addr)
+{
+	fill_slots(h, addr, 2);
 }
 
 static const struct bpf_map *bare_leases;
@@ -297,6 +317,7 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 		{ &ours, "CIDRs of /64, IPv6", cidrs, ARRAY_SIZE(cidrs), fill_network6, address6 },
 		{ &ours, "rules of other policies", leases, ARRAY_SIZE(leases) - quick, fill_rules, address },
 		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease, address },
+		{ &ours, "leases of two names each", leases, ARRAY_SIZE(leases) - quick, fill_two_names, address },
 	};
 
 	bare_leases = bare->maps.bare_leases;

@@ -34,6 +34,7 @@
 #include "base/clock.h"
 #include "base/siphash.h"
 #include "bpf/cluster_quiet.h"
+#include "bpf/lease_line.h"
 #include "policy/verdict.h"
 
 #define SKIP 77
@@ -85,7 +86,7 @@ static void node_open_sized(struct node *n, uint32_t dests)
 	n->config->limits.endpoints = 8;
 	n->config->limits.dests = dests;
 	n->config->limits.rules = 64;
-	n->config->limits.leases = 64;
+	n->config->limits.leases = 50;
 	n->config->limits.names = 64;
 	n->config->limits.flows = 64;
 	assert_int_equal(kernel_open(n->config, &n->k), 0);
@@ -363,6 +364,32 @@ static bool has_lease(struct node *n, uint64_t policy, const char *addr)
 	return bpf_map_lookup_elem(n->k->leases, &lease.key, &lease) == 0 && (lease.slots[0].set & SLUICE_SET_NAME);
 }
 
+/* As the proxy puts it when it has written the lease. */
+static void put_line(struct node *n, uint64_t policy, const char *addr)
+{
+	struct sluice_lease lease = { .key.policy = policy };
+
+	assert_int_equal(addr_parse(addr, &lease.key.addr), 0);
+	assert_int_equal(bpf_map_lookup_elem(n->k->leases, &lease.key, &lease), 0);
+	lines_put(&n->k->lines, &lease, clock_now());
+}
+
+static bool has_line(struct node *n, uint64_t policy, const char *addr)
+{
+	struct sluice_addr a;
+	uint32_t index;
+	struct sluice_lease_line line;
+
+	assert_int_equal(addr_parse(addr, &a), 0);
+	index = lease_line_index(n->k->settings->lease_lines, policy, &a);
+	for (int i = 0; i < 2; i++, index = lease_line_other(index)) {
+		assert_int_equal(bpf_map_lookup_elem(n->k->lines.fd, &index, &line), 0);
+		if (line.key.policy == policy && addr_equal(&line.key.addr, &a))
+			return line.check == lease_line_check(&line, n->k->settings->name_key[0]);
+	}
+	return false;
+}
+
 /* Rows of the policy's addresses that ask no lease. */
 static unsigned int settled_rows(const struct node *n, uint64_t policy)
 {
@@ -425,6 +452,7 @@ static void test_policy_change_carries_leases(void **state)
 	new = SLUICE_STATE_POLICY(state_of(&n, 0));
 	assert_int_not_equal(old, new);
 	assert_true(has_lease(&n, new, "203.0.113.10"));
+	assert_true(has_line(&n, new, "203.0.113.10"));
 	assert_false(has_lease(&n, new, "203.0.113.11"));
 	publisher_collect(n.p, clock_now());
 	assert_non_null(publisher_find(n.p, old)); /* a packet may be on its way */
@@ -978,6 +1006,7 @@ static void test_sweep(void **state)
 	node_endpoints(&n, TWO);
 	node_apply(&n);
 	assert_int_equal(sweep_new(n.k, &s), 0);
+	assert_int_equal(n.k->settings->lease_lines, 64); /* for 50 leases */
 	ep = endpoints_at(n.e, 0);
 	rt = &n.k->runtime[ep->id];
 	policy = SLUICE_STATE_POLICY(state_of(&n, 0));
@@ -991,6 +1020,7 @@ static void test_sweep(void **state)
 	assert_int_equal(rt->closed_tx_packets, 3);
 	/* An expired lease stays for the flow it let in, and goes with it; its name one pass later. */
 	put_lease(&n, policy, "pypi.org", "203.0.113.10", 1);
+	put_line(&n, policy, "203.0.113.10");
 	put_flow(&n, ep->id, ep->generation, 1, 0, 5);
 	for (int i = 0; i < 2; i++) {
 		struct sluice_flow_key key = {
@@ -1004,10 +1034,12 @@ static void test_sweep(void **state)
 		assert_int_equal(bpf_map_update_elem(n.k->flows, &key, &f, BPF_ANY), 0);
 		sweep_run(s, later);
 		assert_true(has_lease(&n, policy, "203.0.113.10"));
+		assert_true(has_line(&n, policy, "203.0.113.10"));
 	}
 	sweep_run(s, later + 1000 * NSEC_PER_SEC); /* the flow goes */
 	sweep_run(s, later + 1000 * NSEC_PER_SEC);
 	assert_false(has_lease(&n, policy, "203.0.113.10"));
+	assert_false(has_line(&n, policy, "203.0.113.10"));
 	sweep_run(s, later + 1000 * NSEC_PER_SEC);
 	sweep_run(s, later + 1000 * NSEC_PER_SEC);
 	assert_int_equal(count_elements(n.k->names, sizeof(uint64_t)), 0);

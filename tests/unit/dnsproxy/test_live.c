@@ -26,6 +26,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "bpf/lease_line.h"
+#include "dnsproxy/kmaps.h"
 #include "dnsproxy/settings.h"
 #include "dnsproxy/streams.h"
 #include "proxy.skel.h"
@@ -244,6 +246,7 @@ static void load(unsigned int ifindex)
 	settings->abi = SLUICE_ABI_VERSION;
 	settings->flow_quota = settings->tombstone_quota = 1000;
 	settings->name_key[0] = 1;
+	settings->lease_lines = bpf_map__max_entries(skel->maps.lease_lines);
 	endpoints[EP] =
 		(struct sluice_endpoint){ .state = SLUICE_STATE(SLUICE_MODE_ENFORCE, SLUICE_STATE_NAMES, 1, POLICY),
 					  .generation = GENERATION,
@@ -519,6 +522,24 @@ static bool has_lease(const char *addr)
 	       lease.slots[0].generation == GENERATION;
 }
 
+/* Is there a line (bpf/lease_line.h), and does it say what the lease says? */
+static bool has_line(uint64_t policy, const char *addr)
+{
+	struct sluice_lease_key key = { .policy = policy, .addr = test_addr(addr) };
+	uint32_t index = lease_line_index(bpf_map__max_entries(skel->maps.lease_lines), policy, &key.addr);
+	struct sluice_lease_line line;
+	struct sluice_lease lease;
+
+	for (int i = 0; i < 2; i++, index = lease_line_other(index)) {
+		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.lease_lines), &index, &line), 0);
+		if (memcmp(&line.key, &key, sizeof(key)) == 0)
+			return bpf_map_lookup_elem(bpf_map__fd(skel->maps.leases), &key, &lease) == 0 &&
+			       memcmp(&line.slot, &lease.slots[0], sizeof(line.slot)) == 0 &&
+			       line.check == lease_line_check(&line, 1);
+	}
+	return false;
+}
+
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 
 static const char *const servers[] = { "8.8.8.8", "10.96.0.10", "2001:4860:4860::8888" };
@@ -546,6 +567,47 @@ static void allowed_names_are_answered(void **state)
 	assert_true(has_lease("203.0.113.10"));
 	assert_true(has_lease("2001:db8::10"));
 	assert_true(seen->ports > 2);
+}
+
+/* A name of its own for the address: one slot. Another name for it: two, and no line. */
+static void a_lease_of_one_name_has_a_line(void **state)
+{
+	struct msg q = query("n7.example.org", WIRE_A);
+
+	(void)state;
+	assert_true(ask_udp("8.8.8.8", &q).len > 12);
+	assert_true(has_line(POLICY, "20.0.0.7"));
+	q = query("line.example.org", WIRE_AAAA);
+	assert_true(ask_udp("8.8.8.8", &q).len > 12);
+	assert_true(has_lease("2001:db8::10"));
+	assert_false(has_line(POLICY, "2001:db8::10"));
+}
+
+static void who_writes_a_lease_writes_its_line(void **state)
+{
+	struct sluice_lease lease = { .key = { POLICY + 1, test_addr("203.0.113.77") } };
+	struct kmaps k = KMAPS_INIT;
+	char pins[64];
+
+	(void)state;
+	path_of(pins, sizeof(pins), "bpf/sluice");
+	assert_int_equal(kmaps_open(pins, &k), 0);
+	lease.slots[0] = (struct sluice_lease_slot){ clock_now() + NSEC_PER_SEC * 60, 5, SLUICE_SET_NAME | 1, 1 };
+	assert_int_equal(k.maps.put_lease(&k, &lease), 0);
+	assert_true(has_line(POLICY + 1, "203.0.113.77"));
+	lease.slots[1] = lease.slots[0];
+	lease.slots[1].name = 6;
+	assert_int_equal(k.maps.put_lease(&k, &lease), 0);
+	assert_false(has_line(POLICY + 1, "203.0.113.77"));
+	lease.slots[1] = (struct sluice_lease_slot){};
+	assert_int_equal(k.maps.put_lease(&k, &lease), 0);
+	assert_true(has_line(POLICY + 1, "203.0.113.77"));
+	assert_int_equal(k.maps.delete_lease(&k, &lease.key), 0);
+	/* Were the line still there, it would agree with this. */
+	assert_int_equal(bpf_map_update_elem(k.leases, &lease.key, &lease, BPF_ANY), 0);
+	assert_false(has_line(POLICY + 1, "203.0.113.77"));
+	assert_int_equal(bpf_map_delete_elem(k.leases, &lease.key), 0);
+	kmaps_close(&k);
 }
 
 static void denied_names_stay_here(void **state)
@@ -898,6 +960,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_bounded), /* first: idle is what nothing has touched yet */
 		cmocka_unit_test(allowed_names_are_answered),
+		cmocka_unit_test(a_lease_of_one_name_has_a_line),
+		cmocka_unit_test(who_writes_a_lease_writes_its_line),
 		cmocka_unit_test(denied_names_stay_here),
 		cmocka_unit_test(long_answers_come_by_tcp),
 		cmocka_unit_test(streams_are_cut_anywhere),
