@@ -74,7 +74,8 @@ static void tags_out_of_band(void **state)
 
 /*
  * A ring's frames go out without a copy: the Ethernet header is linear, everything behind it lies in pages. Too short
- * for a parser that looks at the linear part only.
+ * for a parser that looks at the linear part only. They are no longer the sender's own pages by then, which it could write to
+ * after the verdict: veth_xmit() has had them copied (skb_orphan_frags).
  */
 static void send_paged(struct harness *h, const struct frame *f)
 {
