@@ -504,6 +504,22 @@ struct sluice_flow {
 };
 _Static_assert(sizeof(struct sluice_flow) == 48 + 64 + 8, "abi");
 
+#define SLUICE_RECENTS 256 /* for each CPU; a power of two */
+
+/* What address rules have said of a destination: the programs' own, and not pinned (bpf/recent.h). */
+struct sluice_recent {
+	__u64 state; /* the endpoint's whole word; 0: none */
+	__u64 until; /* coarse CLOCK_MONOTONIC ns */
+	struct sluice_addr remote;
+	__u32 rule;
+	__be16 port; /* ICMP: type in the upper byte */
+	__u8 proto;
+	__u8 verdict;
+	__u8 reason;
+	__u8 pad[23]; /* a cache line */
+};
+_Static_assert(sizeof(struct sluice_recent) == 64, "abi");
+
 struct sluice_runtime {
 	__u32 flows;	  /* entries in `flows` with origin POD, OUTSIDE or HOST; atomic */
 	__u32 tombstones; /* entries with origin TOMBSTONE; atomic */

@@ -24,6 +24,7 @@
  * same CPU. Each takes a slot of working memory and gives it back; without a free one the packet drops, counted.
  */
 #define PARSE_LINK 0 /* a cgroup sees no link layer */
+#define JUDGE_NESTS
 
 #include "bpf/dns.h"
 #include "bpf/inbound.h"

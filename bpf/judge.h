@@ -3,6 +3,7 @@
 #ifndef SLUICE_BPF_JUDGE_H
 #define SLUICE_BPF_JUDGE_H
 
+#include "bpf/recent.h"
 #include "bpf/work.h"
 
 int judge_search(struct work *w);
@@ -82,14 +83,33 @@ static SLUICE_INLINE int judge_reason(const struct work *w)
 }
 
 /*
- * enum sluice_reason, NONE when allowed; the rest of the answer is in w->decision. A policy without name rules has no leases
- * to ask for, so that what it denies costs no look-up among those of others.
+ * Fills w->decision. True: the address rules alone decided. A policy without name rules has no leases to ask for, so that what
+ * it denies costs no look-up among those of others.
+ */
+static SLUICE_INLINE bool judge_anew(struct work *w, int live)
+{
+	judge_search(w);
+	if (!judge_addresses(w) || !(w->state & SLUICE_STATE_NAMES))
+		return true;
+	if (live || !judge_line(w))
+		judge_leases(w, live);
+	return false;
+}
+
+/*
+ * enum sluice_reason, NONE when allowed; the rest of the answer is in w->decision. A program whose runs nest on a CPU defines
+ * JUDGE_NESTS.
  */
 static SLUICE_INLINE int judge_packet(struct work *w, int live)
 {
-	judge_search(w);
-	if (judge_addresses(w) && (w->state & SLUICE_STATE_NAMES) && (live || !judge_line(w)))
-		judge_leases(w, live);
+#ifdef JUDGE_NESTS
+	judge_anew(w, live);
+#else
+	struct sluice_recent *r = recent_place(w);
+
+	if (!recent_recall(r, w) && judge_anew(w, live))
+		recent_keep(r, w);
+#endif
 	return judge_reason(w);
 }
 

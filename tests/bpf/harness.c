@@ -216,6 +216,7 @@ int harness_reset(void **state)
 	h->dests = NULL;
 	h->ndests = 0;
 	h->hold_dests = false;
+	h->changed = true;
 	clear_map(h->skel->maps.rules);
 	clear_map(h->skel->maps.leases);
 	clear_map(h->skel->maps.cluster);
@@ -290,6 +291,7 @@ void commit_dests(struct harness *h, uint64_t policy)
 			dests[unique++] = dests[i];
 	}
 	assert_int_equal(pages_build(dests, unique, policy, &pages), 0);
+	h->changed = true;
 	/* What says nothing has no page. */
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++)
 		bpf_map_delete_elem(fd, &roots[i]);
@@ -335,6 +337,7 @@ void add_rule(struct harness *h, uint64_t policy, uint32_t set, uint8_t proto, u
 		.port = htons(port),
 	};
 
+	h->changed = true;
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.rules), &key, &rule, BPF_ANY), 0);
 }
 
@@ -403,6 +406,7 @@ void allow_name(struct harness *h, const char *addr, uint32_t set_id, uint8_t pr
 void set_quiet(struct harness *h)
 {
 	memset(h->quiet, 0xff, SLUICE_CLUSTER_QUIET_WORDS * sizeof(*h->quiet));
+	h->changed = true;
 }
 
 void add_cluster(struct harness *h, const char *addr, enum sluice_cluster_kind kind, bool local)
@@ -414,16 +418,32 @@ void add_cluster(struct harness *h, const char *addr, enum sluice_cluster_kind k
 	assert_int_equal(addr_parse(addr, &key), 0);
 	group = cluster_group(&key);
 	h->quiet[cluster_group_word(group)] &= ~cluster_group_bit(group);
+	h->changed = true;
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(h->skel->maps.cluster), &key, &c, BPF_ANY), 0);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
 
-static int run(struct bpf_program *prog, const struct frame *f, struct __sk_buff *ctx)
+void harness_forget(struct harness *h)
+{
+	size_t cpus = (size_t)libbpf_num_possible_cpus();
+	_cleanup_free_ struct sluice_recent *none = calloc(SLUICE_RECENTS * cpus, sizeof(*none));
+	uint32_t keys[SLUICE_RECENTS], count = SLUICE_RECENTS;
+
+	assert_non_null(none);
+	for (uint32_t i = 0; i < SLUICE_RECENTS; i++)
+		keys[i] = i;
+	assert_int_equal(bpf_map_update_batch(bpf_map__fd(h->skel->maps.recents), keys, none, &count, NULL), 0);
+	h->changed = false;
+}
+
+static int run(struct harness *h, struct bpf_program *prog, const struct frame *f, struct __sk_buff *ctx)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->data, .data_size_in = (uint32_t)f->len, .ctx_in = ctx,
 		    .ctx_size_in = sizeof(*ctx));
 
+	if (h->changed)
+		harness_forget(h);
 	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(prog), &opts), 0);
 	return (int)opts.retval;
 }
@@ -432,21 +452,21 @@ int run_from_pod(struct harness *h, const struct frame *f)
 {
 	struct __sk_buff ctx = { .ifindex = (uint32_t)h->host_ifindex };
 
-	return run(h->skel->progs.from_pod, f, &ctx);
+	return run(h, h->skel->progs.from_pod, f, &ctx);
 }
 
 int run_from_pod_gso(struct harness *h, const struct frame *f, uint32_t gso_size)
 {
 	struct __sk_buff ctx = { .ifindex = (uint32_t)h->host_ifindex, .gso_size = gso_size, .gso_segs = 1 };
 
-	return run(h->skel->progs.from_pod, f, &ctx);
+	return run(h, h->skel->progs.from_pod, f, &ctx);
 }
 
 int run_to_pod(struct harness *h, const struct frame *f, int ingress_ifindex)
 {
 	struct __sk_buff ctx = { .ifindex = (uint32_t)h->host_ifindex, .ingress_ifindex = (uint32_t)ingress_ifindex };
 
-	return run(h->skel->progs.to_pod, f, &ctx);
+	return run(h, h->skel->progs.to_pod, f, &ctx);
 }
 
 uint64_t total(struct harness *h, uint32_t index)

@@ -57,6 +57,7 @@ struct harness {
 	int pod_ifindex;
 	struct harness_dest *dests; /* added since the reset; their pages are built from all of them */
 	size_t ndests;
+	bool changed; /* tables were, under a state that the programs have answers of: they are made to forget before the next run */
 	bool hold_dests; /* add_dest leaves that to commit_dests, which thousands are quicker with */
 	int node_ns;	 /* only after harness_open_node */
 	int pod_ns;
@@ -106,6 +107,12 @@ void add_cluster(struct harness *h, const char *addr, enum sluice_cluster_kind k
 void allow_name(struct harness *h, const char *addr, uint32_t set_id, uint8_t proto, uint16_t port);
 /* An expired lease, or one good for an hour; its name is 1000 + set_id. */
 void set_lease(struct harness *h, const char *addr, uint32_t set_id, bool valid);
+
+/*
+ * Programs keep what the tables said under a state (bpf/recent.h), which the agent never changes tables under. The calls above
+ * do, so what is run next is preceded by this.
+ */
+void harness_forget(struct harness *h);
 
 int run_from_pod(struct harness *h, const struct frame *f);
 /* As a segment train of that size each. */
