@@ -426,7 +426,7 @@ struct sluice_lease {
 _Static_assert(sizeof(struct sluice_lease) == 24 + 8 * 24, "abi");
 
 /*
- * Copy of a lease of which one slot speaks, in one line of memory, where the hash waits for three or four one after the
+ * Copy of a lease of one rule set, in one line of memory, where the hash waits for three or four one after the
  * other. The table has no chains: a lease may have no line, or lose it to another. It only ever adds an allow; where it
  * opens nothing the lease is asked. bpf/lease_line.h has the rules.
  */

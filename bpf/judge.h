@@ -32,6 +32,8 @@ SLUICE_GLOBAL int judge_search(struct work *w)
 {
 	if (!w)
 		return 0;
+	if (w->state & SLUICE_STATE_NAMES)
+		lines_touch(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote);
 	dests_search(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote, &w->tables);
 	return 0;
 }

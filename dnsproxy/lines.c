@@ -7,21 +7,24 @@
 
 #include "bpf/lease_line.h"
 
-/* The one slot that has not run out; NULL: there is none, or another beside it. */
-static const struct sluice_lease_slot *only_slot(const struct sluice_lease *lease, uint64_t now)
+/*
+ * The first slot that has not run out, which is who speaks where all that have not are of one rule set (decide_by_lease);
+ * NULL: there is none, or they are not.
+ */
+static const struct sluice_lease_slot *speaking_slot(const struct sluice_lease *lease, uint64_t now)
 {
-	const struct sluice_lease_slot *only = NULL;
+	const struct sluice_lease_slot *first = NULL;
 
 	for (int i = 0; i < SLUICE_LEASE_SLOTS; i++) {
 		const struct sluice_lease_slot *slot = &lease->slots[i];
 
 		if (!(slot->set & SLUICE_SET_NAME) || slot->expires <= now)
 			continue;
-		if (only)
+		if (first && slot->set != first->set)
 			return NULL;
-		only = slot;
+		first = first ? first : slot;
 	}
-	return only;
+	return first;
 }
 
 /* The two places where the lease's line may be, and what is there. */
@@ -62,7 +65,7 @@ static void clear(const struct lines *l, const struct places *p, int place, cons
 
 void lines_put(const struct lines *l, const struct sluice_lease *lease, uint64_t now)
 {
-	const struct sluice_lease_slot *slot = only_slot(lease, now);
+	const struct sluice_lease_slot *slot = speaking_slot(lease, now);
 	struct sluice_lease_line line = { .key = lease->key };
 	struct places p;
 	int place;

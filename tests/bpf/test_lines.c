@@ -248,7 +248,7 @@ static void without_lines_leases_are_asked(void **state)
 
 /* ---- how lines are written --------------------------------------------------------------------------------------- */
 
-static void one_slot_has_a_line_and_more_have_none(void **state)
+static void a_lease_of_one_set_has_a_line(void **state)
 {
 	struct harness *h = *state;
 	struct sluice_lease lease = lease_of(PEER4);
@@ -260,6 +260,10 @@ static void one_slot_has_a_line_and_more_have_none(void **state)
 	lease.slots[4] = lease.slots[2];
 	lease.slots[4].name = 1002;
 	lease.slots[4].expires = 101;
+	lines_put(&h->lines, &lease, 100);
+	assert_true(find_line(h, &lease.key, &index, &line));
+	assert_int_equal(line.slot.name, 1001);
+	lease.slots[4].set++;
 	lines_put(&h->lines, &lease, 100);
 	assert_false(has_line(h, &lease));
 	expect(h, PEER4, 443, NO);
@@ -376,7 +380,7 @@ int main(void)
 		TEST(where_a_line_opens_nothing_the_lease_is_asked),
 		TEST(a_live_flow_asks_the_lease),
 		TEST(without_lines_leases_are_asked),
-		TEST(one_slot_has_a_line_and_more_have_none),
+		TEST(a_lease_of_one_set_has_a_line),
 		TEST(leases_take_lines_from_each_other),
 		TEST(a_line_is_found_in_either_place),
 		TEST(both_places_are_cleared),

@@ -248,15 +248,15 @@ static void fill_network6(struct harness *h, const char *addr)
 	fill_prefix(h, addr, 64);
 }
 
-static void fill_slots(struct harness *h, const char *addr, uint32_t names)
+static void fill_slots(struct harness *h, const char *addr, uint32_t sets)
 {
 	struct sluice_lease lease = { .key.policy = TEST_POLICY };
 
 	if (addr_parse(addr, &lease.key.addr))
 		exit(1);
-	for (uint32_t i = 0; i < names; i++)
+	for (uint32_t i = 0; i < sets; i++)
 		lease.slots[i] = (struct sluice_lease_slot){
-			.expires = ~0ull, .name = i + 1, .set = SLUICE_SET_NAME | 1, .generation = TEST_GENERATION
+			.expires = ~0ull, .name = i + 1, .set = SLUICE_SET_NAME | (i + 1), .generation = TEST_GENERATION
 		};
 	write_lease(h, &lease);
 	h->endpoints[TEST_ENDPOINT].state |= SLUICE_STATE_NAMES;
@@ -268,7 +268,7 @@ static void fill_lease(struct harness *h, const char *addr)
 }
 
 /* Such an address has no line. */
-static void fill_two_names(struct harness *h, const char *addr)
+static void fill_two_sets(struct harness *h, const char *addr)
 {
 	fill_slots(h, addr, 2);
 }
@@ -335,7 +335,7 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 		{ &ours, "CIDRs of /64, IPv6", cidrs, ARRAY_SIZE(cidrs), fill_network6, address6 },
 		{ &ours, "rules of other policies", leases, ARRAY_SIZE(leases) - quick, fill_rules, address },
 		{ &ours, "leases", leases, ARRAY_SIZE(leases) - quick, fill_lease, address },
-		{ &ours, "leases of two names each", leases, ARRAY_SIZE(leases) - quick, fill_two_names, address },
+		{ &ours, "leases of two rule sets each", leases, ARRAY_SIZE(leases) - quick, fill_two_sets, address },
 	};
 
 	bare_leases = bare->maps.bare_leases;
@@ -348,6 +348,7 @@ static void new_flow_costs(void **state, const struct bare_bpf *bare)
 		rule.settled = 1; /* as the agent says it of CIDRs beside names of the same tier */
 		add_rule(h, TEST_POLICY, 1, IPPROTO_TCP, 443, 16, rule);
 		add_rule(h, TEST_POLICY, SLUICE_SET_NAME | 1, IPPROTO_TCP, 443, 16, rule);
+		add_rule(h, TEST_POLICY, SLUICE_SET_NAME | 2, IPPROTO_TCP, 443, 16, rule);
 		growth(h, &tables[i]);
 	}
 }
