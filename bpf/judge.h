@@ -32,8 +32,6 @@ SLUICE_GLOBAL int judge_search(struct work *w)
 {
 	if (!w)
 		return 0;
-	if (w->state & SLUICE_STATE_NAMES)
-		lines_touch(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote);
 	dests_search(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote, &w->tables);
 	return 0;
 }
@@ -90,6 +88,8 @@ static SLUICE_INLINE int judge_reason(const struct work *w)
  */
 static SLUICE_INLINE bool judge_anew(struct work *w, int live)
 {
+	if (w->state & SLUICE_STATE_NAMES)
+		lines_touch(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote);
 	judge_search(w);
 	if (!judge_addresses(w) || !(w->state & SLUICE_STATE_NAMES))
 		return true;

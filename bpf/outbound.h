@@ -177,13 +177,10 @@ static SLUICE_INLINE __u8 flow_denied(struct work *w, struct sluice_runtime *rt,
 static SLUICE_INLINE __u8 outbound_flow(struct work *w, struct sluice_runtime *rt)
 {
 	struct flow_view view = {};
-	struct sluice_flow *flow;
+	struct sluice_flow *flow = flow_find(&w->flow.key, &view);
 	bool audited = false;
 	__u8 reason;
 
-	if (w->state & SLUICE_STATE_NAMES)
-		lines_fetch(SLUICE_STATE_POLICY(w->state), &w->flow.key.remote);
-	flow = flow_find(&w->flow.key, &view);
 	if (flow && flow_passes(w, &view, &audited)) {
 		flow_count_tx(flow, w->now, w->length, w->packet.tcp_flags);
 		w->audited = audited;

@@ -140,24 +140,6 @@ static SLUICE_INLINE bool line_read(const volatile struct sluice_lease_line *l, 
 }
 
 /*
- * A word of the line, and nothing done with it: the memory it waits for is fetched while the flow is looked for, which waits for
- * memory as well. What lines_find asks for a little later is there by then.
- */
-static SLUICE_INLINE void lines_fetch(__u64 policy, const struct sluice_addr *addr)
-{
-	__u32 zero = 0, index;
-	const struct sluice_settings *s = bpf_map_lookup_elem(&settings, &zero);
-	const volatile struct sluice_lease_line *line;
-
-	if (!s)
-		return;
-	index = lease_line_index(s->lease_lines, policy, addr);
-	line = bpf_map_lookup_elem(&lease_lines, &index);
-	if (line)
-		(void)line->key.policy;
-}
-
-/*
  * The slot of the lease's line; false: it has none, or none to be believed. Both places are read before the first is
  * judged, so that they are waited for together.
  */
