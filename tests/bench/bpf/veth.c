@@ -113,25 +113,29 @@ static bool attach_tcx(struct harness *h, struct bpf_program *ingress, struct bp
 	return !on || (links[0] >= 0 && links[1] >= 0);
 }
 
+/*
+ * The qdisc stays: the kernel has the interface lose packets while one comes or goes, and a stream that lost its window waits
+ * for its timer.
+ */
 static void attach_clsact(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = h->host_ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = h->host_ifindex);
 	struct bpf_program *programs[] = { ingress, egress };
-	int err;
 
-	if (!on) {
-		bpf_tc_hook_destroy(&hook);
-		return;
-	}
-	err = bpf_tc_hook_create(&hook);
-	must(err == 0 || err == -EEXIST, "clsact");
 	for (int i = 0; i < 2; i++) {
-		LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(programs[i]), .handle = SLUICE_TC_HANDLE,
-			    .priority = SLUICE_TC_PRIORITY);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_TC_HANDLE, .priority = SLUICE_TC_PRIORITY);
 
 		hook.attach_point = i ? BPF_TC_EGRESS : BPF_TC_INGRESS;
-		must(bpf_tc_attach(&hook, &opts) == 0, "attach");
+		opts.prog_fd = on ? bpf_program__fd(programs[i]) : 0;
+		must((on ? bpf_tc_attach(&hook, &opts) : bpf_tc_detach(&hook, &opts)) == 0, "filter");
 	}
+}
+
+static void destroy_clsact(struct harness *h)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = h->host_ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+	bpf_tc_hook_destroy(&hook);
 }
 
 static void attach(struct harness *h, struct bpf_program *ingress, struct bpf_program *egress, bool on)
@@ -409,6 +413,8 @@ int main(int argc, char **argv)
 	attach_clsact(state, NULL, NULL, false); /* the harness's */
 	tcx = !clsact && attach_tcx(state, bare->progs.empty, bare->progs.empty, true);
 	attach_tcx(state, NULL, NULL, false);
+	if (tcx)
+		destroy_clsact(state);
 	puts(tcx ? "by TCX" : "by clsact");
 	if (!have_nft)
 		puts("no nftables here: nothing to compare with");
