@@ -60,21 +60,24 @@ def listen(path, interface):
     sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
     if interface:
         sock.bind((interface, 3))
+    sock.settimeout(0.1)
+    ended = []
+    # Only noted: a line written from here, in the middle of another, would raise instead.
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
     with open(path, "w", encoding="ascii", buffering=1) as out:
-        def end(*_):
-            _, lost = struct.unpack("II", sock.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
-            print(json.dumps({"canary": "ended", "lost": lost}), file=out)
-            sys.exit()
-
-        signal.signal(signal.SIGTERM, end)
         print(json.dumps({"canary": "listening", "pid": os.getpid()}), file=out)
-        while True:
-            data, address = sock.recvfrom(65536)
+        while not ended:
+            try:
+                data, address = sock.recvfrom(65536)
+            except TimeoutError:
+                continue
             if address[2] == socket.PACKET_OUTGOING or address[0] == "lo":
                 continue
             record = {"time": time.monotonic(), "interface": address[0]}
             record.update(decode(data))
             print(json.dumps(record), file=out)
+        _, lost = struct.unpack("II", sock.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
+        print(json.dumps({"canary": "ended", "lost": lost}), file=out)
 
 
 def count(path, expression):
