@@ -34,17 +34,20 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent/nft.h"
 #include "agent/rt_thread.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #define TABLE	   "sluice-barrier"
 #define REMEMBERED 4096
 #define QUEUE	   (1 << 20) /* of requests, bytes */
 #define NAME_SIZE  24
+#define TRIES	   3
 #define PRIORITY   1 /* above the closing thread's: it takes less long */
 
 struct request {
@@ -110,11 +113,15 @@ static int make(struct barrier *b, uint32_t ifindex, const char *interface)
 	return nft_batch_send(&b->batch, b->nft);
 }
 
+/* An interface that went took its chain with it. */
 static int unmake(struct barrier *b, uint32_t ifindex)
 {
+	int r;
+
 	nft_batch_begin(&b->batch, b->nft);
 	nft_batch_add(&b->batch, put_chain_name(&b->batch, NFT_MSG_DELCHAIN, 0, ifindex));
-	return nft_batch_send(&b->batch, b->nft);
+	r = nft_batch_send(&b->batch, b->nft);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
@@ -126,15 +133,21 @@ static bool is_over(const struct barrier *b, uint32_t ifindex)
 
 /*
  * Mishaps are counted, no more: the programs are on their way in any case. But what fails takes long (nf_tables waits for the
- * end of a grace period, and meanwhile no interface can be made): so what is not there is not deleted.
+ * end of a grace period, and meanwhile no interface can be made): so what is not there is not deleted. A chain that cannot be
+ * taken away, though it may still be there, keeps its pod shut until the agent ends: it is tried again, then told.
  */
 static void serve_take(struct barrier *b, uint32_t ifindex)
 {
 	uint32_t *there = &b->there[ifindex % REMEMBERED];
+	int r = -1;
 
 	if (*there != ifindex)
 		return;
-	unmake(b, ifindex);
+	for (int i = 0; i < TRIES && r < 0; i++)
+		r = unmake(b, ifindex);
+	if (r < 0)
+		log_error("interface %u: its chain in %s cannot be taken away, and drops what it sends: %s", ifindex,
+			  TABLE, strerror(-r));
 	*there = 0;
 }
 
