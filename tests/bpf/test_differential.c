@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/cleanup.h"
+#include "tests/bpf/chance.h"
 #include "tests/bpf/harness.h"
 
 #define SETS	   6
@@ -107,17 +107,6 @@ static bool tables_in_cluster(const struct sluice_tables *t, const struct sluice
 #include "bpf/decide.h"
 
 /* ---- chance ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t seed;
-
-/* xorshift64*, Vigna 2016: repeatable everywhere. */
-static uint32_t chance(uint32_t below)
-{
-	seed ^= seed >> 12;
-	seed ^= seed << 25;
-	seed ^= seed >> 27;
-	return (uint32_t)((seed * 2685821657736338717ull) >> 33) % below;
-}
 
 /* Near each other, so that prefixes overlap; with embedded forms of one another, and the classes no name opens. */
 static const char *const universe[] = {
@@ -425,7 +414,7 @@ static void rounds(void **state, uint64_t from)
 	size_t wanted = verdicts_wanted(12000), asked = 0, allowed = 0;
 
 	print_message("seed %llu\n", (unsigned long long)from);
-	seed = from;
+	chance_seed = from;
 	while (asked < wanted)
 		one_round(state, &asked, &allowed);
 	print_message("%zu verdicts, %zu of the first ones allowed\n", asked, allowed);
@@ -440,14 +429,7 @@ static void fixed_seed(void **state)
 
 static void new_seed(void **state)
 {
-	const char *given = getenv("SLUICE_SEED");
-	uint64_t s = 0;
-
-	if (given)
-		s = strtoull(given, NULL, 10);
-	else
-		assert_int_equal(getrandom(&s, sizeof(s), 0), sizeof(s));
-	rounds(state, s ?: 1);
+	rounds(state, new_seed_of_run());
 }
 
 int main(void)

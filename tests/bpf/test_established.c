@@ -12,24 +12,13 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/cleanup.h"
 #include "long.skel.h"
+#include "tests/bpf/chance.h"
 #include "tests/bpf/harness.h"
 
 static struct long_bpf *twin;
-static uint64_t seed;
-
-/* xorshift64*, Vigna 2014 */
-static uint32_t chance(uint32_t below)
-{
-	seed ^= seed >> 12;
-	seed ^= seed << 25;
-	seed ^= seed >> 27;
-	return (uint32_t)((seed * 2685821657736338717ull) >> 33) % below;
-}
-
 /* ---- the twin ---------------------------------------------------------------------------------------------------- */
 
 static int open_twin(struct harness *h)
@@ -74,8 +63,6 @@ struct scene {
 static const char *const peers4[] = { PEER4, PEER4, PEER4, "127.0.0.9", "224.0.0.9" };
 static const char *const peers6[] = { PEER6, PEER6, PEER6, "::ffff:192.0.2.7", "ff02::9", "64:ff9b::7f00:1" };
 static const uint16_t ports[] = { 443, 443, 443, 53, 1000 };
-#define PICK(from) ((from)[chance(ARRAY_SIZE(from))])
-
 /* One in `n`. */
 static bool rarely(uint32_t n)
 {
@@ -295,7 +282,7 @@ static void rounds(struct harness *h, uint64_t from)
 	size_t wanted = verdicts_wanted(20000), played = 0, passed = 0;
 
 	print_message("seed %llu\n", (unsigned long long)from);
-	seed = from;
+	chance_seed = from;
 	for (size_t i = 0; played < wanted; i++) {
 		struct outcome as_is, by_long_way;
 		struct scene s = random_scene();
@@ -324,14 +311,7 @@ static void fixed_seed(void **state)
 
 static void new_seed(void **state)
 {
-	const char *given = getenv("SLUICE_SEED");
-	uint64_t s = 0;
-
-	if (given)
-		s = strtoull(given, NULL, 10);
-	else
-		assert_int_equal(getrandom(&s, sizeof(s), 0), sizeof(s));
-	rounds(*state, s ?: 1);
+	rounds(*state, new_seed_of_run());
 }
 
 /* The long way alone writes to its working memory. */

@@ -5,26 +5,15 @@
  * compiler to trie look-up together, where test_differential.c goes to the verdict's corners with tables no compiler
  * would write.
  */
+#include "tests/bpf/chance.h"
 #include "tests/bpf/harness.h"
 #include "tests/unit/policy/policy_test.h"
 
 #include <stdarg.h>
-#include <sys/random.h>
 
 #define MANIFEST_MAX 8192
 #define NLEASES	     6
 #define PROBES	     300
-
-static uint64_t seed;
-
-/* xorshift64*, Vigna 2016: repeatable everywhere. */
-static uint32_t chance(uint32_t below)
-{
-	seed ^= seed >> 12;
-	seed ^= seed << 25;
-	seed ^= seed >> 27;
-	return (uint32_t)((seed * 2685821657736338717ull) >> 33) % below;
-}
 
 static const char *const cidrs[] = { "192.0.2.0/24", "192.0.2.128/25", "192.0.2.1/32",	"192.0.0.0/16",
 				     "0.0.0.0/0",    "2001:db8::/32",  "2001:db8::/64", "2001:db8::1/128",
@@ -36,8 +25,6 @@ static const char *const asked[] = { "a.example.com", "b.example.com", "x.exampl
 static const char *const peers[] = { "192.0.2.1",   "192.0.2.2",   "192.0.2.129", "192.0.3.1",	      "198.51.100.1",
 				     "2001:db8::1", "2001:db8::2", "2001:db9::1", "64:ff9b::c000:201" };
 static const uint16_t ports[] = { 80, 443, 444, 8000, 8040, 8100 };
-
-#define PICK(list) (list)[chance(ARRAY_SIZE(list))]
 
 struct text {
 	char data[MANIFEST_MAX];
@@ -201,7 +188,7 @@ static size_t rounds(void **state, uint64_t from)
 	size_t n = verdicts_wanted(12000) / PROBES + 1, allowed = 0, by_lease = 0;
 
 	print_message("seed %llu\n", (unsigned long long)from);
-	seed = from;
+	chance_seed = from;
 	for (size_t i = 0; i < n; i++)
 		one_manifest(state, &allowed, &by_lease);
 	print_message("%zu verdicts, %zu allowed, %zu by a lease\n", n * PROBES, allowed, by_lease);
@@ -217,14 +204,7 @@ static void fixed_seed(void **state)
 /* The short run under an emulated kernel is five manifests: not all seeds have one with a name that is asked. */
 static void new_seed(void **state)
 {
-	const char *given = getenv("SLUICE_SEED");
-	uint64_t s = 0;
-
-	if (given)
-		s = strtoull(given, NULL, 10);
-	else
-		assert_int_equal(getrandom(&s, sizeof(s), 0), sizeof(s));
-	rounds(state, s ?: 1);
+	rounds(state, new_seed_of_run());
 }
 
 int main(void)
