@@ -6,8 +6,9 @@
  * -------------------
  * Whoever writes a lease writes its line after it, and whoever deletes one clears it. The line has the first slot that
  * had not run out then, if all such slots are of one rule set: names that the same rules are about, of which the first
- * speaks in the lease too. Otherwise it is cleared. Leases that fall on one line take it from each other. Writers take no lock, so two of them may leave a line that is behind its lease. That it still opens nothing
- * which no answer promised is because
+ * speaks in the lease too. Otherwise it is cleared. Leases that fall on one line take it from each other. Writers take
+ * no lock, so two of them may leave a line that is behind its lease. That it still opens nothing which no answer
+ * promised is because
  *
  *  - what a line says, a lease said once, and no promise is taken back before it runs out (dnsproxy/lease.c), nor does a
  *    policy's id ever come to mean another policy;

@@ -7,7 +7,7 @@
  * -------------------
  * An answer is kept under the endpoint's whole state word and everything else it was asked with, as a flow is that was judged
  * under that word: no pair of policy and epoch ever comes back (agent/apply.c), and what one opens does not grow less meanwhile,
- * but for an address that is no longer the cluster's. So it is believed for a second, in which nobody else has that address yet.
+ * but for an address that is no longer the cluster's. So it is believed for a second, not longer.
  * What a lease may change is not kept.
  *
  * One CPU's answers are its own, and TC programs do not nest on one, so nothing here is half written; programs that do nest must
